@@ -1,0 +1,185 @@
+"""From media to ImageBind's inputs: the published preprocessing, without torchvision or pytorchvideo.
+
+Each transform is a picklable value that turns one item into named tensors: pictures -> pixels (3, h, w), videos -> pixels
+(views, 3, frames, h, w), sound -> mel (clips, 1, mels, length), text -> ids (context,).
+
+Letters: c channels, h height, w width, t frames, n samples.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image as PILImage
+from torch import Tensor
+from torch.nn import functional as F
+
+from anyx.media import Audio, Image, Video
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def clip_starts(seconds: float, clip_seconds: float, clips: int) -> list[float]:
+    """Start times of evenly laid clips; the last clip ends before the end (published: i * slack / clips)."""
+    slack = max(seconds - clip_seconds, 0.0)
+    return [i * slack / clips for i in range(clips)]
+
+
+def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
+    """Shorter side to `size` with PIL's bicubic filter, then the centre square."""
+    width, height = picture.size
+    if (width, height) != (size, size):
+        short = min(width, height)
+        width, height = (size if side == short else int(size * side / short) for side in (width, height))
+        picture = picture.resize((width, height), PILImage.Resampling.BICUBIC)
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        picture = picture.crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel, the first dimension."""
+    shape = (-1, *[1] * (pixels.ndim - 1))
+    return (pixels - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+@dataclass(frozen=True)
+class VisionTransform:
+    """Pictures to one view, videos to `clips` x `crops` views of `frames` frames."""
+
+    size: int = 224
+    frames: int = 2
+    clips: int = 5
+    crops: int = 3
+    clip_seconds: float = 2.0
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
+    def __call__(self, media: Any) -> dict[str, Tensor]:
+        """Pixels of an Image or a Video."""
+        if isinstance(media, Image):
+            pixels = resize_and_crop(media.to_pil(), self.size)
+            return {"pixels": normalise(pixels / 255, self.mean, self.std)}
+        if isinstance(media, Video):
+            return {"pixels": self.views(media)}
+        raise ValueError(f"the vision trunk reads Image or Video, given {type(media).__name__}")
+
+    def views(self, video: Video) -> Float[Tensor, "views 3 t h w"]:
+        """Clip after clip; of each clip the crops along the longer side."""
+        total = len(video.frames)
+        views = []
+        for start in clip_starts(video.seconds, self.clip_seconds, self.clips):
+            first = math.ceil(video.fps * start)
+            last = max(min(math.ceil(video.fps * (start + self.clip_seconds)), total) - 1, first)
+            index = torch.linspace(first, last, self.frames).clamp(0, total - 1).long()
+            clip = normalise(self.scale(video.frames[index] / 255).transpose(0, 1), self.mean, self.std)
+            views.extend(self.crop(clip))
+        return torch.stack(views)
+
+    def scale(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 h w"]:
+        """Shorter side to `size`, bilinear without antialiasing (published)."""
+        height, width = frames.shape[-2:]
+        short = min(height, width)
+        sides = [self.size if side == short else math.floor(side / short * self.size) for side in (height, width)]
+        if sides == [height, width]:
+            return frames
+        return F.interpolate(frames, size=sides, mode="bilinear", align_corners=False)
+
+    def crop(self, clip: Float[Tensor, "3 t h w"]) -> list[Float[Tensor, "3 t size size"]]:
+        """One crop: the centre. Three: also both ends of the longer side."""
+        height, width = clip.shape[-2:]
+        slack = (height - self.size, width - self.size)
+        crops = []
+        for place in (0, 1, 2) if self.crops == 3 else (1,):
+            top, left = ((0, math.ceil(side / 2), side)[place] if side == max(slack) else side // 2 for side in slack)
+            crops.append(clip[..., top : top + self.size, left : left + self.size])
+        return crops
+
+
+@dataclass(frozen=True)
+class AudioTransform:
+    """Sound to `clips` Kaldi filter banks of a fixed length."""
+
+    rate: int = 16000
+    mels: int = 128
+    length: int = 204
+    clips: int = 3
+    clip_seconds: float = 2.0
+    mean: float = -4.268
+    std: float = 9.138
+
+    def __call__(self, media: Any) -> dict[str, Tensor]:
+        """The mel bins of an Audio."""
+        if not isinstance(media, Audio):
+            raise ValueError(f"the audio trunk reads Audio, given {type(media).__name__}")
+        wave = media.resample(self.rate).samples.clone()
+        seconds = wave.shape[1] / self.rate
+        mels = []
+        for start in clip_starts(seconds, self.clip_seconds, self.clips):
+            clip = wave[:, int(start * self.rate) : int((start + self.clip_seconds) * self.rate)]
+            clip -= clip.mean()  # in place: a clip that overlaps the one before sees its subtraction (published)
+            mels.append(self.filter_bank(clip))
+        return {"mel": torch.stack(mels)}
+
+    def filter_bank(self, wave: Float[Tensor, "c n"]) -> Float[Tensor, "1 mels length"]:
+        """Log-mel bins of the first channel, cut or padded, then normalised."""
+        from torchaudio.compliance.kaldi import fbank
+
+        bank = fbank(
+            wave[:1],
+            htk_compat=True,
+            sample_frequency=self.rate,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=self.mels,
+            dither=0.0,
+            frame_length=25,
+            frame_shift=10,
+        ).T[:, : self.length]
+        bank = F.pad(bank, (0, self.length - bank.shape[1]))
+        return (bank[None] - self.mean) / self.std  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class TextTransform:
+    """Text to ids [start, ..., end, 0, ...] by a `tokenizers` JSON: CLIP's, or any other.
+
+    A JSON without CLIP's start and end tokens gets two ids above its own, so that the end token is always the highest.
+    """
+
+    tokenizer: str
+    context: int = 77
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(self.tokenizer)
+
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """Ids of the start and the end token; the vocabulary has end + 1 entries."""
+        size = self._tokenizer.get_vocab_size()
+        start, end = map(self._tokenizer.token_to_id, ("<|startoftext|>", "<|endoftext|>"))
+        return (size, size + 1) if start is None or end is None else (start, end)
+
+    def __call__(self, media: Any) -> dict[str, Tensor]:
+        """The ids of a string."""
+        if not isinstance(media, str):
+            raise ValueError(f"the text trunk reads str, given {type(media).__name__}")
+        text = " ".join(html.unescape(html.unescape(media)).split()).lower()
+        start, end = self.ends
+        ids = [start, *self._tokenizer.encode(text, add_special_tokens=False).ids][: self.context - 1] + [end]
+        return {"ids": torch.tensor(ids + [0] * (self.context - len(ids)))}
