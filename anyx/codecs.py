@@ -1,0 +1,126 @@
+"""Files of pictures, sound and moving pictures <-> tensors: what `media.py` reads and writes with.
+
+Pictures go through PIL, sound through soundfile (PyAV where it cannot), moving pictures through PyAV; animated GIF and
+WebP through PIL, which composes their frames. Errors are whatever these libraries raise; `media.py` words them.
+
+Letters: c channels, n samples, t frames, h height, w width.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image as PILImage
+from PIL import ImageSequence
+from torch import Tensor
+from torch.nn import functional
+
+SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
+CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
+
+
+def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of a PIL image; alpha is laid on white."""
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = PILImage.alpha_composite(PILImage.new("RGBA", picture.size, "white"), picture)
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
+    """Samples and rate of a sound file, or of a video file's first sound track."""
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        return torch.from_numpy(samples.T.copy()), rate
+    except soundfile.LibsndfileError:
+        file.seek(0)
+    track = _read_track(file)
+    if track is None:
+        raise ValueError("no sound track in this file")
+    return track
+
+
+def read_frames(
+    file: BinaryIO,
+) -> tuple[UInt8[Tensor, "t 3 h w"], float, tuple[Float[Tensor, "c n"], int] | None]:
+    """Frames, frames per second, and the sound track if there is one."""
+    head = file.read(12)
+    file.seek(0)
+    if head[:3] == b"GIF" or head[8:12] == b"WEBP" or head[:4] == b"\x89PNG" or head[:2] == b"\xff\xd8":
+        return *_read_animation(file), None
+    import av
+
+    with av.open(file) as container:
+        if not container.streams.video:
+            raise ValueError("no moving pictures in this file")
+        stream = container.streams.video[0]
+        frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+        speed = float(stream.average_rate or stream.guessed_rate or 25)
+    file.seek(0)
+    return torch.stack(frames).permute(0, 3, 1, 2).contiguous(), speed, _read_track(file)
+
+
+def _read_animation(file: BinaryIO) -> tuple[UInt8[Tensor, "t 3 h w"], float]:
+    """Frames at a constant speed: those shown longer than the shortest are repeated."""
+    with PILImage.open(file) as picture:
+        frames, times = [], []
+        for frame in ImageSequence.Iterator(picture):
+            frames.append(rgb(frame))
+            times.append(frame.info.get("duration") or 0)
+    if not all(times):
+        return torch.stack(frames), 1.0 if len(frames) == 1 else 10.0
+    repeats = torch.tensor([round(time / min(times)) for time in times])
+    return torch.stack(frames).repeat_interleave(repeats, 0), 1000 * int(repeats.sum()) / sum(times)
+
+
+def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
+    import av
+
+    with av.open(file) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+        frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
+        return torch.from_numpy(np.concatenate([frame.to_ndarray() for frame in frames], axis=1)), stream.rate
+
+
+def write_gif(pictures: Sequence[PILImage.Image], fps: float) -> bytes:
+    """An endless GIF; its clock ticks in hundredths of a second."""
+    buffer = io.BytesIO()
+    first, *rest = pictures
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    return buffer.getvalue()
+
+
+def write_frames(
+    frames: UInt8[Tensor, "t 3 h w"], fps: float, sound: Float[Tensor, "1 n"] | None, format: str
+) -> bytes:
+    """An mp4 or webm file; `sound` is at `SOUND_RATE`. 4:2:0 colour wants even sizes, so an odd edge is doubled."""
+    import av
+
+    video_codec, audio_codec = CODECS[format]
+    height, width = frames.shape[2:]
+    pictures = functional.pad(frames.float(), (0, width % 2, 0, height % 2), mode="replicate").to(torch.uint8)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=format) as container:
+        stream = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = pictures.shape[2:]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+        track = container.add_stream(audio_codec, rate=SOUND_RATE, layout="mono") if sound is not None else None
+        for picture in pictures.permute(0, 2, 3, 1).contiguous().numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+        if sound is not None and track is not None:
+            piece = av.AudioFrame.from_ndarray(sound.contiguous().numpy(), format="fltp", layout="mono")
+            piece.sample_rate, piece.pts = SOUND_RATE, 0
+            container.mux([*track.encode(piece), *track.encode()])
+    return buffer.getvalue()

@@ -1,0 +1,245 @@
+"""Image, Audio and Video: values with units, read from files, bytes and arrays, written to files.
+
+Each is a frozen value that holds one tensor and says what it means: pixels (uint8, RGB), samples (float32 in [-1, 1])
+with a rate in Hz, frames (uint8, RGB) with frames per second. `read` takes whatever the value can be made of and raises
+`MediaError` for what is missing or corrupt, so that a reader of many files can skip and count. A further kind of media
+is a further class in `MEDIA`.
+
+Letters: c channels, n samples, t frames, h height, w width.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from torch import Tensor
+
+from anyx import codecs
+
+T = TypeVar("T")
+
+
+class MediaError(ValueError):
+    """Media that is missing, corrupt or not what was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One picture: `pixels` RGB."""
+
+    pixels: UInt8[Tensor, "3 h w"]
+
+    def __post_init__(self) -> None:
+        _check(self.pixels, torch.uint8, (3, None, None), "Image.pixels")
+
+    @classmethod
+    def read(cls, source: Any) -> Image:
+        """Read a path, bytes, PIL image, array (h, w[, c]), tensor (3, h, w) or Image; alpha is laid on white."""
+        if isinstance(source, Image):
+            return source
+        if isinstance(source, Tensor):
+            return cls(_bytes(source.detach().cpu()))
+        if isinstance(source, np.ndarray):
+            source = _bytes(torch.from_numpy(np.ascontiguousarray(source)))
+            if source.ndim == 2:
+                source = source[..., None]
+            return cls(source[..., :3].permute(2, 0, 1).expand(3, -1, -1).contiguous())
+        if isinstance(source, PILImage.Image):
+            return cls(codecs.rgb(source))
+        return _guard(source, lambda file: cls(codecs.rgb(PILImage.open(file))))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    def numpy(self) -> NDArray[np.uint8]:
+        """The pixels as (h, w, 3)."""
+        return np.ascontiguousarray(self.pixels.permute(1, 2, 0).numpy())
+
+    def to_pil(self) -> PILImage.Image:
+        """A PIL image of mode RGB."""
+        return PILImage.fromarray(self.numpy())
+
+    def resize(self, height: int, width: int) -> Image:
+        """Resize with PIL's bicubic filter."""
+        return Image(codecs.rgb(self.to_pil().resize((width, height), PILImage.Resampling.BICUBIC)))
+
+    def to_bytes(self, format: str = "png") -> bytes:
+        """Encode as png, jpg or webp."""
+        names = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+        name, buffer = names[_one_of(format, names)], io.BytesIO()
+        self.to_pil().save(buffer, name, quality=95)
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file; the suffix says the format."""
+        return _write(path, self.to_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Sound: `samples` in [-1, 1] at `rate` Hz."""
+
+    samples: Float[Tensor, "c n"]
+    rate: int
+
+    def __post_init__(self) -> None:
+        _check(self.samples, torch.float32, (None, None), "Audio.samples")
+        if self.rate <= 0:
+            raise ValueError(f"Audio.rate is in Hz and must be positive, but {self.rate} was given")
+
+    @classmethod
+    def read(cls, source: Any, *, rate: int | None = None) -> Audio:
+        """Read a path, bytes, array or tensor ([c,] n) or Audio; video files give their sound track.
+
+        `rate` is required for arrays, which do not say it, and resamples everything else.
+        """
+        if isinstance(source, np.ndarray | Tensor):
+            if rate is None:
+                raise ValueError("an array of samples does not say its rate: give Audio.read(array, rate=...) in Hz")
+            samples = torch.as_tensor(source).detach().cpu()
+            if not samples.is_floating_point():
+                samples = samples.double() / torch.iinfo(samples.dtype).max
+            return cls(torch.atleast_2d(samples).float().contiguous(), rate)
+        audio = source if isinstance(source, Audio) else _guard(source, lambda file: cls(*codecs.read_samples(file)))
+        return audio if rate is None else audio.resample(rate)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[1] / self.rate
+
+    def resample(self, rate: int) -> Audio:
+        """The same sound at another rate."""
+        if rate == self.rate:
+            return self
+        from torchaudio.functional import resample
+
+        return Audio(resample(self.samples, self.rate, rate), rate)
+
+    def mono(self) -> Audio:
+        """The mean of the channels, as one channel."""
+        return Audio(self.samples.mean(0, keepdim=True), self.rate)
+
+    def to_bytes(self, format: str = "wav") -> bytes:
+        """Encode as wav (16 bit), flac or ogg (Vorbis)."""
+        import soundfile
+
+        buffer = io.BytesIO()
+        samples = self.samples.clamp(-1, 1).T.contiguous().numpy()
+        soundfile.write(buffer, samples, self.rate, format=_one_of(format, ("wav", "flac", "ogg")).upper())
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file; the suffix says the format."""
+        return _write(path, self.to_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Moving pictures: `frames` RGB at `fps` frames per second, with or without sound."""
+
+    frames: UInt8[Tensor, "t 3 h w"]
+    fps: float
+    audio: Audio | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.frames, torch.uint8, (None, 3, None, None), "Video.frames")
+        if self.fps <= 0 or not len(self.frames):
+            raise ValueError(f"a Video has frames and fps > 0, but {len(self.frames)} frames at {self.fps} were given")
+
+    @classmethod
+    def read(cls, source: Any, *, fps: float | None = None) -> Video:
+        """Read a path, bytes, array (t, h, w, 3), tensor (t, 3, h, w), sequence of images or Video.
+
+        `fps` is required for arrays and sequences, which do not say it. A still picture is a video of one frame.
+        """
+        if isinstance(source, Video):
+            return source
+        if isinstance(source, Tensor | np.ndarray | Sequence) and not isinstance(source, str | bytes):
+            if fps is None:
+                raise ValueError("frames do not say their speed: give Video.read(frames, fps=...)")
+            if not len(source):
+                raise MediaError("a video of no frames was given")
+            return cls(torch.stack([Image.read(frame).pixels for frame in source]), fps)
+        frames, speed, sound = _guard(source, codecs.read_frames)
+        return cls(frames, speed, Audio(*sound) if sound else None)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.frames) / self.fps
+
+    def sample(self, num_frames: int) -> Video:
+        """`num_frames` frames from the middles of equal spans, over the same time (frames repeat if too few)."""
+        middles = (torch.arange(num_frames) + 0.5) * len(self.frames) / num_frames
+        return Video(self.frames[middles.long()], self.fps * num_frames / len(self.frames), self.audio)
+
+    def to_bytes(self, format: str = "mp4") -> bytes:
+        """Encode as mp4 (H.264), webm (VP9) or gif (without sound)."""
+        if _one_of(format, ("mp4", "webm", "gif")) == "gif":
+            return codecs.write_gif([Image(frame).to_pil() for frame in self.frames], self.fps)
+        sound = self.audio and self.audio.mono().resample(codecs.SOUND_RATE).samples
+        return codecs.write_frames(self.frames, self.fps, sound, format)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file; the suffix says the format."""
+        return _write(path, self.to_bytes)
+
+
+MEDIA: dict[str, type[Image] | type[Audio] | type[Video]] = {"image": Image, "audio": Audio, "video": Video}
+
+
+def read(kind: str, source: Any) -> Image | Audio | Video:
+    """Read media of a kind named in `MEDIA`."""
+    return MEDIA[_one_of(kind, MEDIA)].read(source)
+
+
+def _one_of(name: str, allowed: Iterable[str]) -> str:
+    if name not in allowed:
+        raise ValueError(f"{name!r} is not one of {', '.join(allowed)}")
+    return name
+
+
+def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int | None, ...], name: str) -> None:
+    fits = tensor.ndim == len(shape) and all(w in (None, g) for g, w in zip(tensor.shape, shape, strict=True))
+    if not fits or tensor.dtype != dtype:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise MediaError(f"{name} must be {dtype} ({wanted}), but {tensor.dtype} {tuple(tensor.shape)} was given")
+
+
+def _bytes(pixels: Tensor) -> Tensor:
+    if pixels.is_floating_point():
+        return (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.to(torch.uint8)
+
+
+def _guard(source: Any, parse: Callable[[BinaryIO], T]) -> T:
+    """Parse a path or bytes; whatever a parser raises on bad files becomes one line of MediaError."""
+    if not isinstance(source, str | Path | bytes):
+        raise MediaError(f"media is read from a path, bytes or arrays, but {type(source).__name__} was given")
+    name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+    try:
+        return parse(io.BytesIO(source if isinstance(source, bytes) else Path(source).read_bytes()))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of third parties raise anything on corrupt files
+        raise MediaError(f"cannot read {name}: {error}") from error
+
+
+def _write(path: str | Path, encode: Callable[[str], bytes]) -> Path:
+    path = Path(path)
+    data = encode(path.suffix.removeprefix(".").lower())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,74 @@
+"""Names that a YAML may give to a component's `type`, resolved only when asked for.
+
+The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one file
+and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
+`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors` and `anyx.output_projectors`, or a YAML names a class directly as
+`my_package.my_module:MyClass`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+ENCODERS = {
+    "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
+    "clip": "anyx.encoders.clip:ClipEncoder",
+    "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+}
+DECODERS = {
+    "stable_diffusion": "anyx.decoders.stable_diffusion:StableDiffusionDecoder",
+    "audioldm": "anyx.decoders.audioldm:AudioLDMDecoder",
+    "video": "anyx.decoders.video:VideoDecoder",
+}
+INPUT_PROJECTORS = {
+    "linear": "anyx.input_projectors:LinearInputProjector",
+    "mlp": "anyx.input_projectors:MLPInputProjector",
+    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+}
+OUTPUT_PROJECTORS = {
+    "transformer": "anyx.output_projectors:TransformerOutputProjector",
+    "linear": "anyx.output_projectors:LinearOutputProjector",
+    "mlp": "anyx.output_projectors:MLPOutputProjector",
+}
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "encoders": ENCODERS,
+    "decoders": DECODERS,
+    "input_projectors": INPUT_PROJECTORS,
+    "output_projectors": OUTPUT_PROJECTORS,
+}
+
+
+@cache
+def table(kind: str) -> Mapping[str, str]:
+    """All names of a kind with their "module:Class", ours and those of installed packages."""
+    if kind not in TABLES:
+        raise ValueError(f"{kind!r} is not one of {', '.join(TABLES)}")
+    names = dict(TABLES[kind])
+    for point in entry_points(group=f"anyx.{kind}"):
+        if names.setdefault(point.name, point.value) != point.value:
+            raise ValueError(f"anyx.{kind}: {point.name!r} is both {names[point.name]} and {point.value}")
+    return names
+
+
+def resolve(kind: str, name: str) -> type:
+    """The class behind a registered name or a "module:Class"."""
+    names = table(kind)
+    target = names.get(name, name)
+    module, separator, attribute = target.partition(":")
+    if not separator:
+        raise ValueError(f"{name!r} is not one of {', '.join(sorted(names))}")
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("anyx"):
+            raise ValueError(f"{name!r} is not installed here ({error.name} is missing): run `make setup`") from error
+        raise ValueError(f"{name!r} needs the package {error.name!r}, which is not installed") from error
+    if attribute not in vars(found):
+        raise ValueError(f"{name!r}: module {module} has no class {attribute!r}")
+    cls = vars(found)[attribute]
+    if not isinstance(cls, type):
+        raise ValueError(f"{name!r}: {target} is no class")
+    return cls

@@ -1,0 +1,22 @@
+"""Decoders: one file, one frozen decoder. Imported as `anyx.decoders`; a class is loaded when it is first asked for."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if __name__ != "anyx.decoders":
+    raise ImportError("import this package as 'anyx.decoders'; 'decoders' alone would load every class twice")
+
+if TYPE_CHECKING:
+    from .audioldm import AudioLDMDecoder
+    from .stable_diffusion import StableDiffusionDecoder
+    from .video import VideoDecoder
+
+__all__ = ["AudioLDMDecoder", "StableDiffusionDecoder", "VideoDecoder"]
+
+_FILES = {"AudioLDMDecoder": "audioldm", "StableDiffusionDecoder": "stable_diffusion", "VideoDecoder": "video"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILES:
+        raise AttributeError(f"module 'anyx.decoders' has no attribute {name!r}")
+    return getattr(import_module(f"anyx.decoders.{_FILES[name]}"), name)

@@ -1,0 +1,22 @@
+"""Encoders: one file, one frozen encoder. Imported as `anyx.encoders`; a class is loaded when it is first asked for."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if __name__ != "anyx.encoders":
+    raise ImportError("import this package as 'anyx.encoders'; 'encoders' alone would load every class twice")
+
+if TYPE_CHECKING:
+    from .clip import ClipEncoder
+    from .efficientnet import EfficientNetEncoder
+    from .imagebind import ImageBindEncoder
+
+__all__ = ["ClipEncoder", "EfficientNetEncoder", "ImageBindEncoder"]
+
+_FILES = {"ClipEncoder": "clip", "EfficientNetEncoder": "efficientnet", "ImageBindEncoder": "imagebind"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILES:
+        raise AttributeError(f"module 'anyx.encoders' has no attribute {name!r}")
+    return getattr(import_module(f"anyx.encoders.{_FILES[name]}"), name)
