@@ -1,0 +1,49 @@
+"""The command line `anyx`, one file a command. Heavy imports wait inside the functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from anyx.commands import chat, check, demo, doctor, evaluate, fetch, plan, run, train
+
+COMMANDS = (
+    run.run,
+    chat.chat,
+    demo.demo,
+    train.train,
+    evaluate.evaluate,
+    plan.plan,
+    check.check,
+    doctor.doctor,
+    fetch.fetch,
+)
+
+
+def application() -> typer.Typer:
+    """The commands under one roof."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Any-to-any language models from parts. COMMAND --help shows examples; --debug shows tracebacks.",
+    )
+    for command in COMMANDS:
+        app.command()(command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a user's mistake is one red line and code 2, `--debug` shows the traceback instead."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        application()([word for word in words if word != "--debug"], prog_name="anyx")
+    except (ValueError, OSError, ImportError) as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,111 @@
+"""`anyx chat`: a conversation in the terminal; text streams, media land in files as they finish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from anyx.commands import options
+from anyx.commands.options import console
+
+if TYPE_CHECKING:
+    from anyx.model import AnyX
+
+HELP = """\
+words             send them, with whatever is attached
+/{key} PATH       attach a file to the next message
+/seed N           the noise of the next replies starts at N
+/reset            forget the conversation
+/quit             leave (or Ctrl-D)"""
+
+
+class Conversation:
+    """The messages so far, what is attached to the next one, and how replies are drawn."""
+
+    def __init__(self, model: AnyX, out: Path, seed: int, settings: dict[str, Any]) -> None:
+        self.model, self.out, self.seed, self.settings = model, out, seed, settings
+        self.messages: list[dict[str, Any]] = []
+        self.attached: list[tuple[str, Path]] = []
+
+    def command(self, line: str) -> bool:
+        """Carry out a line that begins with a slash; False means: leave."""
+        name, _, rest = line[1:].partition(" ")
+        rest = rest.strip()
+        if name in ("quit", "exit"):
+            return False
+        if name == "reset":
+            self.messages, self.attached = [], []
+        elif name == "seed" and rest.isdecimal():
+            self.seed = int(rest)
+        elif name in self.model.inputs:
+            self.attached += options.named_paths({name: [Path(rest).expanduser()]}, None)
+            console.print(f"attached {rest}", style="dim", markup=False)
+        else:
+            console.print(HELP.format(key="|".join(self.model.inputs)), style="dim", markup=False, highlight=False)
+        return True
+
+    def say(self, text: str) -> None:
+        """Send one user turn and print the reply as it comes."""
+        from anyx.model import Reply, TextEvent
+
+        turn = options.user_turn(text, self.attached, list(self.model.inputs))
+        parts: list[Any] = []
+        folder = self.out / f"turn{len(self.messages) // 2:03d}"
+        for event in self.model.stream([*self.messages, turn], seeds=self.seed, **self.settings):
+            if isinstance(event, TextEvent):
+                console.print(event.text, end="", markup=False, highlight=False)
+                parts.append(event.text)
+            else:
+                parts.append(event.media)
+                console.print(f"[{event.key}]", end="", style="cyan", markup=False, highlight=False)
+        console.print()
+        reply = Reply(parts)
+        for path in reply.save(folder):
+            console.print(str(path), style="cyan", markup=False, highlight=False)
+        self.messages += [turn, reply.message()]
+        self.attached = []
+
+
+def chat(
+    model: options.ModelFolder = options.MODEL,
+    out: options.Out = Path("out/chat"),
+    seed: options.Seed = 0,
+    max_new_tokens: options.MaxTokens = 256,
+    temperature: options.Temperature = 0.0,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    device: options.Device = None,
+) -> None:
+    """Talk with a model in the terminal.
+
+    \b
+    anyx chat
+    you> /image cow.png
+    you> What is this? Say it aloud.
+    """
+    loaded = options.load_model(model, device)
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "decode": options.decode_options(list(loaded.outputs), steps, guidance),
+    }
+    conversation = Conversation(loaded, out, seed, settings)
+    console.print(
+        f"reads text, {', '.join(loaded.inputs)}; makes text, {', '.join(loaded.outputs)}; /help lists the commands",
+        style="dim",
+    )
+    while True:
+        try:
+            line = typer.prompt("you", prompt_suffix="> ").strip()
+        except (EOFError, typer.Abort):
+            return
+        try:
+            if line.startswith("/"):
+                if not conversation.command(line):
+                    return
+            elif line:
+                conversation.say(line)
+        except ValueError as error:  # a typing mistake must not end the conversation
+            console.print(f"error: {error}", style="red", markup=False, highlight=False)

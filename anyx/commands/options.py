@@ -1,0 +1,89 @@
+"""What several commands share: the words of their options, and how a request and a model are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from anyx.model import AnyX
+
+MODEL = Path("experiments/emoji/model")
+
+console = Console()
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[a.b=c]...", help="Values that replace the YAML's, e.g. stages.encode.batch_size=8."),
+]
+ModelFolder = Annotated[
+    Path, typer.Option("--model", "-m", help="A folder written by training or save_pretrained, or a Hub id.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder that receives the files; made when missing.")]
+Seed = Annotated[int, typer.Option(help="Noise and sampling start here: one seed, one answer.")]
+MaxTokens = Annotated[int, typer.Option(help="The reply ends after this many tokens at the latest.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token; 1 samples as the LLM does.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps of every decoder; default: each decoder's own.")]
+Guidance = Annotated[
+    float | None, typer.Option(min=0.0, help="Classifier-free guidance; default: each decoder's own.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best one present.")]
+
+
+def pick_device(name: str | None) -> str:
+    """The device asked for, or the best one present."""
+    import torch
+
+    if name is not None:
+        return name
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_model(path: Path, device: str | None = None) -> AnyX:
+    """Read a trained model and say where from; a missing folder is a user's error, not a Hub request."""
+    from anyx.model import AnyX
+
+    if path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", ".."):
+        if not path.is_dir():
+            raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
+    with console.status(f"reading {path}"):
+        model: AnyX = AnyX.from_pretrained(str(path))
+    return model.to(pick_device(device)).eval()
+
+
+def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:
+    """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file there."""
+    pairs = [(key, path) for key, paths in media.items() for path in paths or ()]
+    for text in inputs or ():
+        key, sign, path = text.partition("=")
+        if not (key and sign and path):
+            raise ValueError(f"--input {text!r} is not of the form key=path")
+        pairs.append((key, Path(path)))
+    for key, path in pairs:
+        if not path.is_file():
+            raise ValueError(f"--{key}: there is no file '{path}'")
+    return pairs
+
+
+def user_turn(prompt: str, media: Sequence[tuple[str, Path]], allowed: Sequence[str]) -> dict[str, Any]:
+    """One user message in the Hugging Face chat form: the media first, then the words."""
+    for key, path in media:
+        if key not in allowed:
+            raise ValueError(f"{path}: this model reads {', '.join(allowed) or 'text only'}, not '{key}'")
+    parts: list[dict[str, str]] = [{"type": key, "path": str(path)} for key, path in media]
+    if prompt:
+        parts.append({"type": "text", "text": prompt})
+    if not parts:
+        raise ValueError("nothing was asked: give a prompt, or at least one --image, --audio, --video or --input")
+    return {"role": "user", "content": parts}
+
+
+def decode_options(
+    outputs: Sequence[str], steps: int | None, guidance: float | None
+) -> dict[str, dict[str, float | int | None]]:
+    """`--steps` and `--guidance` for every output of the model."""
+    return {key: {"steps": steps, "guidance": guidance} for key in outputs}
