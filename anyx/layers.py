@@ -1,7 +1,7 @@
 """Attention, transformer blocks and the latent resampler: what several rooms build from. Torch only.
 
-Parameter names are those of the published ImageBind checkpoint (`norm_1`, `attn.in_proj_weight`, `mlp.fc1`, ...), which are
-also those of `nn.MultiheadAttention`. Attention runs through `scaled_dot_product_attention`.
+Parameter names are those of the published ImageBind checkpoint (`norm_1`, `attn.in_proj_weight`, `mlp.fc1`, ...), whose
+attention has those of `nn.MultiheadAttention`. Attention runs through `scaled_dot_product_attention`.
 
 Letters: b batch, n query tokens, m context tokens, d width, h heads, l latents.
 """

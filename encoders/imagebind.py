@@ -1,8 +1,8 @@
 """ImageBind: one embedding space for pictures, videos, sound and text (arXiv 2305.05665), tiny or huge.
 
-`ImageBindEncoder` is one frozen trunk as an encoder; `ImageBind` holds several, to be trained contrastively or looked up
-side by side. Both keep the published checkpoint's key names, so `imagebind_huge.pth` loads directly, and only the keys of
-the trunks at hand are read. Sizes left out are those of the published model, `imagebind_huge(trunk)`.
+`ImageBindEncoder` is one frozen trunk as an encoder; `ImageBind` holds several, to be trained contrastively. Both keep
+the published checkpoint's key names: `imagebind_huge.pth` loads directly, and only the keys of the trunks at hand are
+read. Sizes left out are those of the published model, `imagebind_huge(trunk)`.
 
 Letters: b media items, s clips or views of an item, n tokens, o out_dim.
 """
@@ -66,8 +66,8 @@ class ImageBind(nn.Module):
 class ImageBindEncoder(Encoder):
     """One trunk. `output="global"` is the embedding, `"patches"` the projected tokens after the cls token.
 
-    Both are of unit length (NExT-GPT, PandaGPT); `scaled` applies the published factor (20 for audio). An item of several
-    clips is their mean. `clips`, `clip_seconds` and `crops` say how the transform cuts sound and video.
+    Both are of unit length (NExT-GPT, PandaGPT); `scaled` applies the published factor (20 for audio). An item of
+    several clips is their mean. `clips`, `clip_seconds` and `crops` say how the transform cuts sound and video.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """From media to ImageBind's inputs: the published preprocessing, without torchvision or pytorchvideo.
 
-Each transform is a picklable value that turns one item into named tensors: pictures -> pixels (3, h, w), videos -> pixels
-(views, 3, frames, h, w), sound -> mel (clips, 1, mels, length), text -> ids (context,).
+Each transform is a picklable value that turns one item into a named tensor: pictures -> pixels (3, h, w), videos ->
+pixels (views, 3, frames, h, w), sound -> mel (clips, 1, mels, length), text -> ids (context,).
 
 Letters: c channels, h height, w width, t frames, n samples.
 """
@@ -137,8 +137,9 @@ class AudioTransform:
         """Log-mel bins of the first channel, cut or padded, then normalised."""
         from torchaudio.compliance.kaldi import fbank
 
+        window = self.rate * 25 // 1000
         bank = fbank(
-            wave[:1],
+            F.pad(wave[:1], (0, max(window - wave.shape[1], 0))),
             htk_compat=True,
             sample_frequency=self.rate,
             use_energy=False,
@@ -181,5 +182,5 @@ class TextTransform:
             raise ValueError(f"the text trunk reads str, given {type(media).__name__}")
         text = " ".join(html.unescape(html.unescape(media)).split()).lower()
         start, end = self.ends
-        ids = [start, *self._tokenizer.encode(text, add_special_tokens=False).ids][: self.context - 1] + [end]
-        return {"ids": torch.tensor(ids + [0] * (self.context - len(ids)))}
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: self.context - 2]
+        return {"ids": F.pad(torch.tensor([start, *ids, end]), (0, self.context - len(ids) - 2))}

@@ -1,6 +1,6 @@
 """ImageBind's trunks: stem, transformer, head and scale of one modality, under the published checkpoint's key names.
 
-Written from facts (arXiv 2305.05665 and the checkpoint's own keys and shapes). A trunk is four modules that the published
+Written from facts (arXiv 2305.05665 and the checkpoint's keys and shapes). A trunk is four modules that the published
 file keeps in four mappings, `modality_{preprocessors,trunks,heads,postprocessors}.<name>`; `attach` lays them there.
 tokens = [cls ; stem(x)] + positions; a pre-norm transformer; LayerNorm, pick one token, project; unit length; a scale.
 
@@ -23,7 +23,7 @@ from anyx.layers import Block
 
 @dataclass(frozen=True)
 class VisionSizes:
-    """Images and clips of `frames` frames. `kernel` and `stride` are (time, height, width), or one number for a side."""
+    """Images and clips of `frames` frames. `kernel` and `stride` are (time, height, width), or one side of a patch."""
 
     dim: int = 1280
     depth: int = 32
@@ -115,8 +115,8 @@ class Patches(nn.Module):
         kernel = weight.shape[2:]
         stride = (min(self.stride[-3], kernel[0]) if len(self.stride) == 3 else 1, *self.stride[-2:])
         if kernel == stride:  # patches side by side are one matrix product, the fast path on every device
-            b, c, t, h, w = x.shape
-            x = x[:, :, : t - t % stride[0], : h - h % stride[1], : w - w % stride[2]]
+            t, h, w = (size - size % step for size, step in zip(x.shape[2:], stride, strict=True))
+            x = x[:, :, :t, :h, :w]
             x = x.unflatten(4, (-1, stride[2])).unflatten(3, (-1, stride[1])).unflatten(2, (-1, stride[0]))
             y = F.linear(x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4), weight.flatten(1))
         elif kernel[0] == 1:
@@ -134,6 +134,7 @@ class MediaPreprocessor(nn.Module):
         grid = [(size - k) // s + 1 for size, k, s in zip(extent, kernel, stride, strict=True)]
         if min(grid) < 1:
             raise ValueError(f"a kernel of {tuple(kernel)} is larger than the input of {tuple(extent)}")
+        self.channels = channels
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.rgbt_stem = Patches(channels, kernel, stride, dim)
         three = (grid[0], grid[1], grid[2]) if len(grid) == 3 else (1, grid[0], grid[1])
@@ -141,7 +142,10 @@ class MediaPreprocessor(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *t h w"]) -> Float[Tensor, "b n d"]:
         """Tokens of images (b, c, h, w), spectrograms (b, 1, mel, time) or clips (b, c, t, h, w)."""
-        patches = self.rgbt_stem(x if x.ndim == 5 else x[:, :, None])
+        x = x if x.ndim == 5 else x[:, :, None]
+        if x.shape[1] != self.channels:
+            raise ValueError(f"this trunk reads (b, {self.channels}, [t,] h, w), given {tuple(x.shape)}")
+        patches = self.rgbt_stem(x)
         b, t, h, w, _ = patches.shape
         tokens = torch.cat([self.cls_token.to(patches.dtype).expand(b, -1, -1), patches.flatten(1, 3)], dim=1)
         return tokens + self.pos_embedding_helper((t, h, w)).to(tokens.dtype)  # type: ignore[no-any-return]

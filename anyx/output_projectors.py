@@ -1,0 +1,139 @@
+"""Between the LLM's signal tokens and a decoder's condition: transformer, linear, mlp.
+
+A decoder names what it reads: `condition` maps a name to (length, dim). Each name gets its own projection, so a decoder
+with several (SDXL's `prompt_embeds` and `pooled`) needs no more than a longer mapping. State dict keys are
+`conditions.<name>.` + the published names of NExT-GPT's projector (`fc`, `query_embs`, `tfm`, `model`).
+
+Letters: b groups, s signal tokens of a group, l length of a condition, d its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anyx.interfaces import Condition, OutputProjector, Tokens
+
+
+class QueryTransformer(nn.Module):
+    """NExT-GPT's TextFc transformer: signal states in, `length` learned queries read them, one linear map out.
+
+    A pre-norm `nn.Transformer` with ReLU, final norms, no positions and no causal mask.
+    """
+
+    def __init__(
+        self, dim_in: int, length: int, dim: int, *, hidden: int, layers: tuple[int, int], heads: int, ratio: int
+    ):
+        super().__init__()
+        sizes = {"d_model": hidden, "nhead": heads, "dim_feedforward": ratio * hidden, "dropout": 0.0}
+        layer = nn.TransformerEncoderLayer(**sizes, batch_first=True, norm_first=True)
+        encoder = nn.TransformerEncoder(layer, layers[0], nn.LayerNorm(hidden), enable_nested_tensor=False)
+        self.fc = nn.Linear(dim_in, hidden)
+        self.query_embs = nn.Parameter(torch.randn(1, length, hidden))
+        self.tfm = nn.Transformer(
+            **sizes, num_decoder_layers=layers[1], custom_encoder=encoder, batch_first=True, norm_first=True
+        )
+        self.model = nn.Linear(hidden, dim)
+
+    def forward(self, x: Float[Tensor, "b s dim_in"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b l d"]:
+        """Read the real states into the condition."""
+        memory = self.tfm.encoder(self.fc(x), src_key_padding_mask=~mask)
+        queries = self.query_embs.to(memory.dtype).expand(len(x), -1, -1)
+        return self.model(self.tfm.decoder(queries, memory, memory_key_padding_mask=~mask))  # type: ignore[no-any-return]
+
+
+class TokenMap(nn.Module):
+    """Signal states, repeated or cut to `length`, each mapped by itself; the place in the condition is learned.
+
+    GILL's linear form where there are as many signal tokens as the condition is long, or more: the first `length`.
+    """
+
+    def __init__(self, dim_in: int, length: int, dim: int, *, hidden: int | None):
+        super().__init__()
+        self.fc = None if hidden is None else nn.Linear(dim_in, hidden)
+        width = dim_in if hidden is None else hidden
+        self.positions = nn.Parameter(torch.zeros(length, dim if hidden is None else width))
+        self.model = nn.Linear(width, dim)
+
+    def forward(self, x: Float[Tensor, "b s dim_in"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b l d"]:
+        """Map the states; those that are not real count as zero."""
+        length = len(self.positions)
+        x = (x * mask[..., None]).repeat_interleave(-(-length // x.shape[1]), dim=1)[:, :length]
+        if self.fc is None:
+            return self.model(x) + self.positions  # type: ignore[no-any-return]
+        return self.model(F.gelu(self.fc(x) + self.positions))  # type: ignore[no-any-return]
+
+
+class TransformerOutputProjector(OutputProjector):
+    """Learned queries read the signal states through a transformer, exactly as NExT-GPT's TextFc transformer.
+
+    The signal tokens' input embeddings are added to their states. `layers` counts encoder layers, and decoder layers
+    unless `decoder_layers` says otherwise.
+    """
+
+    def __init__(
+        self,
+        dim_in: int,
+        condition: Mapping[str, tuple[int, int]],
+        *,
+        hidden: int = 512,
+        layers: int = 4,
+        decoder_layers: int | None = None,
+        heads: int = 4,
+        mlp_ratio: int = 4,
+    ):
+        super().__init__()
+        counts = (layers, layers if decoder_layers is None else decoder_layers)
+        if hidden % heads:
+            raise ValueError(f"heads must divide hidden: given hidden={hidden}, heads={heads}")
+
+        def make(length: int, dim: int) -> nn.Module:
+            return QueryTransformer(dim_in, length, dim, hidden=hidden, layers=counts, heads=heads, ratio=mlp_ratio)
+
+        self.conditions = _for_each(condition, make)
+
+    def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
+        """Read states + embeddings."""
+        if embeddings is not None:
+            states = states._replace(values=states.values + embeddings)
+        return _project(self.conditions, states)
+
+
+class LinearOutputProjector(OutputProjector):
+    """One linear map from a signal state to a place of the condition (GILL); input embeddings are not read."""
+
+    def __init__(self, dim_in: int, condition: Mapping[str, tuple[int, int]]):
+        super().__init__()
+        self.conditions = _for_each(condition, lambda length, dim: TokenMap(dim_in, length, dim, hidden=None))
+
+    def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
+        """Map the states."""
+        return _project(self.conditions, states)
+
+
+class MLPOutputProjector(OutputProjector):
+    """Two linear maps with a GELU between, the place in the condition learned; input embeddings are not read."""
+
+    def __init__(self, dim_in: int, condition: Mapping[str, tuple[int, int]], *, hidden: int = 512):
+        super().__init__()
+        self.conditions = _for_each(condition, lambda length, dim: TokenMap(dim_in, length, dim, hidden=hidden))
+
+    def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
+        """Map the states."""
+        return _project(self.conditions, states)
+
+
+def _for_each(condition: Mapping[str, tuple[int, int]], make: Callable[[int, int], nn.Module]) -> nn.ModuleDict:
+    if not condition:
+        raise ValueError("condition is empty: a decoder names at least one (length, dim) that it reads")
+    return nn.ModuleDict({name: make(*size) for name, size in condition.items()})
+
+
+def _project(conditions: nn.ModuleDict, states: Tokens) -> Condition:
+    values = {name: module(states.values, states.mask) for name, module in conditions.items()}
+    masks = {name: torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) for name, y in values.items()}
+    return Condition(values, masks)
