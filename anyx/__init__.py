@@ -1,8 +1,10 @@
 """anyx: any-to-any language models from parts.
 
     from anyx import AnyX
+
     model = AnyX.from_pretrained("path/to/model")
-    reply = model.chat([{"role": "user", "content": [{"type": "image", "path": "cow.png"}, {"type": "text", "text": "What is it?"}]}])
+    question = [{"type": "image", "path": "cow.png"}, {"type": "text", "text": "What is this?"}]
+    reply = model.chat([{"role": "user", "content": question}])
     reply.save("out/")
 
 Names are imported when they are first asked for, so that `import anyx` costs little more than `import torch`.

@@ -110,7 +110,7 @@ class Audio:
             samples = torch.as_tensor(source).detach().cpu()
             if not samples.is_floating_point():
                 samples = samples.double() / torch.iinfo(samples.dtype).max
-            return cls(torch.atleast_2d(samples).float().contiguous(), rate)
+            return cls((samples if samples.ndim > 1 else samples[None]).float().contiguous(), rate)
         audio = source if isinstance(source, Audio) else _guard(source, lambda file: cls(*codecs.read_samples(file)))
         return audio if rate is None else audio.resample(rate)
 
@@ -189,7 +189,7 @@ class Video:
         """Encode as mp4 (H.264), webm (VP9) or gif (without sound)."""
         if _one_of(format, ("mp4", "webm", "gif")) == "gif":
             return codecs.write_gif([Image(frame).to_pil() for frame in self.frames], self.fps)
-        sound = self.audio and self.audio.mono().resample(codecs.SOUND_RATE).samples
+        sound = self.audio.mono().resample(codecs.SOUND_RATE).samples if self.audio else None
         return codecs.write_frames(self.frames, self.fps, sound, format)
 
     def save(self, path: str | Path) -> Path:

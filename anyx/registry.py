@@ -1,9 +1,9 @@
 """Names that a YAML may give to a component's `type`, resolved only when asked for.
 
-The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one file
-and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
-`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors` and `anyx.output_projectors`, or a YAML names a class directly as
-`my_package.my_module:MyClass`.
+The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one
+file and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
+`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors` and `anyx.output_projectors`, or a YAML names a class directly
+as `my_package.my_module:MyClass`.
 """
 
 from __future__ import annotations
