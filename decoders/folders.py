@@ -1,0 +1,138 @@
+"""Where a decoder's components come from and go to: pipeline folders in diffusers' layout, or plain configurations.
+
+A component is, in this order: a path given for it alone; what the pipeline at `path` holds under its name; a random one
+built from a configuration mapping. The last is how tiny decoders are built from a YAML, and a folder written by `write`
+is read back by the first two. On the `meta` device no weights are read at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.utils import logging
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NULL = "null_condition.safetensors"
+
+
+class Source:
+    """A pipeline folder or Hub id (or none), and the dtype its weights are wanted in."""
+
+    def __init__(self, path: str | None, dtype: str) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
+        self.path, self.dtype = path, DTYPES[dtype]
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """The pipeline's model_index.json; empty without a path."""
+        return {} if self.path is None else dict(diffusers.DiffusionPipeline.load_config(self.path))
+
+    def class_of(self, name: str) -> str | None:
+        """The class name of a component of the pipeline, `None` where the pipeline has none of that name."""
+        entry = self.index.get(name)
+        return entry[1] if isinstance(entry, list | tuple) else None
+
+    def file(self, name: str) -> Path | None:
+        """One file of the pipeline, fetched from the Hub where needed; `None` where the pipeline has no such file."""
+        if self.path is None or Path(self.path).is_dir():
+            local = Path(self.path or "", name)
+            return local if self.path is not None and local.exists() else None
+        try:
+            return Path(hf_hub_download(self.path, name))
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return None
+
+    def null(self) -> dict[str, Tensor]:
+        """The cached null condition that `write` left in the folder; empty where there is none."""
+        file = self.file(NULL)
+        return {} if file is None or is_meta() else {k: v.to(self.dtype) for k, v in load_file(file).items()}
+
+    def model(self, name: str, cls: Any, given: Mapping[str, Any] | str | None) -> Any:
+        """A diffusers model: read from a path of its own or from the pipeline, or built from a configuration."""
+        if isinstance(given, str):
+            return self._read(cls, given, None)
+        if self.class_of(name) is not None:
+            return self._read(cls, str(self.path), name)
+        if given is None:
+            where = "no `path` is given" if self.path is None else f"the pipeline at {self.path!r} has none"
+            raise ValueError(f"{name}: {where}, so a configuration of a {cls.__name__} is required")
+        check_keys(name, cls, given)
+        return self._cast(cls.from_config(dict(given)))
+
+    def _read(self, cls: Any, path: str, folder: str | None) -> Any:
+        if is_meta():
+            return self._cast(cls.from_config(cls.load_config(path, subfolder=folder)))
+        return cls.from_pretrained(path, subfolder=folder, torch_dtype=self.dtype)
+
+    def _cast(self, model: Any) -> Any:
+        with quiet():
+            return model.to(self.dtype).eval()
+
+
+def is_meta() -> bool:
+    """Whether models are being built under `torch.device("meta")`: shapes only."""
+    return bool(torch.get_default_device().type == "meta")
+
+
+def check_keys(name: str, cls: Any, given: Mapping[str, Any]) -> None:
+    """Refuse keys that are no parameter of the class (diffusers only warns)."""
+    allowed = set(inspect.signature(cls.__init__).parameters) - {"self"}
+    wrong = [key for key in given if key not in allowed and not key.startswith("_")]
+    if wrong:
+        raise ValueError(f"{name}: {', '.join(map(repr, wrong))} not in {cls.__name__} ({', '.join(sorted(allowed))})")
+
+
+def portable(module: nn.Module, dtype: torch.dtype | None) -> Any:
+    """A copy to write: contiguous, in the given dtype (`None`: as it is)."""
+    with quiet():
+        return copy.deepcopy(module).to(dtype=dtype).apply(_contiguous)
+
+
+def write(
+    folder: str | Path,
+    pipeline: str,
+    components: Mapping[str, tuple[str, str] | None],
+    null: Mapping[str, Tensor],
+    extra: Mapping[str, Any],
+) -> None:
+    """Write model_index.json (component -> library and class, `None`: it runs without) and the null condition."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": diffusers.__version__}
+    index |= {name: list(entry or (None, None)) for name, entry in components.items()} | dict(extra)
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    save_file({name: value.detach().cpu().contiguous() for name, value in null.items()}, folder / NULL)
+
+
+def _contiguous(module: nn.Module) -> None:
+    for parameter in module.parameters(recurse=False):
+        parameter.data = parameter.data.contiguous()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep notes on deprecated pipelines, missing safety checkers and casts, and bars, out of the log."""
+    level, bars = logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

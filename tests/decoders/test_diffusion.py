@@ -1,0 +1,101 @@
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from anyx.decoders import diffusion
+from anyx.decoders.folders import Source
+from anyx.interfaces import Condition
+
+NONE = Source(None, "float32")
+
+
+def test_schedulers_by_name_keep_the_noise_schedule() -> None:
+    for name, cls in diffusion.SCHEDULERS.items():
+        scheduler = diffusion.make_scheduler(name, NONE)
+        assert type(scheduler).__name__ == cls
+        assert scheduler.config.beta_schedule == "scaled_linear"
+    assert type(diffusion.make_scheduler(None, NONE)).__name__ == "DPMSolverMultistepScheduler"
+
+
+@pytest.mark.parametrize("given", ["dpm", {"type": "ddim", "prediction_typ": "sample"}])
+def test_wrong_scheduler_is_named(given: object) -> None:
+    with pytest.raises(ValueError, match=r"'dpm' is not one of ddim|'prediction_typ' not in DDIMScheduler"):
+        diffusion.make_scheduler(given, NONE)
+
+
+def test_noise_of_an_item_ignores_its_neighbours() -> None:
+    like = torch.zeros(1)
+    alone = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(5)], like)
+    together = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(s) for s in (4, 5)], like)
+    assert torch.equal(alone[0], together[1])
+    assert not torch.equal(together[0], together[1])
+    half = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(5)], like.bfloat16())
+    assert torch.equal(half, alone.bfloat16())
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_target_follows_the_prediction_type(kind: str) -> None:
+    torch.manual_seed(0)
+    schedule = DDPMScheduler(prediction_type=kind, beta_schedule="scaled_linear")
+    latents, noise, steps = torch.randn(4, 2, 3, 3), torch.randn(4, 2, 3, 3), torch.tensor([1, 300, 600, 998])
+    target = diffusion.training_target(schedule, latents, noise, steps)
+    if kind == "v_prediction":
+        torch.testing.assert_close(target, schedule.get_velocity(latents, noise, steps))
+    # Where the unet says exactly the target, a sampler of that type recovers the latents: noisy -> x0.
+    sampler = DDIMScheduler.from_config(schedule.config, clip_sample=False)
+    sampler.set_timesteps(1000)
+    noisy = schedule.add_noise(latents, noise, steps)
+    clean = [sampler.step(target[i], int(steps[i]), noisy[i]).pred_original_sample for i in range(4)]
+    torch.testing.assert_close(torch.stack(clean), latents, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_loss_is_the_error_against_that_target(kind: str) -> None:
+    scheduler = diffusion.make_scheduler({"prediction_type": kind}, NONE)
+    latents = torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def perfect(noisy: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        signal = scheduler.alphas_cumprod[steps][:, None, None, None]
+        noise = (noisy - signal.sqrt() * latents) / (1 - signal).sqrt()
+        return {
+            "epsilon": noise,
+            "v_prediction": signal.sqrt() * noise - (1 - signal).sqrt() * latents,
+            "sample": latents,
+        }[kind]
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    assert diffusion.denoising_loss(perfect, latents, scheduler, generator=generator()) < 1e-6
+    zero = lambda noisy, steps: torch.zeros_like(noisy)  # noqa: E731
+    plain = diffusion.denoising_loss(zero, latents, scheduler, generator=generator())
+    assert 0.9 < plain < 1.1  # every target has unit variance
+    weighed = diffusion.denoising_loss(zero, latents, scheduler, generator=generator(), min_snr=5.0)
+    assert weighed < plain if kind != "sample" else weighed < 5.1 * plain
+    assert torch.equal(plain, diffusion.denoising_loss(zero, latents, scheduler, generator=generator()))
+
+
+def test_unknown_prediction_type() -> None:
+    schedule = DDPMScheduler(prediction_type="epsilon")
+    schedule.register_to_config(prediction_type="flow")
+    with pytest.raises(ValueError, match="'flow' is not one of"):
+        diffusion.training_target(schedule, torch.zeros(1), torch.zeros(1), torch.zeros(1))
+
+
+def test_drop_replaces_whole_conditions_at_the_rate() -> None:
+    values, null = torch.zeros(2000, 3, 2), torch.ones(1, 3, 2)
+    out = diffusion.drop(values, null, 0.1, torch.Generator().manual_seed(0))
+    share = out.flatten(1).mean(1)
+    assert set(share.tolist()) == {0.0, 1.0}
+    assert 0.07 < share.mean() < 0.13
+    assert diffusion.drop(values, null, 0.0) is values
+
+
+def test_condition_and_generators_are_checked() -> None:
+    like, shapes = torch.zeros(1), {"prompt_embeds": (3, 2)}
+    with pytest.raises(ValueError, match="reads prompt_embeds"):
+        diffusion.read_condition(Condition({"pooled": torch.zeros(1, 3, 2)}, {}), shapes, like)
+    with pytest.raises(ValueError, match=r"reads \(b, 3, 2\)"):
+        diffusion.read_condition(Condition({"prompt_embeds": torch.zeros(1, 4, 2)}, {}), shapes, like)
+    with pytest.raises(ValueError, match="1 generators for 2 conditions"):
+        diffusion.check_generators([torch.Generator()], 2)
