@@ -20,7 +20,9 @@ BLOCKS = [
     for name, text in TEXTS.items()
     for language, code in re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
 ]
-LINES = [line.split("#")[0].strip() for _, language, code in BLOCKS if language in ("bash", "") for line in code.splitlines()]
+LINES = [
+    line.split("#")[0].strip() for _, language, code in BLOCKS if language in ("bash", "") for line in code.splitlines()
+]
 INVOCATIONS = sorted({line for line in LINES if line.startswith("anyx ")} | {
     found for text in TEXTS.values() for found in re.findall(r"`(anyx [^`\n]+)`", text)
 })  # fmt: skip
@@ -55,7 +57,9 @@ def test_python_compiles_and_its_imports_exist(code: str) -> None:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and node.module:
             module = importlib.import_module(node.module)
-            missing = [alias.name for alias in node.names if alias.name not in vars(module) and alias.name not in dir(module)]
+            missing = [
+                alias.name for alias in node.names if alias.name not in vars(module) and alias.name not in dir(module)
+            ]
             assert not missing, f"from {node.module} import {missing}"
 
 

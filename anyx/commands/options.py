@@ -27,10 +27,10 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder that receives
 Seed = Annotated[int, typer.Option(help="Noise and sampling start here: one seed, one answer.")]
 MaxTokens = Annotated[int, typer.Option(help="The reply ends after this many tokens at the latest.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token; 1 samples as the LLM does.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps of every decoder; default: each decoder's own.")]
-Guidance = Annotated[
-    float | None, typer.Option(min=0.0, help="Classifier-free guidance; default: each decoder's own.")
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Denoising steps of every decoder; default: each decoder's own.")
 ]
+Guidance = Annotated[float | None, typer.Option(min=0.0, help="Classifier-free guidance; default: each decoder's own.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best one present.")]
 
 

@@ -1,0 +1,45 @@
+"""Tiny arguments for every registered component: what the contract tests build. Several entries: several variants.
+
+A component of the registry that is missing here fails `test_contracts.py`.
+"""
+
+from typing import Any
+
+BLOCKS = {"block_out_channels": [8, 8], "norm_num_groups": 4, "layers_per_block": 1}
+VAE = BLOCKS | {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
+UNET = BLOCKS | {"attention_head_dim": 4, "sample_size": 8}
+UNET_2D = UNET | {
+    "cross_attention_dim": 12,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}
+UNET_3D = UNET | {
+    "cross_attention_dim": 12,
+    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
+    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+}
+TRUNK = {"dim": 16, "depth": 2, "heads": 2, "out_dim": 12}
+VISION = TRUNK | {"trunk": "vision", "image_size": 16, "frames": 2, "kernel": [2, 8, 8]}
+
+TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
+    "encoders": {
+        "imagebind": [
+            VISION,
+            VISION | {"output": "patches"},
+            TRUNK | {"trunk": "audio", "mels": 16, "length": 24, "kernel": 8, "stride": 8, "clips": 1},
+        ],
+    },
+    "input_projectors": {
+        "linear": [{}, {"tokens": 2, "norm": True}],
+        "mlp": [{"hidden": 8}],
+        "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+    },
+    "output_projectors": {
+        "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],
+        "linear": [{}],
+        "mlp": [{"hidden": 8}],
+    },
+    "decoders": {
+        "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],
+    },
+}

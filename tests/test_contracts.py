@@ -1,0 +1,262 @@
+"""Every registered component keeps its interface's promises, and every pairing of them carries a gradient end to end.
+
+Components are found through the registry's tables; `TINY` in `components.py` lists keyword arguments that make each one
+small. A registered component without an entry fails: add its line there.
+"""
+
+import inspect
+import itertools
+import math
+import pickle
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from components import TINY
+from torch import Tensor, nn
+
+from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, Media, OutputProjector, TextTeacher, Tokens
+from anyx.media import Audio, Image, Video
+from anyx.registry import TABLES, resolve, table
+
+BASES = {
+    "encoders": Encoder,
+    "decoders": Decoder,
+    "input_projectors": InputProjector,
+    "output_projectors": OutputProjector,
+}
+CASES = {
+    kind: [
+        pytest.param(name, given, id=f"{name}{i or ''}") for name, rows in names.items() for i, given in enumerate(rows)
+    ]
+    for kind, names in TINY.items()
+}
+WIDTH = 10  # of the LLM that is not there
+
+
+def media(kind: type[Media], seed: int) -> Media:
+    """A small random item."""
+    random = torch.Generator().manual_seed(seed)
+    if kind is Audio:
+        return Audio(torch.rand(1, 16000, generator=random) - 0.5, 16000)
+    frames = torch.randint(0, 256, (8, 3, 20, 24), generator=random, dtype=torch.uint8)
+    return Image(frames[0]) if kind is Image else Video(frames, 8.0)
+
+
+@cache
+def component(kind: str, index: int, name: str, seed: int = 0) -> Any:
+    """A registered encoder or decoder, tiny, random, frozen."""
+    torch.manual_seed(seed)
+    return resolve(kind, name)(**TINY[kind][name][index]).eval().requires_grad_(False)
+
+
+def kind_of_encoder(encoder: Encoder) -> type[Media]:
+    """What the encoder's transform reads."""
+    for kind in (Image, Audio, Video):
+        try:
+            encoder.transform(media(kind, 0))
+        except (ValueError, AttributeError, TypeError):
+            continue
+        return kind
+    raise AssertionError(f"{type(encoder).__name__}.transform reads none of Image, Audio, Video")
+
+
+def encode(encoder: Encoder, items: list[Media]) -> Tokens:
+    inputs = [encoder.transform(item) for item in items]
+    with torch.no_grad():
+        tokens: Tokens = encoder({key: torch.stack([one[key] for one in inputs]) for key in inputs[0]})
+    return tokens
+
+
+def condition(sizes: Mapping[str, tuple[int, int]], batch: int, seed: int = 0) -> Condition:
+    random = torch.Generator().manual_seed(seed)
+    values = {name: torch.randn(batch, *size, generator=random) for name, size in sizes.items()}
+    return Condition(values, {name: torch.ones(batch, size[0], dtype=torch.bool) for name, size in sizes.items()})
+
+
+def pixels(item: Media) -> Tensor:
+    return item.samples if isinstance(item, Audio) else item.pixels if isinstance(item, Image) else item.frames
+
+
+@pytest.mark.parametrize("kind", list(TABLES))
+def test_every_registered_component_is_tested(kind: str) -> None:
+    assert set(table(kind)) == set(TINY[kind]), f"give each of anyx.registry's {kind} tiny arguments in TINY"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in TABLES for name in TINY[kind]])
+def test_final_and_built_from_keywords(kind: str, name: str) -> None:
+    cls = resolve(kind, name)
+    assert cls.__base__ is BASES[kind], f"{cls.__name__} is {cls.__base__.__name__}'s child: abstract or final"
+    dims = {"input_projectors": ["dim_in", "dim_out"], "output_projectors": ["dim_in", "condition"]}.get(kind, ["path"])
+    parameters = list(inspect.signature(cls).parameters.values())
+    assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters), "a signature is a schema"
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional in (dims, []), f"keyword-only after {dims}"
+    assert cls.__doc__
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["encoders"])
+class TestEncoder:
+    def test_gives_tokens_of_its_width(self, name: str, given: dict[str, Any]) -> None:
+        encoder = component("encoders", TINY["encoders"][name].index(given), name)
+        kind = kind_of_encoder(encoder)
+        items = [media(kind, seed) for seed in range(3)]
+        tokens = encode(encoder, items)
+        assert tokens.values.shape[0] == 3
+        assert tokens.values.shape[2] == encoder.dim
+        assert tokens.mask.shape == tokens.values.shape[:2]
+        assert tokens.mask.dtype == torch.bool
+        assert tokens.mask.any(dim=1).all()
+        assert tokens.values.isfinite().all()
+        alone = encode(encoder, items[1:2])
+        torch.testing.assert_close(alone.values[0], tokens.values[1], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(tokens.values[0], tokens.values[1])
+
+    def test_transform_travels_to_workers(self, name: str, given: dict[str, Any]) -> None:
+        encoder = component("encoders", TINY["encoders"][name].index(given), name)
+        item = media(kind_of_encoder(encoder), 0)
+        if not isinstance(encoder.transform, type(self.test_transform_travels_to_workers)):
+            blob = pickle.dumps(encoder.transform)
+            assert len(blob) < 200_000, "the transform carries weights"
+            again = pickle.loads(blob)(item)
+            assert all(torch.equal(again[key], tensor) for key, tensor in encoder.transform(item).items())
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["input_projectors"])
+class TestInputProjector:
+    def test_carries_widths_and_hides_padding(self, name: str, given: dict[str, Any]) -> None:
+        torch.manual_seed(0)
+        projector = resolve("input_projectors", name)(12, WIDTH, **given)
+        mask = torch.tensor([[True] * 4, [True, True, False, False]])
+        values = torch.randn(2, 4, 12, requires_grad=True)
+        tokens = projector(Tokens(values, mask))
+        assert tokens.values.shape[::2] == (2, WIDTH)
+        assert tokens.mask.shape == tokens.values.shape[:2]
+        changed = projector(Tokens(values + 5 * ~mask[..., None], mask))
+        torch.testing.assert_close(changed.values[tokens.mask], tokens.values[tokens.mask])
+        tokens.values[tokens.mask].square().sum().backward()
+        assert values.grad is not None
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in projector.parameters())
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["output_projectors"])
+class TestOutputProjector:
+    @pytest.mark.parametrize("sizes", [{"prompt_embeds": (5, 12)}, {"prompt_embeds": (1, 6), "pooled": (1, 4)}])
+    @pytest.mark.parametrize("length", [1, 4, 7])
+    def test_makes_the_condition(self, name: str, given: dict[str, Any], sizes: Any, length: int) -> None:
+        torch.manual_seed(0)
+        projector = resolve("output_projectors", name)(WIDTH, sizes, **given)
+        states = torch.randn(2, length, WIDTH, requires_grad=True)
+        made = projector(Tokens.full(states), torch.randn(2, length, WIDTH))
+        assert {key: tuple(value.shape[1:]) for key, value in made.values.items()} == sizes
+        assert {key: tuple(mask.shape) for key, mask in made.masks.items()} == {
+            k: (2, n) for k, (n, _) in sizes.items()
+        }
+        sum(value.square().sum() for value in made.values.values()).backward()
+        assert states.grad is not None
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in projector.parameters())
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["decoders"])
+class TestDecoder:
+    def decoder(self, name: str, given: dict[str, Any]) -> Any:
+        return component("decoders", TINY["decoders"][name].index(given), name)
+
+    def test_same_seed_same_media(self, name: str, given: dict[str, Any]) -> None:
+        decoder = self.decoder(name, given)
+
+        def make(*seeds: int) -> list[Media]:
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            read = condition(decoder.condition, 1)
+            read = Condition(*({k: v.expand(len(seeds), *v.shape[1:]) for k, v in part.items()} for part in read))
+            return decoder(read, generators=generators, steps=2, guidance=2.0)  # type: ignore[no-any-return]
+
+        first, again, other = make(1, 1, 2)
+        assert torch.equal(pixels(first), pixels(again))
+        assert not torch.equal(pixels(first), pixels(other))
+        apart = (pixels(make(2)[0]).float() - pixels(other).float()).abs().max()
+        assert apart <= (1e-3 if isinstance(first, Audio) else 1), "an item must not depend on its neighbours"
+
+    def test_null_condition_has_the_condition_s_shape(self, name: str, given: dict[str, Any]) -> None:
+        decoder = self.decoder(name, given)
+        null = decoder.null_condition()
+        assert {key: tuple(value.shape) for key, value in null.values.items()} == {
+            key: (1, *size) for key, size in decoder.condition.items()
+        }
+        assert set(null.masks) == set(null.values)
+
+    def test_loss_teaches_the_condition_and_the_parts(self, name: str, given: dict[str, Any]) -> None:
+        decoder = self.decoder(name, given)
+        read = condition(decoder.condition, 2)
+        for value in read.values.values():
+            value.requires_grad_()
+        torch.manual_seed(0)
+        made = decoder(read, generators=[torch.Generator().manual_seed(s) for s in (0, 1)], steps=1, guidance=1.0)
+        loss = decoder.loss(read, made)
+        assert loss.ndim == 0
+        assert math.isfinite(loss.item())
+        loss.backward()
+        assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in read.values.values())
+
+    def test_parts_are_the_house_s(self, name: str, given: dict[str, Any]) -> None:
+        decoder = self.decoder(name, given)
+        parts = decoder.parts()
+        assert set(parts) <= {"vae", "denoiser", "text", "vocoder"}
+        ids = [id(parameter) for part in parts.values() for parameter in part]
+        assert len(ids) == len(set(ids)), "two parts share a parameter"
+        assert set(ids) == {id(parameter) for parameter in decoder.parameters()}
+
+    def test_saved_and_read_again(self, name: str, given: dict[str, Any], tmp_path: Any) -> None:
+        decoder = self.decoder(name, given)
+        decoder.save(tmp_path)
+        again = resolve("decoders", name)(str(tmp_path)).eval()
+        assert again.condition == decoder.condition
+        read = condition(decoder.condition, 1)
+        first, second = (d(read, generators=[torch.Generator().manual_seed(3)], steps=2) for d in (decoder, again))
+        torch.testing.assert_close(pixels(first[0]), pixels(second[0]), rtol=1e-3, atol=1e-3)
+
+    def test_a_teacher_speaks_its_own_condition(self, name: str, given: dict[str, Any]) -> None:
+        decoder = self.decoder(name, given)
+        assert isinstance(decoder, TextTeacher)
+        if decoder.parts()["text"]:
+            told = decoder.encode_text(["a cow", "a red cow"])
+            assert {k: tuple(v.shape[1:]) for k, v in told.values.items()} == dict(decoder.condition)
+
+
+class Line(nn.Module):
+    """Encoder tokens -> input projector -> states -> output projector -> condition, with no LLM between."""
+
+    def __init__(self, names: tuple[str, str, str, str]) -> None:
+        super().__init__()
+        encoder, reader, writer, decoder = names
+        self.encoder, self.decoder = component("encoders", 0, encoder), component("decoders", 0, decoder)
+        self.reader = resolve("input_projectors", reader)(
+            self.encoder.dim, WIDTH, **TINY["input_projectors"][reader][0]
+        )
+        made = resolve("output_projectors", writer)
+        self.writer = made(WIDTH, self.decoder.condition, **TINY["output_projectors"][writer][0])
+
+    def forward(self, items: list[Media]) -> Condition:
+        read = self.reader(encode(self.encoder, items))
+        return self.writer(read, torch.zeros_like(read.values))  # type: ignore[no-any-return]
+
+
+PAIRINGS = list(
+    itertools.product(*(TINY[kind] for kind in ("encoders", "input_projectors", "output_projectors", "decoders")))
+)
+
+
+@pytest.mark.parametrize("names", PAIRINGS, ids="-".join)
+def test_every_pairing_learns(names: tuple[str, str, str, str]) -> None:
+    """A denoising loss at the far end reaches every weight of both projectors."""
+    torch.manual_seed(0)
+    line = Line(names)
+    made = line([media(kind_of_encoder(line.encoder), seed) for seed in range(2)])
+    target = line.decoder(made, generators=[torch.Generator().manual_seed(s) for s in (0, 1)], steps=1, guidance=1.0)
+    line.decoder.loss(made, target).backward()
+    learning = [*line.reader.named_parameters(), *line.writer.named_parameters()]
+    still = [name for name, p in learning if p.grad is None or not p.grad.isfinite().all()]
+    assert not still
+    assert all(p.grad is None for part in (line.encoder, line.decoder) for p in part.parameters())
