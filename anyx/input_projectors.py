@@ -79,7 +79,7 @@ def _spread(x: Tokens, values: Float[Tensor, "b n kd"], k: int) -> Tokens:
     """Lay the k tokens made of one side by side; grids only survive k = 1."""
     if k == 1:
         return Tokens(values, x.mask, x.layout)
-    return Tokens(values.unflatten(-1, (k, -1)).flatten(1, 2), x.mask.repeat_interleave(k, dim=1))
+    return Tokens(values.reshape(len(values), -1, values.shape[-1] // k), x.mask.repeat_interleave(k, dim=1))
 
 
 def _positive(name: str, value: int) -> int:

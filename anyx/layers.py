@@ -56,7 +56,7 @@ class Attention(nn.Module):
             k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(k), -1, -1)], dim=1)
             v = torch.cat([v, self.bias_v.to(v.dtype).expand(len(v), -1, -1)], dim=1)
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (q, k, v))
         keep = None if mask is None else mask[:, None, None, :]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=causal)
         return self.out_proj(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

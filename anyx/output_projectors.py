@@ -29,13 +29,19 @@ class QueryTransformer(nn.Module):
         self, dim_in: int, length: int, dim: int, *, hidden: int, layers: tuple[int, int], heads: int, ratio: int
     ):
         super().__init__()
-        sizes = {"d_model": hidden, "nhead": heads, "dim_feedforward": ratio * hidden, "dropout": 0.0}
-        layer = nn.TransformerEncoderLayer(**sizes, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(hidden, heads, ratio * hidden, 0.0, batch_first=True, norm_first=True)
         encoder = nn.TransformerEncoder(layer, layers[0], nn.LayerNorm(hidden), enable_nested_tensor=False)
         self.fc = nn.Linear(dim_in, hidden)
         self.query_embs = nn.Parameter(torch.randn(1, length, hidden))
         self.tfm = nn.Transformer(
-            **sizes, num_decoder_layers=layers[1], custom_encoder=encoder, batch_first=True, norm_first=True
+            hidden,
+            heads,
+            num_decoder_layers=layers[1],
+            dim_feedforward=ratio * hidden,
+            dropout=0.0,
+            custom_encoder=encoder,
+            batch_first=True,
+            norm_first=True,
         )
         self.model = nn.Linear(hidden, dim)
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +22,7 @@ from anyx.interfaces import Encoder, OutputKind, TextBatch, Tokens
 
 from .imagebind_transforms import AudioTransform, TextTransform, VisionTransform
 from .imagebind_trunk import SIZES, Sizes, TextSizes, VisionSizes, attach
+from .weights import load
 
 MAPPINGS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
 
@@ -98,7 +97,7 @@ class ImageBindEncoder(Encoder):
         super().__init__()
         if output not in ("global", "patches"):
             raise ValueError(f"output: {output!r} is not one of global, patches")
-        given = {"dim": dim, "depth": depth, "heads": heads, "out_dim": out_dim, "mlp_ratio": mlp_ratio}
+        given: dict[str, Any] = {"dim": dim, "depth": depth, "heads": heads, "out_dim": out_dim, "mlp_ratio": mlp_ratio}
         given |= {"kernel": kernel, "stride": stride, "image_size": image_size, "frames": frames}
         given |= {"mels": mels, "length": length, "vocab": vocab, "context": context}
         sizes = sizes_of(trunk, {name: value for name, value in given.items() if value is not None})
@@ -140,31 +139,7 @@ def embed(
         states = states[torch.arange(len(x)), x.argmax(-1)] if trunk == "text" else states[:, 0]
     y = F.normalize(model.modality_heads[trunk](states), dim=-1)
     y = model.modality_postprocessors[trunk](y) if scaled else y
-    return y.unflatten(0, (items, -1)).mean(1) if several else y
-
-
-def load(model: nn.Module, path: str | Path) -> None:
-    """Load the model's own keys from a published .pth, a safetensors file or a folder with model.safetensors."""
-    wanted = model.state_dict()
-    if any(tensor.is_meta for tensor in wanted.values()):
-        return  # planning on meta reads no weights
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise ValueError(f"path: no ImageBind weights at {file}")
-    if file.suffix == ".safetensors":
-        with safe_open(file, framework="pt") as stored:
-            found = {key: stored.get_tensor(key) for key in stored.keys() if key in wanted}  # noqa: SIM118
-    else:
-        stored = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        found = {key: stored[key] for key in wanted if key in stored}
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        raise ValueError(f"{file} lacks {len(missing)} of the trunk's {len(wanted)} keys, first {missing[0]!r}")
-    wrong = [key for key in wanted if found[key].shape != wanted[key].shape]
-    if wrong:
-        shapes = f"{tuple(found[wrong[0]].shape)}, but the sizes given make {tuple(wanted[wrong[0]].shape)}"
-        raise ValueError(f"{file}: {len(wrong)} keys have another shape, first {wrong[0]!r}: {shapes}")
-    model.load_state_dict(found)
+    return y.reshape(items, -1, *y.shape[1:]).mean(1) if several else y
 
 
 def _mappings(model: ImageBind | ImageBindEncoder) -> list[nn.ModuleDict]:

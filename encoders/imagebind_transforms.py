@@ -15,44 +15,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image as PILImage
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from anyx.media import Audio, Image, Video
 
+from .pictures import CLIP_MEAN, CLIP_STD, normalise, resize_and_crop
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def clip_starts(seconds: float, clip_seconds: float, clips: int) -> list[float]:
     """Start times of evenly laid clips; the last clip ends before the end (published: i * slack / clips)."""
     slack = max(seconds - clip_seconds, 0.0)
     return [i * slack / clips for i in range(clips)]
-
-
-def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
-    """Shorter side to `size` with PIL's bicubic filter, then the centre square."""
-    width, height = picture.size
-    if (width, height) != (size, size):
-        short = min(width, height)
-        width, height = (size if side == short else int(size * side / short) for side in (width, height))
-        picture = picture.resize((width, height), PILImage.Resampling.BICUBIC)
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        picture = picture.crop((left, top, left + size, top + size))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-
-def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Subtract the mean and divide by the deviation of each channel, the first dimension."""
-    shape = (-1, *[1] * (pixels.ndim - 1))
-    return (pixels - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
 @dataclass(frozen=True)
@@ -64,8 +43,8 @@ class VisionTransform:
     clips: int = 5
     crops: int = 3
     clip_seconds: float = 2.0
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
+    mean: Sequence[float] = CLIP_MEAN
+    std: Sequence[float] = CLIP_STD
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """Pixels of an Image or a Video."""
@@ -150,7 +129,7 @@ class AudioTransform:
             frame_shift=10,
         ).T[:, : self.length]
         bank = F.pad(bank, (0, self.length - bank.shape[1]))
-        return (bank[None] - self.mean) / self.std  # type: ignore[no-any-return]
+        return (bank[None] - self.mean) / self.std
 
 
 @dataclass(frozen=True)

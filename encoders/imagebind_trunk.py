@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,6 +37,11 @@ class VisionSizes:
     kernel: int | Sequence[int] = (2, 14, 14)
     stride: int | Sequence[int] | None = None  # None: the kernel, patches side by side
 
+    @property
+    def extent(self) -> tuple[int, int, int]:
+        """The input's time, height and width."""
+        return self.frames, self.image_size, self.image_size
+
 
 @dataclass(frozen=True)
 class AudioSizes:
@@ -49,6 +56,11 @@ class AudioSizes:
     length: int = 204
     kernel: int | Sequence[int] = 16
     stride: int | Sequence[int] | None = 10
+
+    @property
+    def extent(self) -> tuple[int, int, int]:
+        """The input's time (none), height and width."""
+        return 1, self.mels, self.length
 
 
 @dataclass(frozen=True)
@@ -82,66 +94,77 @@ class Positions(nn.Module):
             return self.pos_embed
         if grid[0] > self.grid[0]:
             raise ValueError(f"{grid[0]} time steps given, this trunk has positions for {self.grid[0]}")
-        cls, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:].unflatten(1, self.grid)[:, : grid[0]]
+        cls, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:].reshape(*self.grid, -1)[: grid[0]]
         if grid[1:] != self.grid[1:]:  # published: one factor for both sides, used for the coordinates too
             factor = math.sqrt(math.prod(grid[1:]) / math.prod(self.grid[1:]))
-            planes = patches.flatten(0, 1).permute(0, 3, 1, 2)
-            planes = F.interpolate(planes, scale_factor=factor, mode="bicubic")
-            patches = planes.permute(0, 2, 3, 1).unflatten(0, (1, grid[0]))
-            if patches.shape[2:4] != grid[1:]:
+            planes = F.interpolate(patches.permute(0, 3, 1, 2), scale_factor=factor, mode="bicubic")
+            patches = planes.permute(0, 2, 3, 1)
+            if patches.shape[1:3] != grid[1:]:
                 raise ValueError(f"a grid of {grid[1:]} patches is no scaling of {self.grid[1:]}")
-        return torch.cat([cls, patches.flatten(1, 3)], dim=1)
+        return torch.cat([cls, patches.flatten(0, 2)[None]], dim=1)
 
 
-class Patches(nn.Module):
-    """A strided convolution: the stem of images and clips (3-d kernel) or of spectrograms (2-d kernel, normalised)."""
+def patchify(
+    x: Float[Tensor, "b c t h w"], weight: Float[Tensor, "d c kt kh kw"], stride: tuple[int, int, int]
+) -> Float[Tensor, "b t1 h1 w1 d"]:
+    """A strided convolution without bias; a single frame counts as repeated over the kernel's time."""
+    if x.shape[2] == 1:
+        weight, stride = weight.sum(2, keepdim=True), (1, *stride[1:])
+    if weight.shape[2:] == stride:  # patches side by side are one matrix product, the fast path on every device
+        t, h, w = (size - size % step for size, step in zip(x.shape[2:], stride, strict=True))
+        steps = dict(zip(("kt", "kh", "kw"), stride, strict=True))
+        patches = rearrange(x[:, :, :t, :h, :w], "b c (t kt) (h kh) (w kw) -> b t h w (c kt kh kw)", **steps)
+        return F.linear(patches, weight.flatten(1))
+    if weight.shape[2] == 1:
+        return F.conv2d(x[:, :, 0], weight[:, :, 0], stride=stride[1:]).permute(0, 2, 3, 1)[:, None]
+    return F.conv3d(x, weight, stride=stride).permute(0, 2, 3, 4, 1)
 
-    def __init__(self, channels: int, kernel: Sequence[int], stride: Sequence[int], dim: int):
+
+class VideoStem(nn.Module):
+    """The stem of images and clips; item 0 of the published `proj` repeats a still image, which `patchify` does."""
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int], dim: int):
         super().__init__()
-        self.kernel, self.stride = tuple(kernel), tuple(stride)
-        self.proj: nn.Module
-        if len(kernel) == 3:  # published: item 0 of the stem repeats a still image, which `forward` does by summing
-            self.proj = nn.Sequential(nn.Identity(), nn.Conv3d(channels, dim, self.kernel, self.stride, bias=False))
-            self.norm_layer = None
-        else:
-            self.proj = nn.Conv2d(channels, dim, self.kernel, self.stride, bias=False)
-            self.norm_layer = nn.LayerNorm(dim)
+        self.stride = stride
+        self.proj = nn.Sequential(nn.Identity(), nn.Conv3d(3, dim, kernel, stride, bias=False))
 
-    def forward(self, x: Float[Tensor, "b c t x y"]) -> Float[Tensor, "b t1 x1 y1 d"]:
-        """Patches of a clip; time is 1 for spectrograms and still images."""
-        weight = self.proj[1].weight if isinstance(self.proj, nn.Sequential) else self.proj.weight[:, :, None]
-        if x.shape[2] == 1:
-            weight = weight.sum(2, keepdim=True)  # a still frame repeated over the kernel's time
-        kernel = weight.shape[2:]
-        stride = (min(self.stride[-3], kernel[0]) if len(self.stride) == 3 else 1, *self.stride[-2:])
-        if kernel == stride:  # patches side by side are one matrix product, the fast path on every device
-            t, h, w = (size - size % step for size, step in zip(x.shape[2:], stride, strict=True))
-            x = x[:, :, :t, :h, :w]
-            x = x.unflatten(4, (-1, stride[2])).unflatten(3, (-1, stride[1])).unflatten(2, (-1, stride[0]))
-            y = F.linear(x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4), weight.flatten(1))
-        elif kernel[0] == 1:
-            y = F.conv2d(x[:, :, 0], weight[:, :, 0], stride=stride[1:]).permute(0, 2, 3, 1)[:, None]
-        else:
-            y = F.conv3d(x, weight, stride=stride).permute(0, 2, 3, 4, 1)
-        return y if self.norm_layer is None else self.norm_layer(y)  # type: ignore[no-any-return]
+    def forward(self, x: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b t1 h1 w1 d"]:
+        """Patches of a clip."""
+        return patchify(x, cast(nn.Conv3d, self.proj[1]).weight, self.stride)
+
+
+class MelStem(nn.Module):
+    """The stem of spectrograms, normalised."""
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int], dim: int):
+        super().__init__()
+        self.stride = stride
+        self.proj = nn.Conv2d(1, dim, kernel[1:], stride[1:], bias=False)
+        self.norm_layer = nn.LayerNorm(dim)
+
+    def forward(self, x: Float[Tensor, "b 1 1 h w"]) -> Float[Tensor, "b 1 h1 w1 d"]:
+        """Patches of a spectrogram."""
+        return self.norm_layer(patchify(x, self.proj.weight[:, :, None], self.stride))  # type: ignore[no-any-return]
 
 
 class MediaPreprocessor(nn.Module):
     """Pixels or mel bins to tokens: [cls ; patches] + positions."""
 
-    def __init__(self, channels: int, extent: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dim: int):
+    def __init__(self, sizes: VisionSizes | AudioSizes):
         super().__init__()
-        grid = [(size - k) // s + 1 for size, k, s in zip(extent, kernel, stride, strict=True)]
+        vision = isinstance(sizes, VisionSizes)
+        kernel = _three(sizes.kernel, 2 if vision else 1)
+        stride = _three(sizes.kernel if sizes.stride is None else sizes.stride, kernel[0])
+        grid = tuple((size - k) // s + 1 for size, k, s in zip(sizes.extent, kernel, stride, strict=True))
         if min(grid) < 1:
-            raise ValueError(f"a kernel of {tuple(kernel)} is larger than the input of {tuple(extent)}")
-        self.channels = channels
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.rgbt_stem = Patches(channels, kernel, stride, dim)
-        three = (grid[0], grid[1], grid[2]) if len(grid) == 3 else (1, grid[0], grid[1])
-        self.pos_embedding_helper = Positions(three, dim)
+            raise ValueError(f"a kernel of {kernel} is larger than the input of {sizes.extent} (time, height, width)")
+        self.channels = 3 if vision else 1
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, sizes.dim))
+        self.rgbt_stem = (VideoStem if vision else MelStem)(kernel, stride, sizes.dim)
+        self.pos_embedding_helper = Positions((grid[0], grid[1], grid[2]), sizes.dim)
 
     def forward(self, x: Float[Tensor, "b c *t h w"]) -> Float[Tensor, "b n d"]:
-        """Tokens of images (b, c, h, w), spectrograms (b, 1, mel, time) or clips (b, c, t, h, w)."""
+        """Tokens of images (b, 3, h, w), spectrograms (b, 1, mel, time) or clips (b, 3, t, h, w)."""
         x = x if x.ndim == 5 else x[:, :, None]
         if x.shape[1] != self.channels:
             raise ValueError(f"this trunk reads (b, {self.channels}, [t,] h, w), given {tuple(x.shape)}")
@@ -221,27 +244,21 @@ def attach(mappings: Sequence[nn.ModuleDict], name: str, sizes: Sizes) -> None:
     head = nn.Sequential(
         nn.LayerNorm(sizes.dim, eps=1e-6), nn.Identity(), nn.Linear(sizes.dim, sizes.out_dim, bias=False)
     )
-    match sizes:
-        case VisionSizes():
-            kernel, stride = _vision(sizes.kernel), _vision(sizes.stride or sizes.kernel)
-            extent = (sizes.frames, sizes.image_size, sizes.image_size)
-            preprocessors[name] = MediaPreprocessor(3, extent, kernel, stride, sizes.dim)
-            heads[name], postprocessors[name] = head, nn.Identity()
-        case AudioSizes():
-            kernel, stride = _pair(sizes.kernel), _pair(sizes.stride or sizes.kernel)
-            preprocessors[name] = MediaPreprocessor(1, (sizes.mels, sizes.length), kernel, stride, sizes.dim)
-            heads[name] = head
-            postprocessors[name] = nn.Sequential(nn.Identity(), LogitScale(20.0, learned=False))
-        case TextSizes():
-            preprocessors[name] = TextPreprocessor(sizes.vocab, sizes.context, sizes.dim)
-            heads[name] = TextHead(sizes.dim, sizes.out_dim)
-            postprocessors[name] = nn.Sequential(nn.Identity(), LogitScale(1 / 0.07, learned=True))
+    if isinstance(sizes, TextSizes):
+        preprocessors[name] = TextPreprocessor(sizes.vocab, sizes.context, sizes.dim)
+        heads[name] = TextHead(sizes.dim, sizes.out_dim)
+        postprocessors[name] = nn.Sequential(nn.Identity(), LogitScale(1 / 0.07, learned=True))
+    else:
+        preprocessors[name] = MediaPreprocessor(sizes)
+        heads[name] = head
+        scaled = isinstance(sizes, AudioSizes)
+        postprocessors[name] = (
+            nn.Sequential(nn.Identity(), LogitScale(20.0, learned=False)) if scaled else nn.Identity()
+        )
     trunks[name] = Transformer(sizes)
 
 
-def _pair(size: int | Sequence[int]) -> Sequence[int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-def _vision(size: int | Sequence[int]) -> Sequence[int]:
-    return (2, size, size) if isinstance(size, int) else size
+def _three(size: int | Sequence[int], time: int) -> tuple[int, int, int]:
+    """(time, height, width) of a side, of (height, width) or of all three."""
+    height, width = (size, size) if isinstance(size, int) else size[-2:]
+    return (size[0] if not isinstance(size, int) and len(size) == 3 else time, height, width)

@@ -1,0 +1,37 @@
+"""Reading published weights into a module: its own keys, all of them, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import is_zipfile
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+
+def load(model: nn.Module, path: str | Path) -> None:
+    """Load the model's keys from a .pth / .pt file, a safetensors file or a folder with model.safetensors.
+
+    Other keys of the file are not read. On the meta device nothing is.
+    """
+    wanted = model.state_dict()
+    if any(tensor.is_meta for tensor in wanted.values()):
+        return
+    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise ValueError(f"path: no weights at {file}; give a .pth or .safetensors file, or a folder of the latter")
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as stored:
+            found = {key: stored.get_tensor(key) for key in stored.keys() if key in wanted}  # noqa: SIM118
+    else:
+        stored = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        found = {key: stored[key] for key in wanted if key in stored}
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        raise ValueError(f"{file} lacks {len(missing)} of the {len(wanted)} keys wanted, first {missing[0]!r}")
+    wrong = [key for key in wanted if found[key].shape != wanted[key].shape]
+    if wrong:
+        shapes = f"{tuple(found[wrong[0]].shape)}, but the sizes given make {tuple(wanted[wrong[0]].shape)}"
+        raise ValueError(f"{file}: {len(wrong)} keys have another shape, first {wrong[0]!r}: {shapes}")
+    model.load_state_dict(found)
