@@ -20,6 +20,15 @@ UNET_3D = UNET | {
 }
 TRUNK = {"dim": 16, "depth": 2, "heads": 2, "out_dim": 12}
 VISION = TRUNK | {"trunk": "vision", "image_size": 16, "frames": 2, "kernel": [2, 8, 8]}
+CLIP = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+    "projection_dim": 12,
+}
 
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
@@ -28,6 +37,8 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             VISION | {"output": "patches"},
             TRUNK | {"trunk": "audio", "mels": 16, "length": 24, "kernel": 8, "stride": 8, "clips": 1},
         ],
+        "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],

@@ -51,7 +51,7 @@ EACH = pytest.mark.parametrize("name", list(MODULES))
 
 def room(name: str) -> str:
     """`anyx.training.run` -> training; `anyx` -> __init__."""
-    return (name.split(".") + ["__init__"])[1]
+    return [*name.split("."), "__init__"][1]
 
 
 def imports(name: str, *, top: bool = False) -> Iterator[str]:
@@ -65,8 +65,10 @@ def imports(name: str, *, top: bool = False) -> Iterator[str]:
             if node.level:
                 ancestor = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
                 base = f"{ancestor}.{base}".rstrip(".")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in MODULES)
+            submodules = [f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in MODULES]
+            yield from submodules
+            if len(submodules) < len(node.names):
+                yield base
 
 
 def walk_top(tree: ast.Module) -> Iterator[ast.AST]:
@@ -171,7 +173,7 @@ def words(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
         elif isinstance(node, ast.arg | ast.keyword) and node.arg:
             yield node.lineno, node.arg
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef) or isinstance(node, ast.alias):
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.alias):
             yield node.lineno, node.name
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value

@@ -1,4 +1,4 @@
-"""What the README says can be typed: make targets exist, `anyx` lines parse, Python compiles and imports, links lead somewhere."""
+"""What the README says can be typed: make targets exist, `anyx` lines parse, Python compiles, links lead somewhere."""
 
 import ast
 import importlib

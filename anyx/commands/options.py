@@ -47,9 +47,8 @@ def load_model(path: Path, device: str | None = None) -> AnyX:
     """Read a trained model and say where from; a missing folder is a user's error, not a Hub request."""
     from anyx.model import AnyX
 
-    if path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", ".."):
-        if not path.is_dir():
-            raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
+    if (path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", "..")) and not path.is_dir():
+        raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
     with console.status(f"reading {path}"):
         model: AnyX = AnyX.from_pretrained(str(path))
     return model.to(pick_device(device)).eval()
