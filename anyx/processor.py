@@ -1,0 +1,236 @@
+"""Messages and media -> `Batch`: everything of a training step or a request that happens on the CPU.
+
+`Processor.__call__` runs in data workers: it lays a conversation out (`Prompt`), reads its media and transforms each
+by its input's own transform. `collate` pads the samples and gathers the media of one key into one stack, so that an
+encoder runs once a key, however the media are spread over rows.
+
+Letters: b rows, s ids of a row, m media items of one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from anyx.interfaces import Media, Tokens
+from anyx.prompt import IGNORE, Message, Prompt
+
+Transform = Callable[[Any], dict[str, Tensor]]
+Features = Callable[[str, Mapping[str, Any]], Tokens | None]  # (key, media part) -> cached encoder tokens, b = 1
+
+
+class MediaBatch(NamedTuple):
+    """The media of one key: rows and positions (m,) of their placeholders, and what the encoder reads or has said.
+
+    `tensors` are the stacked transform outputs; {} when `tokens`, the encoder's cached output, is given.
+    """
+
+    rows: Int[Tensor, " m"]
+    positions: Int[Tensor, " m"]
+    tensors: Mapping[str, Tensor]
+    tokens: Tokens | None = None
+
+
+class TargetBatch(NamedTuple):
+    """The media of one key that the assistant shows: where their groups begin (m,), captions and media if wanted."""
+
+    rows: Int[Tensor, " m"]
+    positions: Int[Tensor, " m"]
+    captions: list[str | None]
+    media: list[Media | None]
+
+
+class Batch(NamedTuple):
+    """Conversations side by side: padded on the right for training, on the left to generate."""
+
+    ids: Int[Tensor, "b s"]
+    mask: Bool[Tensor, "b s"]
+    labels: Int[Tensor, "b s"]
+    inputs: Mapping[str, MediaBatch]
+    targets: Mapping[str, TargetBatch]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on a device; target media stay where they are."""
+        inputs = {
+            key: MediaBatch(
+                media.rows.to(device),
+                media.positions.to(device),
+                {name: tensor.to(device) for name, tensor in media.tensors.items()},
+                media.tokens
+                and media.tokens._replace(values=media.tokens.values.to(device), mask=media.tokens.mask.to(device)),
+            )
+            for key, media in self.inputs.items()
+        }
+        targets = {
+            key: target._replace(rows=target.rows.to(device), positions=target.positions.to(device))
+            for key, target in self.targets.items()
+        }
+        return Batch(self.ids.to(device), self.mask.to(device), self.labels.to(device), inputs, targets)
+
+
+class Received(NamedTuple):
+    """One medium a user sent: its transform's tensors, or its cached tokens."""
+
+    key: str
+    position: int
+    tensors: Mapping[str, Tensor]
+    tokens: Tokens | None
+
+
+class Target(NamedTuple):
+    """One medium the assistant shows."""
+
+    key: str
+    position: int
+    caption: str | None
+    medium: Media | None
+
+
+class Sample(NamedTuple):
+    """One conversation, ready to be collated."""
+
+    ids: list[int]
+    labels: list[int]
+    received: list[Received]
+    targets: list[Target]
+
+
+class Processor:
+    """Conversations -> samples -> batches. `kinds` says which class of media a key is (`Image`, ...).
+
+    With `targets_media` the media of assistant turns are read too (a denoising loss wants them). `features` may answer
+    a part with cached encoder tokens; its file is then not read.
+    """
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        *,
+        transforms: Mapping[str, Transform],
+        kinds: Mapping[str, type[Any]],
+        targets_media: bool = False,
+        features: Features | None = None,
+    ) -> None:
+        self.prompt = prompt
+        self.transforms = dict(transforms)
+        self.kinds = dict(kinds)
+        self.targets_media = targets_media
+        self.features = features
+
+    def __call__(self, messages: Sequence[Message], *, generate: bool = False) -> Sample:
+        """Lay out one conversation and read its media."""
+        encoded = self.prompt.encode(messages, generate=generate)
+        received = [self._receive(slot.key, slot.position, slot.part) for slot in encoded.media]
+        targets = [
+            Target(slot.key, slot.position, slot.part.get("caption"), self._target(slot.key, slot.part))
+            for slot in encoded.groups
+        ]
+        return Sample(encoded.ids, encoded.labels, received, targets)
+
+    def _receive(self, key: str, position: int, part: Mapping[str, Any]) -> Received:
+        tokens = self.features(key, part) if self.features else None
+        if tokens is not None:
+            return Received(key, position, {}, tokens)
+        if key not in self.transforms:
+            known = ", ".join(self.transforms) or "none"
+            raise ValueError(
+                f"inputs.{key}: no encoder is loaded to read it (loaded: {known}) and no cached features were given"
+            )
+        return Received(key, position, self.transforms[key](self.read(key, part)), None)
+
+    def _target(self, key: str, part: Mapping[str, Any]) -> Media | None:
+        return self.read(key, part) if self.targets_media and source_of(key, part) is not None else None
+
+    def read(self, key: str, part: Mapping[str, Any]) -> Media:
+        """The medium of a part."""
+        source = source_of(key, part)
+        if source is None:
+            raise ValueError(
+                f'a part of type {key!r} says where it is by "path", "{key}" or "media"; received {sorted(part)}'
+            )
+        medium: Media = self.kinds[key].read(source)
+        return medium
+
+    def collate(self, samples: Sequence[Sample], *, generate: bool = False) -> Batch:
+        """Pad samples into a batch and gather their media by key."""
+        longest = max(len(sample.ids) for sample in samples)
+        shifts = [longest - len(sample.ids) if generate else 0 for sample in samples]
+        ids = torch.zeros(len(samples), longest, dtype=torch.long)
+        labels = torch.full_like(ids, IGNORE)
+        mask = torch.zeros_like(ids, dtype=torch.bool)
+        for row, (sample, shift) in enumerate(zip(samples, shifts, strict=True)):
+            here = slice(shift, shift + len(sample.ids))
+            ids[row, here] = torch.tensor(sample.ids, dtype=torch.long)
+            labels[row, here] = torch.tensor(sample.labels, dtype=torch.long)
+            mask[row, here] = True
+        received: dict[str, list[tuple[int, Received]]] = {}
+        targets: dict[str, list[tuple[int, Target]]] = {}
+        for row, sample in enumerate(samples):
+            for item in sample.received:
+                received.setdefault(item.key, []).append((row, item._replace(position=item.position + shifts[row])))
+            for target in sample.targets:
+                targets.setdefault(target.key, []).append(
+                    (row, target._replace(position=target.position + shifts[row]))
+                )
+        return Batch(
+            ids,
+            mask,
+            labels,
+            {key: _gather(key, items) for key, items in received.items()},
+            {
+                key: TargetBatch(
+                    *_places(items), [item.caption for _, item in items], [item.medium for _, item in items]
+                )
+                for key, items in targets.items()
+            },
+        )
+
+
+def source_of(key: str, part: Mapping[str, Any]) -> Any:
+    """Where a part's medium is: under "media", "path" or its own key; None if it brings none."""
+    return next((part[name] for name in ("media", "path", key) if part.get(name) is not None), None)
+
+
+def _places(items: Sequence[tuple[int, Any]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    return torch.tensor([row for row, _ in items]), torch.tensor([item.position for _, item in items])
+
+
+def _gather(key: str, items: Sequence[tuple[int, Received]]) -> MediaBatch:
+    cached = [item.tokens for _, item in items if item.tokens is not None]
+    if not cached:
+        return MediaBatch(*_places(items), stack([item.tensors for _, item in items]))
+    if len(cached) != len(items):
+        raise ValueError(
+            f"inputs.{key}: {len(cached)} of {len(items)} media have cached features; cache all of them or none"
+        )
+    return MediaBatch(*_places(items), {}, concatenate(cached))
+
+
+def concatenate(tokens: Sequence[Tokens]) -> Tokens:
+    """Several batches of tokens as one, padded to the longest."""
+    longest = max(item.values.shape[1] for item in tokens)
+    values = [torch.nn.functional.pad(item.values, (0, 0, 0, longest - item.values.shape[1])) for item in tokens]
+    masks = [torch.nn.functional.pad(item.mask, (0, longest - item.mask.shape[1])) for item in tokens]
+    layouts = [grid for item in tokens for grid in item.layout or ()]
+    return Tokens(torch.cat(values), torch.cat(masks), tuple(layouts) or None)
+
+
+def stack(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Stack transform outputs; where first dimensions differ, pad them and add `<name>_mask`, True where real."""
+    stacked = {}
+    for name in items[0]:
+        tensors = [item[name] for item in items]
+        if len({tensor.shape for tensor in tensors}) > 1:
+            if len({tensor.shape[1:] for tensor in tensors}) > 1:
+                shapes = [tuple(tensor.shape) for tensor in tensors]
+                raise ValueError(f"{name}: only the first dimension may differ among media; received {shapes}")
+            lengths = torch.tensor([len(tensor) for tensor in tensors])
+            stacked[f"{name}_mask"] = torch.arange(int(lengths.max())) < lengths[:, None]
+            stacked[name] = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+        else:
+            stacked[name] = torch.stack(tensors)
+    return stacked

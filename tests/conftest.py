@@ -1,0 +1,36 @@
+"""Tiny real parts for every test: a byte-level tokenizer, a random Llama, an AnyX of both with small components."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    return tiny.tokenizer()
+
+
+@pytest.fixture
+def tiny_causal_lm(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    return tiny.causal_lm(tiny_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_llm_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Hugging Face folder: a random Llama and its tokenizer, readable by `LLM.load`."""
+    folder = tmp_path_factory.mktemp("tiny_llm")
+    torch.manual_seed(0)
+    tokenizer = tiny.tokenizer()
+    tiny.causal_lm(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyx.prompt import IGNORE, PLACEHOLDER, Encoded, Prompt
+from anyx.templates import TEMPLATES, Template
+
+TOKENIZER = tiny.tokenizer()
+GROUPS = {"image": (400, 401, 402), "audio": (403, 404)}
+CHATML_JINJA = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+
+
+def prompt(template: str = "chatml") -> Prompt:
+    return Prompt(TOKENIZER, template, ["image", "video"], GROUPS)
+
+
+def words(encoded: Encoded, *, supervised: bool = False) -> str:
+    """Ids as text, media as {}, signal ids as [id]."""
+    ids = [token for token in (encoded.labels if supervised else encoded.ids) if token != IGNORE]
+    out, run = "", []
+    for i in [*ids, PLACEHOLDER]:
+        if 0 <= i < 400:
+            run.append(i)
+            continue
+        out += TOKENIZER.decode(run) + ("{}" if i == PLACEHOLDER else f"[{i}]")
+        run = []
+    return out.removesuffix("{}")
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+AUDIO = {"type": "audio"}
+CHAT = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": [text("Who is "), {"type": "image", "path": "a"}, text("?")]},
+    {"role": "assistant", "content": [text("This: "), {"type": "image", "caption": "a fox"}, text(" and "), AUDIO]},
+    {"role": "user", "content": [{"type": "video", "path": "b"}, {"type": "image", "path": "c"}]},
+    {"role": "assistant", "content": "Both."},
+]  # fmt: skip
+
+
+def test_chatml_reads_as_written() -> None:
+    encoded = prompt().encode(CHAT)
+    assert words(encoded) == (
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWho is {}?<|im_end|>\n"
+        "<|im_start|>assistant\nThis: [400][401][402] and [403][404]<|im_end|>\n"
+        "<|im_start|>user\n{}{}<|im_end|>\n<|im_start|>assistant\nBoth.<|im_end|>\n"
+    )
+    assert words(encoded, supervised=True) == "This: [400][401][402] and [403][404]<|im_end|>Both.<|im_end|>"
+    assert [(slot.key, encoded.ids[slot.position], slot.part.get("path")) for slot in encoded.media] == [
+        ("image", PLACEHOLDER, "a"),
+        ("video", PLACEHOLDER, "b"),
+        ("image", PLACEHOLDER, "c"),
+    ]
+    assert [(slot.key, encoded.ids[slot.position], slot.part.get("caption")) for slot in encoded.groups] == [
+        ("image", 400, "a fox"),
+        ("audio", 403, None),
+    ]
+
+
+def test_plain_chat_equals_the_tokenizers_own_template() -> None:
+    chat = [{"role": "user", "content": "Draw a red fox, please."}, {"role": "assistant", "content": "Here it is:"}]
+    whole = TOKENIZER.apply_chat_template(chat, chat_template=CHATML_JINJA, tokenize=True, return_dict=False)
+    assert prompt().encode(chat).ids == whole
+
+
+def test_generation_prompt_is_the_training_prefix() -> None:
+    training = prompt().encode(CHAT)
+    asking = prompt().encode(CHAT[:-1], generate=True)
+    assert training.ids[: len(asking.ids)] == asking.ids
+    assert training.labels[len(asking.ids)] == training.ids[len(asking.ids)]
+
+
+def test_vicuna_v0_follows_nextgpt() -> None:
+    """The layout of NExT-GPT v1, reference/nextgpt_xllm.md A3."""
+    chat = [
+        {"role": "user", "content": [{"type": "image", "path": "a"}, {"type": "text", "text": "describe"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "a fox"}, {"type": "image"}]},
+        {"role": "user", "content": "why"},
+        {"role": "assistant", "content": "so"},
+    ]
+    encoded = prompt("vicuna_v0").encode(chat)
+    assert words(encoded) == (
+        "<|endoftext|>### Human: <Img>{}</Img> describe\n### Assistant: a fox[400][401][402]\n###"
+        "Human: why\n### Assistant: so\n###"
+    )
+    assert words(encoded, supervised=True) == "a fox[400][401][402]\n###so\n###"
+    assert prompt("vicuna_v0").stop == ([], "\n###")
+    assert prompt("chatml").stop == ([TOKENIZER.convert_tokens_to_ids("<|im_end|>")], "")
+
+
+def test_vicuna_v1_says_its_system_prompt_unless_given_one() -> None:
+    chat = [{"role": "user", "content": "hi"}]
+    assert words(prompt("vicuna_v1").encode(chat, generate=True)).startswith("<|endoftext|>A chat between")
+    kind = words(prompt("vicuna_v1").encode([CHAT[0], *chat], generate=True))
+    assert kind == "<|endoftext|>Be kind. USER: hi ASSISTANT: "
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    typed=st.lists(
+        st.sampled_from([*tiny.SPECIAL, "<|im_", "end|>", "<image_0>", "{eos}", "{bos}", "a", " ", "\n", "ß"]),
+        max_size=8,
+    ).map("".join)
+)
+def test_words_never_become_special_tokens(typed: str) -> None:
+    chat = [{"role": "user", "content": typed}, {"role": "assistant", "content": typed}]
+    for template in TEMPLATES:
+        encoded = prompt(template).encode(chat)
+        blank = prompt(template).encode([{"role": "user", "content": ""}, {"role": "assistant", "content": ""}])
+        special = set(TOKENIZER.all_special_ids)
+        assert sum(i in special for i in encoded.ids) == sum(i in special for i in blank.ids)
+        assert max(encoded.ids) < 400
+        assert words(encoded).count(typed) >= 2
+        assert len(encoded.ids) == len(encoded.labels)
+
+
+def test_a_template_may_be_spelled_out() -> None:
+    template = TEMPLATES["chatml"].to_dict() | {"system_default": "Short answers."}
+    encoded = Prompt(TOKENIZER, template).encode([{"role": "user", "content": "hi"}])
+    assert words(encoded).startswith("<|im_start|>system\nShort answers.<|im_end|>\n")
+    assert Template.of(TEMPLATES["vicuna_v0"].to_dict()) == TEMPLATES["vicuna_v0"]
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        ([], "at least one message"),
+        ([{"role": "tool", "content": "x"}], "'tool' is not one of user, assistant, system"),
+        ([{"role": "user", "content": [{"type": "smell"}]}], "'smell' is not one of text, image, video "),
+        ([{"role": "assistant", "content": [{"type": "video"}]}], "'video' is not one of text, image, audio "),
+        ([{"role": "user", "content": None}], "NoneType given; it is a string or a list"),
+        ([{"role": "user", "content": [{"type": "text"}]}], 'a text part has a string "text"'),
+        ([{"role": "user", "content": ["hello"]}], "each part is a mapping"),
+    ],
+)  # fmt: skip
+def test_bad_messages_are_named(chat: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prompt().encode(chat)
+
+
+def test_bad_templates_are_named() -> None:
+    with pytest.raises(ValueError, match="'alpaca' is not one of chatml, plain, vicuna_v0, vicuna_v1"):
+        prompt("alpaca")
+    with pytest.raises(ValueError, match=r"unknown keys \['usr'\], missing keys \['user'\]"):
+        Template.of({"usr": {}, "assistant": {}})
+    with pytest.raises(ValueError, match="the last message is the assistant's"):
+        prompt().encode(CHAT, generate=True)
