@@ -1,0 +1,129 @@
+"""Files, bytes and arrays to media and back, in every format; what is corrupt is one MediaError."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PILImage
+
+from anyx.media import MEDIA, Audio, Image, MediaError, Video, read
+
+
+def picture(height: int = 27, width: int = 35) -> Image:
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return Image(torch.stack([rows * 5, columns * 5, rows + columns]).to(torch.uint8))
+
+
+def tone(seconds: float = 0.5, rate: int = 16000) -> Audio:
+    return Audio(0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(int(seconds * rate)) / rate)[None], rate)
+
+
+def clip(count: int = 6, audio: Audio | None = None) -> Video:
+    frames = torch.stack([picture().pixels.roll(3 * index, dims=2) for index in range(count)])
+    return Video(frames, 12.5, audio)
+
+
+@pytest.mark.parametrize(("suffix", "off"), [("png", 0), ("jpg", 6), ("webp", 12)])
+def test_images_round_trip(tmp_path, suffix, off):
+    path = picture().save(tmp_path / "new" / f"a.{suffix}")
+    for source in (path, str(path), path.read_bytes()):
+        again = Image.read(source)
+        assert again.size == (27, 35)
+        assert (again.pixels.float() - picture().pixels).abs().mean() <= off
+
+
+def test_an_image_is_read_from_whatever_holds_pixels():
+    image = picture()
+    same = [image, image.pixels, image.pixels.float() / 255, image.numpy(), image.to_pil()]
+    assert all(torch.equal(Image.read(source).pixels, image.pixels) for source in same)
+    assert Image.read(image.numpy()[..., 0]).pixels.shape == (3, 27, 35)
+    assert Image.read(np.zeros((4, 5, 4))).size == (4, 5)
+    assert image.resize(8, 9).size == (8, 9)
+
+
+def test_alpha_is_laid_on_white():
+    clear = PILImage.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (Image.read(clear).pixels == 255).all()
+
+
+@pytest.mark.parametrize(("suffix", "off"), [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.05)])
+def test_audio_round_trips(tmp_path, suffix, off):
+    path = tone().save(tmp_path / f"a.{suffix}")
+    again = Audio.read(path)
+    assert (again.rate, again.seconds) == (16000, 0.5)
+    assert (again.samples - tone().samples).abs().max() <= off
+    assert Audio.read(path.read_bytes(), rate=8000).samples.shape == (1, 4000)
+
+
+def test_audio_from_arrays():
+    array = (tone().samples * 32767).to(torch.int16)
+    for source in (array, array.numpy(), array[0], array[0].numpy()):
+        assert (Audio.read(source, rate=16000).samples - tone().samples).abs().max() < 1e-4
+    with pytest.raises(ValueError, match="rate="):
+        Audio.read(array)
+
+
+def test_resampling_keeps_the_tone_and_its_length():
+    sound = tone().resample(24000)
+    assert sound.seconds == 0.5
+    peak = torch.fft.rfft(sound.samples[0]).abs().argmax() / 0.5
+    assert peak == 440
+    assert Audio(torch.stack([torch.ones(4), -torch.ones(4)]), 10).mono().samples.abs().max() == 0
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif"])
+def test_video_round_trips(tmp_path, suffix):
+    path = clip(audio=tone()).save(tmp_path / f"a.{suffix}")
+    again = Video.read(path)
+    assert len(again.frames) == 6
+    assert again.fps == pytest.approx(12.5)
+    assert again.seconds == pytest.approx(0.48)
+    assert (again.frames[:, :, :27, :35].float() - clip().frames).abs().mean() < 12
+    assert (again.audio is None) == (suffix == "gif")
+    if again.audio:
+        assert Audio.read(path).seconds == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_video_of_many_sources():
+    video = clip()
+    pictures = [Image(frame) for frame in video.frames]
+    for source in (video, video.frames, video.frames.permute(0, 2, 3, 1).numpy(), pictures):
+        assert torch.equal(Video.read(source, fps=12.5).frames, video.frames)
+    assert len(Video.read(picture().to_bytes("png")).frames) == 1
+    with pytest.raises(ValueError, match="fps="):
+        Video.read(pictures)
+
+
+def test_frames_shown_longer_are_repeated(tmp_path):
+    first, second = (Image(frame).to_pil() for frame in clip(2).frames)
+    first.save(tmp_path / "a.webp", save_all=True, append_images=[second], duration=[100, 300], lossless=True)
+    video = Video.read(tmp_path / "a.webp")
+    assert (len(video.frames), video.fps) == (4, 10)
+
+
+def test_sampling_takes_the_middles():
+    assert torch.equal(clip(6).sample(3).frames, clip(6).frames[[1, 3, 5]])
+    assert clip(6).sample(3).seconds == pytest.approx(clip(6).seconds)
+    assert len(clip(2).sample(5).frames) == 5
+
+
+@pytest.mark.parametrize("kind", list(MEDIA))
+@pytest.mark.parametrize("source", [b"", b"no media at all", "missing.file", 3.5, "truncated"])
+def test_what_cannot_be_read_is_one_error(kind, source):
+    if source == "truncated":
+        whole = {"image": picture().to_bytes(), "audio": tone().to_bytes("flac"), "video": clip().to_bytes()}[kind]
+        source = whole[: len(whole) // 4]
+    with pytest.raises(MediaError):
+        read(kind, source)
+
+
+def test_values_are_checked():
+    with pytest.raises(MediaError, match=r"Image.pixels must be torch.uint8 \(3, any, any\), but torch.uint8 \(1, 2, 2\)"):
+        Image(torch.zeros(1, 2, 2, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="in Hz"):
+        Audio(torch.zeros(1, 2), 0)
+    with pytest.raises(ValueError, match="'bmp' is not one of png, jpg"):
+        picture().to_bytes("bmp")
+    with pytest.raises(ValueError, match="'smell' is not one of image, audio, video"):
+        read("smell", b"")
+    with pytest.raises(MediaError, match="sound track"):
+        Audio.read(clip().to_bytes("mp4"))
