@@ -206,5 +206,12 @@ def on_step_end(progress: Progress | None) -> Callable[[Any, int, Any, dict[str,
     return call
 
 
+def on_callback(progress: Progress | None, pipeline: Any) -> Callable[[int, Any, Tensor], None] | None:
+    """The same as the `callback` of pipelines that are older."""
+    if progress is None:
+        return None
+    return lambda step, _, latents: progress(step + 1, len(pipeline.scheduler.timesteps) // pipeline.scheduler.order)
+
+
 def _rand(items: int, generator: Generator | None, device: torch.device) -> Tensor:
     return torch.rand(items, generator=generator, device=device if generator is None else generator.device).to(device)

@@ -89,7 +89,6 @@ class StableDiffusionDecoder(Decoder):
         values, mask = self.text(captions)
         return Condition({NAME: values}, {NAME: mask})
 
-    @torch.inference_mode()
     def forward(
         self,
         condition: Condition,
@@ -103,18 +102,19 @@ class StableDiffusionDecoder(Decoder):
         like = self.unet.conv_in.weight
         embeds = diffusion.read_condition(condition, self.condition, like)
         generators = diffusion.check_generators(generators, len(embeds))
-        images = self._pipeline()(
-            prompt_embeds=embeds,
-            negative_prompt_embeds=self.text.null().to(embeds).expand_as(embeds),
-            latents=diffusion.starting_noise(self.latent_shape, generators, like),
-            generator=generators,
-            num_inference_steps=self.steps if steps is None else steps,
-            guidance_scale=self.guidance if guidance is None else guidance,
-            height=self.size[0],
-            width=self.size[1],
-            output_type="pt",
-            callback_on_step_end=diffusion.on_step_end(progress),
-        ).images
+        with torch.inference_mode():
+            images = self._pipeline()(
+                prompt_embeds=embeds,
+                negative_prompt_embeds=self.text.null().to(embeds).expand_as(embeds),
+                latents=diffusion.starting_noise(self.latent_shape, generators, like),
+                generator=generators,
+                num_inference_steps=self.steps if steps is None else steps,
+                guidance_scale=self.guidance if guidance is None else guidance,
+                height=self.size[0],
+                width=self.size[1],
+                output_type="pt",
+                callback_on_step_end=diffusion.on_step_end(progress),
+            ).images
         return [Image(image) for image in diffusion.pixels(images)]
 
     def loss(self, condition: Condition, media: Sequence[Image] | Tensor, *, drop: float = 0.0) -> Float[Tensor, ""]:
