@@ -13,6 +13,15 @@ UNET_2D = UNET | {
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
 }
+UNET_SOUND = UNET | {
+    "class_embed_type": "simple_projection",
+    "class_embeddings_concat": True,
+    "projection_class_embeddings_input_dim": 6,
+    "cross_attention_dim": [None, 16],
+    "sample_size": [16, 4],
+    "down_block_types": ["DownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "UpBlock2D"],
+}
 UNET_3D = UNET | {
     "cross_attention_dim": 12,
     "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
@@ -52,5 +61,6 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     },
     "decoders": {
         "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],
+        "audioldm": [{"vae": VAE | {"in_channels": 1, "out_channels": 1}, "unet": UNET_SOUND, "steps": 2}],
     },
 }

@@ -48,20 +48,19 @@ class Conversation:
 
     def say(self, text: str) -> None:
         """Send one user turn and print the reply as it comes."""
-        from anyx.model import Reply, TextEvent
+        from anyx.reply import MediaEvent, Reply, TextEvent
 
         turn = options.user_turn(text, self.attached, list(self.model.inputs))
-        parts: list[Any] = []
+        events: list[TextEvent | MediaEvent] = []
         folder = self.out / f"turn{len(self.messages) // 2:03d}"
         for event in self.model.stream([*self.messages, turn], seeds=self.seed, **self.settings):
+            events.append(event)
             if isinstance(event, TextEvent):
                 console.print(event.text, end="", markup=False, highlight=False)
-                parts.append(event.text)
             else:
-                parts.append(event.media)
                 console.print(f"[{event.key}]", end="", style="cyan", markup=False, highlight=False)
         console.print()
-        reply = Reply(parts)
+        reply = Reply.gather(events)
         for path in reply.save(folder):
             console.print(str(path), style="cyan", markup=False, highlight=False)
         self.messages += [turn, reply.message()]

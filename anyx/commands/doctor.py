@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import typer
@@ -89,7 +88,9 @@ def devices() -> Iterator[Finding]:
 
 def storage() -> Iterator[Finding]:
     """The cache folder and the room beside it."""
-    folder = Path(os.environ.get("ANYX_HOME", "~/.cache/anyx")).expanduser()
+    from anyx import packaged
+
+    folder = packaged.home()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
     nearest = next(place for place in (folder, *folder.parents) if place.is_dir())
     free = shutil.disk_usage(nearest).free
@@ -97,7 +98,11 @@ def storage() -> Iterator[Finding]:
     if not os.access(nearest, os.W_OK):
         yield Finding("fail", "cache", f"{words}; cannot be written, set ANYX_HOME")
     else:
-        yield Finding("warn" if free < 2**30 else "ok", "cache", words if size else f"{words}; empty, run `anyx fetch`")
+        yield Finding("warn" if free < 2**30 else "ok", "cache", words)
+    missing = [name for name in packaged.PACKAGED if not packaged.folder(name).is_dir()]
+    yield Finding(
+        "warn" if missing else "ok", "weights", f"run `anyx fetch` for {', '.join(missing)}" if missing else "fetched"
+    )
 
 
 def family() -> Iterator[Finding]:

@@ -1,0 +1,126 @@
+"""`anyx plan`: what a YAML's model weighs, what learns in which stage, and the memory that takes. No weight is read.
+
+The model is built on the meta device. Memory of a stage is an estimate: weights as stored, gradients and AdamW's two
+moments for what learns, and what the LLM keeps for its backward pass over a batch of `--length` tokens a row.
+
+Letters in comments: d width, f feed-forward width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+from rich.table import Table
+
+from anyx.commands import options
+from anyx.commands.options import console
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+    from anyx.llm import LLM
+    from anyx.schema import StageConfig
+
+Parts = Mapping[str, "Sequence[Parameter]"]
+
+
+class Memory(NamedTuple):
+    """Bytes of one stage."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+
+class Shape(NamedTuple):
+    """What an LLM keeps for its backward pass is counted from these."""
+
+    layers: int
+    width: int
+    inner: int
+    vocabulary: int
+
+    def activations(self, tokens: int, item: int) -> int:
+        """Bytes kept for so many tokens: about 8 d + 3 f a layer, and the logits twice in float32."""
+        return tokens * (self.layers * (8 * self.width + 3 * self.inner) * item + 2 * 4 * self.vocabulary)
+
+
+def size(parameters: Sequence[Parameter]) -> int:
+    """Bytes of parameters as they are stored."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+
+
+def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
+    """The parameters of some parts, each once."""
+    return list({id(parameter): parameter for name in names for parameter in parts[name]}.values())
+
+
+def estimate(parts: Parts, stage: StageConfig, shape: Shape | None, length: int) -> Memory:
+    """The memory of a stage: AdamW's moments have the parameters' own type."""
+    from anyx.training.stage import select
+
+    selection = select(parts, stage.train)
+    learning = size(selection.parameters())
+    activations = 0
+    if shape is not None:
+        llm = unique(parts, [name for name in parts if name.startswith("llm.")])
+        item = max((parameter.element_size() for parameter in llm), default=4)
+        activations = shape.activations(stage.batch_size * length, item)
+    return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)
+
+
+def shape_of(llm: LLM) -> Shape:
+    """The sizes of the LLM's body."""
+    body = llm.model.config.get_text_config(decoder=True)
+    return Shape(body.num_hidden_layers, body.hidden_size, body.intermediate_size, llm.vocabulary)
+
+
+def human(count: float, unit: str = "") -> str:
+    """1234567 -> 1.23 M."""
+    step, names = (1024.0, ("", "Ki", "Mi", "Gi")) if unit else (1000.0, ("", " K", " M", " G"))
+    power = 0
+    while count >= step and power < len(names) - 1:
+        count, power = count / step, power + 1
+    digits = "0" if power == 0 else "2" if count < 10 else "1" if count < 100 else "0"
+    return f"{count:.{digits}f}{' ' if unit else ''}{names[power]}{unit}"
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="The YAML of a model, with or without stages.")],
+    overrides: options.Overrides = None,
+    length: Annotated[int, typer.Option(min=1, help="Tokens of a row, media tokens included.")] = 256,
+) -> None:
+    """Count parameters a part, what learns in which stage, and the memory each stage takes.
+
+    \b
+    anyx plan experiments/emoji/experiment.yaml
+    anyx plan experiments/emoji/experiment.yaml llm.lora.r=64 --length 512
+    """
+    from anyx.build import build
+    from anyx.config import load
+    from anyx.training.stage import select
+
+    checked = load(config, overrides or ())
+    model = build(checked, meta=True)
+    parts = model.parts()
+    learning = {name: select(parts, stage.train).names for name, stage in checked.stages.items()}
+    table = Table("part", box=None, header_style="bold")
+    for title in ("parameters", *checked.stages):
+        table.add_column(title, justify="right" if title == "parameters" else "center")
+    for part, parameters in parts.items():
+        marks = ["[green]learns[/]" if part in learning[name] else "[dim]frozen[/]" for name in checked.stages]
+        table.add_row(part, f"{sum(parameter.numel() for parameter in parameters):,}", *marks)
+    everything = unique(parts, list(parts))
+    trained = [sum(p.numel() for p in unique(parts, names)) for names in learning.values()]
+    table.add_row("all", f"{sum(p.numel() for p in everything):,}", *(human(count) for count in trained), style="bold")
+    shape = shape_of(model.llm) if checked.llm else None
+    memories = [estimate(parts, stage, shape, length) for stage in checked.stages.values()]
+    for row, title in enumerate(Memory._fields):
+        table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))
+    if memories:
+        table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
+    console.print(table)
