@@ -78,12 +78,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
-    def __init__(self, dim: int, heads: int, *, mlp_ratio: float = 4, bias_kv: bool = False, eps: float = 1e-6):
+    def __init__(self, dim: int, heads: int, *, mlp_ratio: int = 4, bias_kv: bool = False, eps: float = 1e-6):
         super().__init__()
         self.norm_1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, bias_kv=bias_kv)
         self.norm_2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, dim * mlp_ratio)
 
     def forward(
         self, x: Float[Tensor, "b n d"], *, causal: bool = False, mask: Bool[Tensor, "b n"] | None = None
@@ -96,13 +96,13 @@ class Block(nn.Module):
 class LatentBlock(nn.Module):
     """Latents read a context and each other (Perceiver), then an MLP."""
 
-    def __init__(self, dim: int, heads: int, *, mlp_ratio: float = 4):
+    def __init__(self, dim: int, heads: int, *, mlp_ratio: int = 4):
         super().__init__()
         self.norm_context = nn.LayerNorm(dim)
         self.norm_latents = nn.LayerNorm(dim)
         self.attn = Attention(dim, heads)
         self.norm_mlp = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, dim * mlp_ratio)
 
     def forward(
         self, latents: Float[Tensor, "b l d"], context: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"] | None = None
@@ -118,7 +118,7 @@ class LatentBlock(nn.Module):
 class LatentResampler(nn.Module):
     """Any number of tokens to a fixed number: learned latents that read the tokens through `depth` blocks."""
 
-    def __init__(self, dim: int, tokens: int, *, depth: int = 2, heads: int = 8, mlp_ratio: float = 4):
+    def __init__(self, dim: int, tokens: int, *, depth: int = 2, heads: int = 8, mlp_ratio: int = 4):
         super().__init__()
         self.latents = nn.Parameter(torch.randn(tokens, dim) * 0.02)
         self.blocks = nn.ModuleList(LatentBlock(dim, heads, mlp_ratio=mlp_ratio) for _ in range(depth))

@@ -52,7 +52,10 @@ class ClipEncoder(Encoder):
             CLIPVisionModel(sizes) if path is None or planning else CLIPVisionModel.from_pretrained(path)
         )
         self.layer, self.output, self.dim = layer, output, sizes.hidden_size
-        mean, std = tuple(facts.get("image_mean", CLIP_MEAN)), tuple(facts.get("image_std", CLIP_STD))
+        mean, std = (
+            tuple(map(float, facts.get(f"image_{key}", usual)))
+            for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD))
+        )
         self.transform = PictureTransform(sizes.image_size, frames, mean, std)
 
     def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:

@@ -80,7 +80,7 @@ class ImageBindEncoder(Encoder):
         depth: int | None = None,
         heads: int | None = None,
         out_dim: int | None = None,
-        mlp_ratio: float | None = None,
+        mlp_ratio: int | None = None,
         kernel: int | Sequence[int] | None = None,
         stride: int | Sequence[int] | None = None,
         image_size: int | None = None,

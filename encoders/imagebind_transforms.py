@@ -67,7 +67,7 @@ class VisionTransform:
             views.extend(self.crop(clip))
         return torch.stack(views)
 
-    def scale(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 h w"]:
+    def scale(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 h1 w1"]:
         """Shorter side to `size`, bilinear without antialiasing (published)."""
         height, width = frames.shape[-2:]
         short = min(height, width)

@@ -31,7 +31,7 @@ class VisionSizes:
     depth: int = 32
     heads: int = 16
     out_dim: int = 1024
-    mlp_ratio: float = 4
+    mlp_ratio: int = 4
     image_size: int = 224
     frames: int = 2
     kernel: int | Sequence[int] = (2, 14, 14)
@@ -51,7 +51,7 @@ class AudioSizes:
     depth: int = 12
     heads: int = 12
     out_dim: int = 1024
-    mlp_ratio: float = 4
+    mlp_ratio: int = 4
     mels: int = 128
     length: int = 204
     kernel: int | Sequence[int] = 16
@@ -71,7 +71,7 @@ class TextSizes:
     depth: int = 24
     heads: int = 16
     out_dim: int = 1024
-    mlp_ratio: float = 4
+    mlp_ratio: int = 4
     vocab: int = 49408
     context: int = 77
 

@@ -77,7 +77,7 @@ def test_video_transform(found: Case | None) -> None:
     if found is None:
         return
     s = found.sizes
-    clips = {"clips": s["clips_per_video"], "frames": s["frames_per_clip"], "clip_seconds": s["clip_duration"]}
+    clips = {"clips": s["clips_per_video"], "frames": s["frames_per_clip"], "clip_seconds": float(s["clip_duration"])}
     transform = VisionTransform(s["short_side"], crops=s["crops"], mean=s["mean"], std=s["std"], **clips)
     video = Video(found.tensors["in.frames"].permute(0, 3, 1, 2).contiguous(), s["fps"])
     views = transform(video)["pixels"][None]
@@ -95,7 +95,7 @@ def test_audio_transform(found: Case | None) -> None:
         mels=s["num_mel_bins"],
         length=s["target_length"],
         clips=s["clips_per_video"],
-        clip_seconds=s["clip_duration"],
+        clip_seconds=float(s["clip_duration"]),
         mean=s["mean"],
         std=s["std"],
     )

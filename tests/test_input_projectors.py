@@ -1,0 +1,60 @@
+"""Input projectors: parameter counts of the published systems, expansion into several tokens, masks, grids."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anyx.input_projectors import LinearInputProjector, MLPInputProjector, ResamplerInputProjector
+from anyx.interfaces import InputProjector, Tokens
+
+
+def padded() -> Tokens:
+    return Tokens(torch.randn(2, 4, 6), torch.arange(4) < torch.tensor([[4], [2]]), ((2, 2), (1, 2)))
+
+
+def test_linear_has_next_gpt_s_parameters() -> None:
+    with torch.device("meta"):  # llama_proj: 4096 x 1024 + 4096
+        assert sum(p.numel() for p in LinearInputProjector(1024, 4096).parameters()) == 4_198_400
+
+
+def test_linear_is_a_linear_map() -> None:
+    projector, x = LinearInputProjector(6, 10), padded()
+    y = projector(x)
+    torch.testing.assert_close(y.values, x.values @ projector.proj.weight.T + projector.proj.bias)
+    assert y.mask is x.mask
+    assert y.layout == x.layout
+
+
+def test_mlp_is_llava_s() -> None:
+    projector, x = MLPInputProjector(6, 10), padded()
+    first, second = projector.proj[1], projector.proj[3]
+    torch.testing.assert_close(projector(x).values, second(torch.nn.functional.gelu(first(x.values))))
+    assert len([m for m in MLPInputProjector(6, 10, layers=3, hidden=7).proj if isinstance(m, torch.nn.Linear)]) == 3
+
+
+@pytest.mark.parametrize("cls", [LinearInputProjector, MLPInputProjector])
+def test_one_token_becomes_several_side_by_side(cls: type[InputProjector]) -> None:
+    projector, x = cls(6, 10, tokens=3, norm=True), padded()  # type: ignore[call-arg]
+    y = projector(x)
+    assert y.values.shape == (2, 12, 10)
+    assert y.mask.sum(1).tolist() == [12, 6]
+    assert y.layout is None
+    alone = projector(Tokens.full(x.values[:, 1:2]))
+    torch.testing.assert_close(y.values[:, 3:6], alone.values)
+    assert not torch.allclose(y.values[:, 0], y.values[:, 1])
+
+
+def test_resampler_gives_a_fixed_number() -> None:
+    projector, x = ResamplerInputProjector(6, 10, tokens=5, heads=2), padded()
+    y = projector(x)
+    assert y.values.shape == (2, 5, 10)
+    assert y.mask.all()
+    torch.testing.assert_close(y.values[1], projector(Tokens.full(x.values[1:, :2])).values[0])
+
+
+def test_errors_name_what_was_given() -> None:
+    with pytest.raises(ValueError, match="tokens must be at least 1, given 0"):
+        LinearInputProjector(6, 10, tokens=0)
+    with pytest.raises(ValueError, match="layers must be at least 1"):
+        MLPInputProjector(6, 10, layers=0)

@@ -1,0 +1,48 @@
+"""Layers against torch's own modules, and what the goldens do not reach: masks, contexts, resampling."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from anyx.layers import Attention, Block, LatentResampler
+
+
+@pytest.mark.parametrize("bias_kv", [False, True])
+def test_attention_is_torch_s_own(bias_kv: bool) -> None:
+    ours = Attention(12, 3, bias_kv=bias_kv)
+    torchs = nn.MultiheadAttention(12, 3, add_bias_kv=bias_kv, batch_first=True)
+    torchs.load_state_dict(ours.state_dict())  # the same names
+    x, context = torch.randn(2, 5, 12), torch.randn(2, 7, 12)
+    mask = torch.arange(7) < torch.tensor([[7], [3]])
+    torch.testing.assert_close(ours(x), torchs(x, x, x)[0])
+    torch.testing.assert_close(ours(x, context, mask=mask), torchs(x, context, context, key_padding_mask=~mask)[0])
+
+
+def test_causal_attention_never_looks_ahead() -> None:
+    attention, x = Attention(8, 2), torch.randn(1, 6, 8)
+    changed = x.clone()
+    changed[:, 4:] += 1
+    torch.testing.assert_close(attention(x, causal=True)[:, :4], attention(changed, causal=True)[:, :4])
+    assert not torch.allclose(attention(x)[:, :4], attention(changed)[:, :4])
+
+
+def test_heads_that_do_not_divide() -> None:
+    with pytest.raises(ValueError, match="dim=10, heads=4"):
+        Attention(10, 4)
+
+
+def test_block_leaves_padding_out() -> None:
+    block, x = Block(8, 2), torch.randn(1, 5, 8)
+    mask = torch.tensor([[True, True, True, False, False]])
+    torch.testing.assert_close(block(x, mask=mask)[:, :3], block(x[:, :3]))
+
+
+def test_resampler_reads_only_real_tokens_in_any_order() -> None:
+    resampler, x = LatentResampler(8, 3, depth=2, heads=2), torch.randn(2, 6, 8)
+    assert resampler(x).shape == (2, 3, 8)
+    mask = torch.arange(6) < torch.tensor([[6], [4]])
+    torch.testing.assert_close(resampler(x, mask)[1], resampler(x[1:, :4])[0])
+    torch.testing.assert_close(resampler(x), resampler(x.flip(1)))
+    assert not torch.allclose(resampler(x)[:, 0], resampler(x)[:, 1])
