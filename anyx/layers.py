@@ -83,7 +83,7 @@ class Block(nn.Module):
         self.norm_1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, bias_kv=bias_kv)
         self.norm_2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, dim * mlp_ratio)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(
         self, x: Float[Tensor, "b n d"], *, causal: bool = False, mask: Bool[Tensor, "b n"] | None = None
@@ -102,7 +102,7 @@ class LatentBlock(nn.Module):
         self.norm_latents = nn.LayerNorm(dim)
         self.attn = Attention(dim, heads)
         self.norm_mlp = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, dim * mlp_ratio)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(
         self, latents: Float[Tensor, "b l d"], context: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"] | None = None
