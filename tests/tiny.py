@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, OutputProjector, TextBatch, Tokens
+from anyx.llm import LLM
+from anyx.media import Audio, Image
+from anyx.model import AnyX, InputPort, OutputPort
 
 TEXT = [
     "Draw a red fox, please.",
@@ -50,3 +60,112 @@ def causal_lm(tokenizer: PreTrainedTokenizerFast, *, tied: bool = True, dim: int
             pad_token_id=tokenizer.pad_token_id,
         )
     ).eval()
+
+
+class TinyEncoder(Encoder):
+    """Cuts a medium's numbers into four parts and maps each to a token; the last token of quiet media is padding."""
+
+    def __init__(self, *, dim: int = 6) -> None:
+        super().__init__()
+        self.dim = dim
+        self.map = nn.Linear(1, dim)
+        self.dropout = nn.Dropout(0.5)
+        self.transform = numbers
+
+    def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:
+        values = inputs["numbers"]
+        mask = torch.ones(values.shape, dtype=torch.bool)
+        mask[:, -1] = values.mean(1) > 0.5
+        return Tokens(self.dropout(self.map(values[..., None])), mask)
+
+
+def numbers(medium: Image | Audio) -> dict[str, Tensor]:
+    """Four means of a medium."""
+    values = medium.pixels.float().flatten() / 255 if isinstance(medium, Image) else medium.samples.flatten()
+    return {"numbers": torch.stack([part.mean() for part in values.chunk(4)])}
+
+
+class TinyInputProjector(InputProjector):
+    """One linear layer."""
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(dim_in, dim_out)
+
+    def forward(self, x: Tokens) -> Tokens:
+        return x._replace(values=self.map(x.values))
+
+
+class TinyOutputProjector(OutputProjector):
+    """The mean of states and embeddings, linearly."""
+
+    def __init__(self, dim_in: int, condition: Mapping[str, tuple[int, int]]) -> None:
+        super().__init__()
+        (self.name, self.shape), *_ = condition.items()
+        self.map = nn.Linear(dim_in, self.shape[0] * self.shape[1])
+
+    def forward(self, states: Tokens, embeddings: Tensor | None = None) -> Condition:
+        assert embeddings is not None
+        values = self.map((states.values + embeddings).mean(1)).unflatten(-1, self.shape)
+        return Condition({self.name: values}, {self.name: torch.ones(values.shape[:2], dtype=torch.bool)})
+
+
+class TinyDecoder(Decoder):
+    """Noise of the item's generator plus the condition, as a 4x4 picture or 16 samples."""
+
+    def __init__(self, kind: type[Image] | type[Audio]) -> None:
+        super().__init__()
+        self.condition = {"prompt_embeds": (3, 5)}
+        self.kind = kind
+        self.map = nn.Linear(15, 48 if kind is Image else 16)
+        self.batches: list[int] = []  # how many items each call made
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        return {"denoiser": list(self.parameters())}
+
+    def null_condition(self) -> Condition:
+        return Condition({"prompt_embeds": torch.zeros(1, 3, 5)}, {"prompt_embeds": torch.ones(1, 3, dtype=torch.bool)})
+
+    def forward(
+        self,
+        condition: Condition,
+        *,
+        generators: Sequence[torch.Generator],
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Any]:
+        values = self.map(condition.values["prompt_embeds"].flatten(1)) * (guidance or 1.0)
+        noise = torch.stack([torch.rand(values.shape[1], generator=generator) for generator in generators])
+        levels = (values + noise).sigmoid()
+        self.batches.append(len(levels))
+        if self.kind is Image:
+            return [Image((row * 255).to(torch.uint8).view(3, 4, 4)) for row in levels]
+        return [Audio(row[None], 16000) for row in levels]
+
+    def loss(self, condition: Condition, media: Sequence[Any]) -> Tensor:
+        return self.map(condition.values["prompt_embeds"].flatten(1)).square().mean()
+
+
+def anyx(
+    *, decoders: bool = True, encoders: bool = True, lora: dict[str, Any] | None = None, tied: bool = True
+) -> AnyX:
+    """Images and audio in and out; both inputs share one encoder."""
+    words = tokenizer()
+    llm = LLM(causal_lm(words, tied=tied), words, tokens={"image": 3, "audio": 2}, lora=lora)
+    kinds: dict[str, type[Image] | type[Audio]] = {"image": Image, "audio": Audio}
+    condition = {"prompt_embeds": (3, 5)}
+    return AnyX(
+        llm,
+        encoders={"eye": TinyEncoder()} if encoders else {},
+        inputs={key: InputPort("eye", TinyInputProjector(6, llm.dim), kind=kind) for key, kind in kinds.items()},
+        outputs={
+            key: OutputPort(
+                TinyOutputProjector(llm.dim, condition),
+                ids=llm.groups[key],
+                kind=kind,
+                decoder=TinyDecoder(kind) if decoders else None,
+            )
+            for key, kind in kinds.items()
+        },
+    )

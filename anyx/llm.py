@@ -1,0 +1,264 @@
+"""A Hugging Face causal LM that also reads and says signal tokens: LoRA, signal tokens, states, one cached step.
+
+The body is any `AutoModelForCausalLM`, frozen and untouched. What learns is ours and stays float32 whatever the body's
+dtype: LoRA (PEFT, optional) and `SignalTokens`, the rows of the signal tokens in the embedding and in the head (one
+table when the body ties the two). The rows lie past the body's own vocabulary and beside its tables, so nothing else of
+them can learn. PEFT's `trainable_token_indices` learns the same rows, but copies the tables at every forward and makes
+dense gradients for them: 1.24x the training step and 1.13x the decoding step of a 135 M-parameter LLM (one core).
+
+Our weights are named `llm.lora.<module>.lora_A.weight` (and `lora_B`), `llm.signal_tokens.embedding`, and
+`llm.signal_tokens.head` where head and embedding are not tied.
+
+Letters: b rows, s positions, t cached positions, d width, v vocabulary with k signal tokens at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+LORA_KEYS = ("r", "alpha", "dropout", "targets")
+RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
+
+
+@dataclass
+class Cache:
+    """What the body has read: its keys and values, and the mask (b, t) of real positions among them."""
+
+    past: DynamicCache
+    mask: Bool[Tensor, "b t"]
+
+
+class SignalTokens(nn.Module):
+    """The signal tokens' rows: what they are when read (`embedding`) and when said (`head`; None if tied)."""
+
+    def __init__(self, embedding: Float[Tensor, "v d"], head: Float[Tensor, "v d"], count: int, *, tied: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(_like(embedding, count))
+        self.head = None if tied else nn.Parameter(_like(head, count))
+
+    @property
+    def said(self) -> Float[Tensor, "k d"]:
+        """The rows of the head."""
+        return self.embedding if self.head is None else self.head
+
+
+class LLM(nn.Module):
+    """A causal LM with signal groups: `tokens` says how many signal tokens each output has."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        tokens: Mapping[str, int] | None = None,
+        lora: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        scales = {
+            name: value for name, value in model.config.to_dict().items() if name in RESCALED and value not in (None, 1)
+        }
+        if scales:
+            raise ValueError(
+                f"llm: {model.config.model_type} rescales its logits ({scales}); only plain heads are supported"
+            )
+        self.tokenizer = tokenizer
+        self.model = model.requires_grad_(False).eval()
+        embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        self.dim: int = embedding.shape[1]
+        self.vocabulary: int = embedding.shape[0]
+        self.groups: Mapping[str, tuple[int, ...]] = number(tokens or {}, start=self.vocabulary)
+        count = sum(map(len, self.groups.values()))
+        self.signal_tokens = SignalTokens(embedding, head, count, tied=head is embedding)
+        self.lora = dict(lora) if lora else None
+        if self.lora:
+            inject_adapter_in_model(lora_config(self.lora), model)
+            for parameter in self._lora().values():
+                parameter.data = parameter.data.float()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Mapping[str, Any],
+        *,
+        tokens: Mapping[str, int] | None = None,
+        lora: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        attention: str = "sdpa",
+        tokenizer: str | None = None,
+        weights: bool = True,
+    ) -> LLM:
+        """Load a folder or hub id; a mapping is a configuration (`model_type` and sizes) and gives random weights.
+
+        Without `weights` a path is read for its configuration only, for a model on the `meta` device. `tokenizer` is a
+        path of its own where the model's has none.
+        """
+        if isinstance(path, str):
+            config = AutoConfig.from_pretrained(path)
+        elif tokenizer is None:
+            raise ValueError("llm.path: a configuration brings no tokenizer; give llm.tokenizer a path")
+        else:
+            config = AutoConfig.for_model(**path)
+        kind = _dtype(dtype)
+        if weights and isinstance(path, str):
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, attn_implementation=attention)
+        else:
+            model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
+        return cls(model, AutoTokenizer.from_pretrained(tokenizer or path), tokens=tokens, lora=lora)
+
+    @property
+    def stop(self) -> list[int]:
+        """The ids by which the body itself ends a text."""
+        ends: int | list[int] | None = self.model.generation_config.eos_token_id
+        return ends if isinstance(ends, list) else [] if ends is None else [ends]
+
+    def embed(self, ids: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
+        """Input embeddings of text and signal tokens, in the body's dtype; placeholders get those of id 0."""
+        values: Tensor = self.model.get_input_embeddings()(ids.clamp(0, self.vocabulary - 1))
+        signal = ids >= self.vocabulary
+        if not self.groups:
+            return values
+        return torch.where(signal[..., None], self.embed_signals(ids).to(values.dtype), values)
+
+    def embed_signals(self, ids: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
+        """The rows of signal tokens, float32."""
+        rows: Tensor = F.embedding((ids - self.vocabulary).clamp(min=0), self.signal_tokens.embedding)
+        return rows
+
+    def states(
+        self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b t"], cache: DynamicCache | None = None
+    ) -> Float[Tensor, "b s d"]:
+        """Last hidden states. With a cache, `mask` covers what it holds and the new positions."""
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
+        output = self.model.get_decoder()(
+            inputs_embeds=embeddings.to(self.model.dtype),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def logits(self, states: Float[Tensor, "*b d"]) -> Float[Tensor, "*b v"]:
+        """Float32 logits of the body's vocabulary and the signal tokens."""
+        head = self.model.get_output_embeddings()
+        flat = states.reshape(-1, self.dim)  # a matrix: slices of a batch would be multiplied row by row
+        text = head(flat.to(head.weight.dtype)).float()
+        signals = F.linear(flat.float(), self.signal_tokens.said)
+        return torch.cat([text, signals], -1).reshape(*states.shape[:-1], -1)
+
+    def prefill(
+        self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]
+    ) -> tuple[Cache, Float[Tensor, "b d"]]:
+        """Read left-padded prompts; the cache, and the states at their last positions."""
+        cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask)
+        return cache, self.states(embeddings, mask, cache.past)[:, -1]
+
+    def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
+        """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
+        longest = max(map(len, ids))
+        device = cache.mask.device
+        block = torch.tensor([[0] * (longest - len(row)) + list(row) for row in ids], device=device)
+        lengths = torch.tensor([len(row) for row in ids], device=device)
+        real = torch.arange(longest, device=device) >= longest - lengths[:, None]
+        cache.mask = torch.cat([cache.mask, real], 1)
+        states = self.states(self.embed(block), cache.mask, cache.past)
+        return [states[row, longest - len(appended) :] for row, appended in enumerate(ids)]
+
+    def train(self, mode: bool = True) -> LLM:
+        """Train mode for what learns; a frozen body stays in eval mode, and only LoRA's dropout follows."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self._body()):
+            self.model.eval()
+        for module in self.model.modules():
+            if isinstance(module, LoraLayer):
+                module.lora_dropout.train(mode and any(parameter.requires_grad for parameter in module.parameters()))
+        return self
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Everything that may learn, by name; parts without parameters are left out."""
+        parts = {
+            "llm.lora": list(self._lora().values()),
+            "llm.signal_tokens": list(self.signal_tokens.parameters()) if self.groups else [],
+            "llm.body": self._body(),
+        }
+        return {name: parameters for name, parameters in parts.items() if parameters}
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Our weights by their stable names: LoRA and the signal tokens."""
+        state: dict[str, Tensor] = {f"llm.lora.{name}": parameter.detach() for name, parameter in self._lora().items()}
+        if self.groups:
+            state |= {f"llm.signal_tokens.{name}": tensor for name, tensor in self.signal_tokens.state_dict().items()}
+        return state
+
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Read what `own_state` wrote; names and shapes must be exactly ours."""
+        own = self.own_state()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        wrong = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+        if missing or unknown or wrong:
+            raise ValueError(f"llm: missing weights {missing}, unknown weights {unknown}, wrong shapes {sorted(wrong)}")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+    def _lora(self) -> dict[str, nn.Parameter]:
+        """LoRA's parameters by PEFT's file names, without the name of the adapter."""
+        return {name.replace(".default", ""): p for name, p in self.model.named_parameters() if ".lora_" in name}
+
+    def _body(self) -> list[nn.Parameter]:
+        return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
+
+
+def number(tokens: Mapping[str, int], *, start: int) -> dict[str, tuple[int, ...]]:
+    """Ids for the signal tokens of every output, one group after the other from `start`."""
+    groups = {}
+    for key, count in tokens.items():
+        if count < 1:
+            raise ValueError(f"outputs.{key}.tokens: {count} given; a signal group has at least 1 token")
+        groups[key] = tuple(range(start, start + count))
+        start += count
+    return groups
+
+
+def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
+    """PEFT's configuration from `{r, alpha, dropout, targets}`; alpha is r and dropout 0 unless given."""
+    unknown = sorted(set(lora) - set(LORA_KEYS))
+    if unknown or "r" not in lora or "targets" not in lora:
+        raise ValueError(f"llm.lora: keys {sorted(lora)} given; it needs r and targets, and may have alpha and dropout")
+    targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
+    return LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora.get("alpha", lora["r"]),
+        lora_dropout=lora.get("dropout", 0.0),
+        target_modules=targets,
+    )
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise ValueError(f"llm.dtype: {name!r} is not one of {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+def _like(table: Float[Tensor, "v d"], count: int) -> Float[Tensor, "k d"]:
+    """New rows drawn like the table's own: its mean and deviation in every dimension, seen on some 4096 rows."""
+    seen = table.detach()[:: max(1, len(table) // 4096)].float()
+    return seen.mean(0) + seen.std(0) * torch.randn(count, table.shape[1], device=table.device)

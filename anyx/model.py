@@ -1,0 +1,309 @@
+"""AnyX: encoders, projectors, an LLM with signal tokens, projectors, decoders - one line from media to media.
+
+    media -> Encoder -> Tokens -> InputProjector -> splice -> LLM -> states at signal tokens -> OutputProjector ->
+    Condition -> Decoder -> media
+
+`forward` is that line up to the conditions, for training; `stream` is the whole of it, and `generate` and `chat` gather
+what it says. Modalities are keys of `inputs` and `outputs`. Encoders and decoders may be absent: cached encoder tokens
+need no encoder, and only making media needs a decoder.
+
+Letters: b rows, s positions, m media of a key or supervised positions, n tokens of an item, d width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from anyx.config import Config
+from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
+from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
+from anyx.llm import LLM
+from anyx.ports import InputPort, OutputPort, Parted, rest
+from anyx.processor import Batch, MediaBatch, Processor
+from anyx.prompt import IGNORE, Message, Prompt
+from anyx.reply import MediaEvent, Reply, TextEvent
+from anyx.splice import Side, Spliced, splice
+from anyx.templates import Template
+
+__all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
+
+Conversation = Sequence[Message]
+Decode = Mapping[str, Mapping[str, Any]]  # output key -> {steps, guidance}
+
+
+class Output(NamedTuple):
+    """What training reads: `logits` (m, v) and `labels` (m,) of supervised positions, conditions and tokens by key.
+
+    `conditions` are in the order of the batch's targets; `tokens` are the inputs' as projected.
+    """
+
+    logits: Float[Tensor, "m v"]
+    labels: Int[Tensor, " m"]
+    conditions: dict[str, Condition]
+    tokens: dict[str, Tokens]
+
+
+class AnyX(nn.Module, ModelHubMixin):
+    """An any-to-any model from its parts; `template` lays conversations out."""
+
+    def __init__(
+        self,
+        llm: LLM,
+        *,
+        template: str | Mapping[str, Any] | Template = "chatml",
+        encoders: Mapping[str, Encoder] | None = None,
+        inputs: Mapping[str, InputPort] | None = None,
+        outputs: Mapping[str, OutputPort] | None = None,
+    ) -> None:
+        super().__init__()
+        encoders, inputs, outputs = dict(encoders or {}), dict(inputs or {}), dict(outputs or {})
+        groups = {key: port.ids for key, port in outputs.items()}
+        if groups != llm.groups:
+            raise ValueError(f"outputs: the signal groups {groups} are not the LLM's {llm.groups}")
+        self.llm = llm
+        self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
+        self.inputs = cast(Mapping[str, InputPort], nn.ModuleDict(inputs))
+        self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
+        self.config: Config | None = None  # what it was built from, if it was; saved with it
+        self._hub_mixin_config = None  # the mixin would write the arguments of this constructor
+        self.processor = Processor(
+            Prompt(llm.tokenizer, template, list(self.inputs), groups),
+            transforms={
+                key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders
+            },
+            kinds={key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()},
+        )
+        for part in (*self.encoders.values(), *self._decoders().values()):
+            part.requires_grad_(False)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the LLM is, and with it the model."""
+        device: torch.device = self.llm.model.device
+        return device
+
+    def forward(self, batch: Batch) -> Output:
+        """Media in, LLM, conditions out: everything the losses read."""
+        spliced, tokens = self.read(batch)
+        states = self.llm.states(spliced.embeddings, spliced.mask)
+        supervised = spliced.labels[:, 1:] != IGNORE
+        logits = self.llm.logits(states[:, :-1][supervised])
+        conditions = {}
+        for key, target in batch.targets.items():
+            start = spliced.index[target.rows, target.positions]
+            columns = start[:, None] + torch.arange(self.outputs[key].tokens, device=start.device)
+            conditions[key] = self.condition(key, states[target.rows[:, None], columns])
+        return Output(logits, spliced.labels[:, 1:][supervised], conditions, tokens)
+
+    def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
+        """Encode, project and splice the media of a batch; the projected tokens by key."""
+        tokens = {key: self.project(key, media) for key, media in batch.inputs.items()}
+        places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
+        embeddings = self.llm.embed(batch.ids)
+        return splice(embeddings, batch.ids, places, batch.mask, batch.labels, side=side), tokens
+
+    def project(self, key: str, media: MediaBatch) -> Tokens:
+        """A key's media as LLM tokens, from cached encoder tokens where they are given."""
+        tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
+        projected: Tokens = self.inputs[key].projector(tokens._replace(values=tokens.values.float()))
+        return projected
+
+    def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
+        """A key's transformed media through its encoder, without gradients where the encoder is frozen."""
+        name = self.inputs[key].encoder
+        if name not in self.encoders:
+            loaded = ", ".join(self.encoders) or "none"
+            raise ValueError(
+                f"inputs.{key}: encoder {name!r} is not loaded (loaded: {loaded}) and no cached tokens were given"
+            )
+        encoder = self.encoders[name]
+        learns = any(parameter.requires_grad for parameter in encoder.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            tokens: Tokens = encoder(tensors)
+        return tokens
+
+    def condition(self, key: str, states: Float[Tensor, "m s d"]) -> Condition:
+        """States at an output's signal groups as conditions of its decoder."""
+        port = self.outputs[key]
+        ids = torch.tensor(port.ids, device=states.device).expand(len(states), -1)
+        condition: Condition = port.projector(Tokens.full(states.float()), self.llm.embed_signals(ids))
+        return condition
+
+    def generate(
+        self,
+        conversations: Conversation | Sequence[Conversation],
+        *,
+        max_new_tokens: int = 128,
+        seeds: int | Sequence[int] = 0,
+        decode: Decode | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+    ) -> list[Reply]:
+        """Answer conversations side by side; the media of one output are made in one batch at the end.
+
+        `seeds` is one seed a conversation, or one for all; a row's answer does not depend on its neighbours.
+        """
+        chats = _conversations(conversations)
+        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        events = list(self._events(chats, sampling, seeds_of(seeds, len(chats)), decode or {}, eager=False))
+        return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
+
+    def chat(
+        self,
+        messages: Conversation,
+        *,
+        max_new_tokens: int = 128,
+        seeds: int | Sequence[int] = 0,
+        decode: Decode | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+    ) -> Reply:
+        """Answer one conversation."""
+        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        return Reply.gather(self._events([messages], sampling, seeds_of(seeds, 1), decode or {}, eager=False))
+
+    def stream(
+        self,
+        conversations: Conversation | Sequence[Conversation],
+        *,
+        max_new_tokens: int = 128,
+        seeds: int | Sequence[int] = 0,
+        decode: Decode | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+    ) -> Iterator[TextEvent | MediaEvent]:
+        """The same answers as they come: text at once, media as soon as their group is said."""
+        chats = _conversations(conversations)
+        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        yield from self._events(chats, sampling, seeds_of(seeds, len(chats)), decode or {}, eager=True)
+
+    @torch.no_grad()
+    def _events(
+        self, chats: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int], decode: Decode, *, eager: bool
+    ) -> Iterator[TextEvent | MediaEvent]:
+        """Text and media in order; `eager` makes media at every step, else all at the end."""
+        prompt = self.processor.prompt
+        batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
+        spliced, _ = self.read(batch.to(self.device), side="left")
+        stop = {*prompt.stop[0], *self.llm.stop}
+        held: list[Words | Group] = []
+        for said in speak(
+            self.llm,
+            spliced.embeddings,
+            spliced.mask,
+            sampling=sampling,
+            seeds=seeds,
+            stop=stop,
+            stop_text=prompt.stop[1],
+        ):
+            held += said
+            if eager:
+                yield from self._realise(held, seeds, decode)
+                held = []
+        yield from self._realise(held, seeds, decode)
+
+    def _realise(
+        self, said: Sequence[Words | Group], seeds: Sequence[int], decode: Decode
+    ) -> Iterator[TextEvent | MediaEvent]:
+        """Make the media of what was said, one batch a key, and hand everything out in order."""
+        groups = [item for item in said if isinstance(item, Group)]
+        made: dict[tuple[int, int], Media] = {}
+        for key in dict.fromkeys(group.key for group in groups):
+            mine = [group for group in groups if group.key == key]
+            media = self._decode(key, mine, [generator(seeds[group.row], group.number) for group in mine], decode)
+            made |= {(group.row, group.number): medium for group, medium in zip(mine, media, strict=True)}
+        for item in said:
+            if isinstance(item, Words):
+                yield TextEvent(item.row, item.text)
+            else:
+                yield MediaEvent(item.row, item.key, made[item.row, item.number])
+
+    def _decode(
+        self, key: str, groups: Sequence[Group], generators: Sequence[torch.Generator], decode: Decode
+    ) -> list[Media]:
+        decoder = self.outputs[key].decoder
+        if decoder is None:
+            raise ValueError(f"outputs.{key}: the model wants to show this output, but its decoder is not loaded")
+        settings = decode.get(key, {})
+        if unknown := sorted(set(settings) - {"steps", "guidance"}):
+            raise ValueError(f"decode.{key}: unknown settings {unknown}; it may have steps and guidance")
+        condition = self.condition(key, torch.stack([group.states for group in groups]))
+        media: list[Media] = decoder(
+            condition, generators=generators, steps=settings.get("steps"), guidance=settings.get("guidance")
+        )
+        return media
+
+    def train(self, mode: bool = True) -> AnyX:
+        """Train mode for what learns; encoders and decoders stay in eval mode wherever they are frozen."""
+        super().train(mode)
+        for part in (*self.encoders.values(), *self._decoders().values()):
+            rest(part)
+        return self
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Everything that may learn, by the names that stages select with."""
+        parts = self.llm.parts()
+        parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
+        parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
+        for key, decoder in self._decoders().items():
+            for name, parameters in cast(Parted, decoder).parts().items():
+                parts[f"outputs.{key}.decoder.{name}"] = parameters
+        return parts
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Our weights by stable names: LoRA, signal tokens and projectors; no body, encoder or decoder."""
+        state = self.llm.own_state()
+        for name, projector in self._projectors().items():
+            state |= {f"{name}.{key}": tensor for key, tensor in projector.state_dict().items()}
+        return state
+
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Read what `own_state` wrote; missing and unknown names are errors."""
+        own = self.own_state()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(f"weights: missing {missing}, unknown {unknown}")
+        self.llm.load_own_state({name: tensor for name, tensor in state.items() if name.startswith("llm.")})
+        for name, projector in self._projectors().items():
+            prefix = f"{name}."
+            mine = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+            projector.load_state_dict(mine)
+
+    def _projectors(self) -> dict[str, nn.Module]:
+        return {f"inputs.{key}.projector": port.projector for key, port in self.inputs.items()} | {
+            f"outputs.{key}.projector": port.projector for key, port in self.outputs.items()
+        }
+
+    def _decoders(self) -> dict[str, Decoder]:
+        return {key: port.decoder for key, port in self.outputs.items() if port.decoder is not None}
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from anyx import hub
+
+        hub.save(self, save_directory)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, revision: str | None, **download: Any) -> AnyX:
+        from anyx import hub
+
+        return hub.load(model_id, revision=revision)
+
+
+def _conversations(given: Conversation | Sequence[Conversation]) -> Sequence[Conversation]:
+    if not given:
+        raise ValueError("generate: no conversation was given")
+    return [given] if isinstance(given[0], Mapping) else given  # type: ignore[list-item, return-value]
