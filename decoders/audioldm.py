@@ -186,23 +186,14 @@ class AudioLDMDecoder(Decoder):
 
     def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write a pipeline folder that `path` loads (and diffusers, where the vocoder is a neural one)."""
-        folder = Path(folder)
-        for name, module in (("vae", self.vae), ("unet", self.unet)):
-            folders.portable(module, dtype).save_pretrained(folder / name)
-        neural = isinstance(self.vocoder, SpeechT5HifiGan)
-        vocoder = folders.portable(self.vocoder, dtype) if neural else self.vocoder
-        vocoder.save_pretrained(folder / "vocoder")
-        self.scheduler.save_pretrained(folder / "scheduler")
-        index: dict[str, tuple[str, str] | None] = {
-            "vae": ("diffusers", "AutoencoderKL"),
-            "unet": ("diffusers", "UNet2DConditionModel"),
-            "scheduler": ("diffusers", type(self.scheduler).__name__),
-            "vocoder": ("transformers" if neural else GriffinLim.__module__, type(self.vocoder).__name__),
-        }
-        null = {NAME: self.text.null().to(dtype=dtype)}
-        text = self.text.save(folder, dtype)
-        folders.write(folder, "AudioLDMPipeline", index | text, null, {})
-        return folder
+        models = {"vae": self.vae, "unet": self.unet}
+        extra: dict[str, Any] = {}
+        if isinstance(self.vocoder, SpeechT5HifiGan):
+            models["vocoder"] = self.vocoder
+        else:
+            self.vocoder.save_pretrained(Path(folder, "vocoder"))
+            extra["vocoder"] = [GriffinLim.__module__, GriffinLim.__name__]
+        return folders.save(Path(folder), "AudioLDMPipeline", models, self.scheduler, self.text, dtype, extra)
 
     def _read(self, condition: Condition) -> Float[Tensor, "b 1 d"]:
         return self._unit(diffusion.read_condition(condition, self.condition, self.unet.conv_in.weight))

@@ -36,6 +36,7 @@ SCHEDULERS = {
     "pndm": "PNDMScheduler",
     "unipc": "UniPCMultistepScheduler",
 }
+STOCHASTIC = ("DDPMScheduler", "EulerAncestralDiscreteScheduler")  # they draw noise at every step
 NOISE = {  # Stable Diffusion's, for decoders that are built from configurations
     "_class_name": "DPMSolverMultistepScheduler",
     "num_train_timesteps": 1000,
@@ -173,6 +174,16 @@ def latent_size(unet: Any) -> tuple[int, int]:
     if size is None:
         raise ValueError("size: the unet's configuration has no sample_size, so `size` is required")
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def image_size(given: int | Sequence[int] | None, unet: Any, vae: Any) -> tuple[int, int]:
+    """Height and width in pixels: as given, or the unet's own."""
+    scale = latent_scale(vae)
+    size = tuple(side * scale for side in latent_size(unet)) if given is None else given
+    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+    if height % max(scale, 8) or width % max(scale, 8):
+        raise ValueError(f"size: {(height, width)} is not a multiple of {max(scale, 8)}")
+    return height, width
 
 
 def condition_dim(unet: Any) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
 import torch
@@ -27,6 +27,18 @@ from transformers.utils import logging as transformers_logging
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NULL = "null_condition.safetensors"
+
+
+class Text(Protocol):
+    """What `save` asks of a text encoder."""
+
+    def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, list[str | None]]:
+        """Write it and say, for model_index.json, what it is."""
+        ...
+
+    def null(self) -> Tensor:
+        """The encoding of the empty caption."""
+        ...
 
 
 class Source:
@@ -103,20 +115,30 @@ def portable(module: nn.Module, dtype: torch.dtype | None) -> Any:
         return copy.deepcopy(module).to(dtype=dtype).apply(_contiguous)
 
 
-def write(
-    folder: str | Path,
+def save(
+    folder: Path,
     pipeline: str,
-    components: Mapping[str, tuple[str, str] | None],
-    null: Mapping[str, Tensor],
+    models: Mapping[str, nn.Module],
+    scheduler: Any,
+    text: Text,
+    dtype: torch.dtype | None,
     extra: Mapping[str, Any],
-) -> None:
-    """Write model_index.json (component -> library and class, `None`: it runs without) and the null condition."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+) -> Path:
+    """Write a pipeline folder: models, scheduler, text encoder and tokenizer, the null condition, model_index.json.
+
+    `extra` joins model_index.json; its `None` values name components that the pipeline runs without.
+    """
     index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": diffusers.__version__}
-    index |= {name: list(entry or (None, None)) for name, entry in components.items()} | dict(extra)
+    for name, model in models.items():
+        with quiet():
+            portable(model, dtype).save_pretrained(folder / name)
+        index[name] = [type(model).__module__.split(".")[0], type(model).__name__]
+    scheduler.save_pretrained(folder / "scheduler")
+    index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
+    index |= {name: [None, None] if value is None else value for name, value in extra.items()}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    save_file({name: value.detach().cpu().contiguous() for name, value in null.items()}, folder / NULL)
+    save_file({"prompt_embeds": text.null().detach().cpu().to(dtype=dtype).contiguous()}, folder / NULL)
+    return folder
 
 
 def _contiguous(module: nn.Module) -> None:

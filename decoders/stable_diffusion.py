@@ -64,10 +64,7 @@ class StableDiffusionDecoder(Decoder):
         self.text = TextEncoder(source, config=text, tokenizer=tokenizer, length=length, dim=dim, load=load_text)
         self.condition = {NAME: (self.text.length, dim)}
         scale = diffusion.latent_scale(self.vae)
-        size = [side * scale for side in diffusion.latent_size(self.unet)] if size is None else size
-        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
-        if any(side % max(scale, 8) for side in self.size):
-            raise ValueError(f"size: {self.size} is not a multiple of {max(scale, 8)}")
+        self.size = diffusion.image_size(size, self.unet, self.vae)
         self.latent_shape = (self.unet.config.in_channels, self.size[0] // scale, self.size[1] // scale)
         self.steps, self.guidance, self.min_snr = steps, guidance, min_snr
 
@@ -155,20 +152,10 @@ class StableDiffusionDecoder(Decoder):
 
     def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write a pipeline folder that `path` and diffusers load."""
-        folder = Path(folder)
-        for name, module in (("vae", self.vae), ("unet", self.unet)):
-            folders.portable(module, dtype).save_pretrained(folder / name)
-        self.scheduler.save_pretrained(folder / "scheduler")
-        index: dict[str, tuple[str, str] | None] = {
-            "vae": ("diffusers", "AutoencoderKL"),
-            "unet": ("diffusers", "UNet2DConditionModel"),
-            "scheduler": ("diffusers", type(self.scheduler).__name__),
-            **dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder")),
-        }
-        null = {NAME: self.text.null().to(dtype=dtype)}
-        text = self.text.save(folder, dtype)
-        folders.write(folder, "StableDiffusionPipeline", index | text, null, {"requires_safety_checker": False})
-        return folder
+        absent = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
+        models = {"vae": self.vae, "unet": self.unet}
+        extra = absent | {"requires_safety_checker": False}
+        return folders.save(Path(folder), "StableDiffusionPipeline", models, self.scheduler, self.text, dtype, extra)
 
     def _pipeline(self) -> Any:
         with folders.quiet():

@@ -127,10 +127,10 @@ class TextEncoder(nn.Module):
             self.cached = self.null()
             self.encoder = None
 
-    def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, tuple[str, str] | None]:
+    def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, list[str | None]]:
         """Write text_encoder/ and tokenizer/ and say what they are, for model_index.json."""
         if not self.available:
-            return {"text_encoder": None, "tokenizer": None}
+            return {"text_encoder": [None, None], "tokenizer": [None, None]}
         held = self.encoder is not None
         copy: Any = portable(self.load(), dtype)
         with quiet():
@@ -139,7 +139,7 @@ class TextEncoder(nn.Module):
         tokenizer = self.source.class_of("tokenizer") or "PreTrainedTokenizerFast"
         if not held:
             self.release()
-        return {"text_encoder": ("transformers", type(copy).__name__), "tokenizer": ("transformers", tokenizer)}
+        return {"text_encoder": ["transformers", type(copy).__name__], "tokenizer": ["transformers", tokenizer]}
 
     def _build(self, given: Mapping[str, Any], positions: int) -> Any:
         tokenizer = self.tokenizer
