@@ -17,7 +17,7 @@ UNET_SOUND = UNET | {
     "class_embed_type": "simple_projection",
     "class_embeddings_concat": True,
     "projection_class_embeddings_input_dim": 6,
-    "cross_attention_dim": [None, 16],
+    "cross_attention_dim": [8, 8],
     "sample_size": [16, 4],
     "down_block_types": ["DownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "UpBlock2D"],
@@ -62,5 +62,6 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "decoders": {
         "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],
         "audioldm": [{"vae": VAE | {"in_channels": 1, "out_channels": 1}, "unet": UNET_SOUND, "steps": 2}],
+        "video": [{"vae": VAE, "unet": UNET_3D, "length": 5, "frames": 4, "steps": 2}],
     },
 }
