@@ -1,0 +1,1 @@
+"""Where samples come from: JSONL chat messages, readers of other formats, mixtures, the feature cache."""

@@ -1,0 +1,148 @@
+"""A content-addressed cache of tensors in safetensors: what frozen components computed once.
+
+A key is a digest of everything the value depends on: the media's bytes (or the caption), the augmented copy, the
+transform, and the component with its weights. A changed weight is another key, so the cache is never wrong, only
+colder. Values are small named tensors. They are written in shards, each atomically and named by its content; a shard
+that was cut short is removed and computed again. A cache can be pickled into workers: each opens the shards anew,
+memory-mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from anyx.interfaces import Media
+
+Value = dict[str, Tensor]
+
+
+class FeatureCache:
+    """Digest -> named tensors, kept in a folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._index: dict[str, tuple[str, tuple[str, ...]]] = {}  # digest -> shard, names
+        self._open: dict[str, Any] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            try:
+                self._read(path.name)
+            except SafetensorError:
+                path.unlink()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._index
+
+    def __getitem__(self, digest: str) -> Value:
+        shard, names = self._index[digest]
+        file = self._open.get(shard)
+        if file is None:
+            file = self._open[shard] = safe_open(self.folder / shard, framework="pt")
+        return {name: file.get_tensor(f"{digest}/{name}") for name in names}
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those that are not here, each once, in order."""
+        return [digest for digest in dict.fromkeys(digests) if digest not in self._index]
+
+    def put(self, values: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write a shard of values."""
+        flat = {f"{key}/{name}": x.detach().cpu().contiguous() for key, v in values.items() for name, x in v.items()}
+        if not flat:
+            return
+        name = f"{digest(*sorted(flat))[:24]}.safetensors"
+        save_atomic(flat, self.folder / name)
+        self._open.pop(name, None)
+        self._read(name)
+
+    def _read(self, shard: str) -> None:
+        found: dict[str, list[str]] = {}
+        with safe_open(self.folder / shard, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                value, _, name = key.partition("/")
+                found.setdefault(value, []).append(name)
+        self._index.update({value: (shard, tuple(names)) for value, names in found.items()})
+
+
+def save_atomic(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file so that a reader finds the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(dict(tensors), part, dict(metadata or {}))
+    os.replace(part, path)
+
+
+def digest(*parts: bytes | str | int) -> str:
+    """A digest of a sequence of parts; their boundaries count."""
+    state = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()
+
+
+def media_digest(source: Any) -> str:
+    """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
+    if isinstance(source, bytes):
+        return digest(source)
+    if isinstance(source, str | Path):
+        status = os.stat(source)
+        return _file_digest(str(source), status.st_size, status.st_mtime_ns)
+    if isinstance(source, Media):
+        fields = [getattr(source, name) for name in source.__dataclass_fields__]
+        return digest(type(source).__name__, *map(_field, fields))
+    raise ValueError(f"media are a path, bytes or a value of anyx.media, but {type(source).__name__} was given")
+
+
+def module_digest(module: nn.Module, *more: bytes | str | int) -> str:
+    """A digest of a module's class and weights."""
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    return parameters_digest(module.state_dict().values(), name, *module.state_dict(), *more)
+
+
+def parameters_digest(tensors: Iterable[Tensor], *more: bytes | str | int) -> str:
+    """A digest of weights: all of small tensors, evenly spread samples of large ones."""
+    parts: list[bytes | str | int] = [*more]
+    for tensor in tensors:
+        flat = tensor.detach().reshape(-1)
+        parts += [str(tuple(tensor.shape)), _bytes(flat[:: max(1, flat.numel() // 4096)])]
+    return digest(*parts)
+
+
+def transform_digest(transform: Any) -> bytes:
+    """What a transform is, with its settings (transforms are picklable and hold no weights)."""
+    return pickle.dumps(transform)
+
+
+def _field(value: Any) -> bytes | str:
+    if isinstance(value, Tensor):
+        return _bytes(value) + str(tuple(value.shape)).encode()
+    return media_digest(value) if isinstance(value, Media) else str(value)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+
+
+@lru_cache(maxsize=1 << 20)
+def _file_digest(path: str, size: int, time: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()

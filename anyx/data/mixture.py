@@ -1,0 +1,117 @@
+"""Weighted mixtures: an endless stream of draws that the seed decides, with a state that resumes it exactly.
+
+Each source is walked in seeded permutations, one an epoch, so nothing repeats before everything was seen; which
+source is next is decided by the seed and the position alone. The state is the position and one cursor a source.
+`Batches` groups the draws, optionally by length within windows (pads cost time), and hands out with each batch the
+state *after* it: a batch that a worker fetched ahead but that was never trained on is drawn again.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence, Sized
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+State = dict[str, Any]
+
+
+class Draw(NamedTuple):
+    """Record `record` of source `source`; `variant` says which augmented copy (a seed where they are endless)."""
+
+    source: int
+    record: int
+    variant: int
+
+
+class Planned(NamedTuple):
+    """The draws of a batch and the state to resume from after it."""
+
+    draws: tuple[Draw, ...]
+    state: State
+
+
+class Mixture:
+    """Draws from several sources in proportion to their weights."""
+
+    def __init__(
+        self, sources: Sequence[Sized], weights: Sequence[float], *, seed: int, variants: Sequence[int] | None = None
+    ) -> None:
+        if len(sources) != len(weights) or not sources:
+            raise ValueError(f"{len(sources)} sources but {len(weights)} weights; each source has one")
+        if min(weights) < 0 or not sum(weights):
+            raise ValueError(f"weights are >= 0 and not all 0, but {list(weights)} were given")
+        self.sizes = [len(source) for source in sources]
+        self.bounds = list(itertools.accumulate(weight / sum(weights) for weight in weights))
+        self.seed, self.variants = seed, list(variants or [1] * len(sources))
+        self.position, self.cursors = 0, [0] * len(sources)
+
+    def draw(self) -> Draw:
+        """The next draw."""
+        chance = random.Random(f"{self.seed}/{self.position}")
+        source = min(bisect.bisect_right(self.bounds, chance.random()), len(self.sizes) - 1)
+        epoch, place = divmod(self.cursors[source], self.sizes[source])
+        order = permutation(self.sizes[source], f"{self.seed}/{source}/{epoch}")
+        variant = chance.randrange(self.variants[source] or 2**62)
+        self.position += 1
+        self.cursors[source] += 1
+        return Draw(source, int(order[place]), variant)
+
+    def state_dict(self) -> State:
+        """Position and cursors."""
+        return {"position": self.position, "cursors": list(self.cursors)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state of a mixture of as many sources."""
+        if len(state["cursors"]) != len(self.sizes):
+            raise ValueError(f"the state is of {len(state['cursors'])} sources, this mixture has {len(self.sizes)}")
+        self.position, self.cursors = int(state["position"]), list(state["cursors"])
+
+
+class Batches:
+    """Endless batches of a mixture. With `length`, draws of like length share a batch, within windows of batches."""
+
+    def __init__(
+        self, mixture: Mixture, size: int, *, length: Callable[[Draw], int] | None = None, window: int = 16
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"batch_size is >= 1, but {size} was given")
+        self.mixture, self.size, self.length = mixture, size, length
+        self.window = window if length else 1
+        self.taken = 0  # batches of the current window that are already behind us
+
+    def __iter__(self) -> Iterator[Planned]:
+        while True:
+            start = self.mixture.state_dict()
+            batches = self.plan()
+            for taken in range(self.taken, len(batches)):
+                last = taken + 1 == len(batches)
+                state = self.mixture.state_dict() if last else start
+                yield Planned(batches[taken], {"mixture": state, "taken": 0 if last else taken + 1})
+            self.taken = 0
+
+    def plan(self) -> list[tuple[Draw, ...]]:
+        """The batches of the next window."""
+        chance = random.Random(f"{self.mixture.seed}/window/{self.mixture.position}")
+        draws = [self.mixture.draw() for _ in range(self.size * self.window)]
+        if self.length:
+            draws.sort(key=self.length)
+        batches = [tuple(draws[i : i + self.size]) for i in range(0, len(draws), self.size)]
+        if self.length:
+            chance.shuffle(batches)
+        return batches
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on after the batch that carried this state."""
+        self.mixture.load_state_dict(state["mixture"])
+        self.taken = int(state["taken"])
+
+
+@lru_cache(maxsize=32)
+def permutation(size: int, seed: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A seeded order of `size` records."""
+    return np.random.default_rng(list(seed.encode())).permutation(size)

@@ -1,0 +1,150 @@
+"""Sources: map-style sequences of records, and the nodes of a YAML's `data:` that name them.
+
+A record is a plain dictionary in one of two forms. A dialogue is `{"id": ..., "messages": [...]}` in the Hugging Face
+chat form, the native format. A pair, for stages without an LLM, is `{"id": ..., "media": {key: source}, "caption":
+...}`. Media stay paths until a worker of the loader reads them. A further format is a further class: a sequence built
+from plain keyword arguments, named in `SOURCES` or given as `type: my_pkg.my_data:MySource`.
+
+A node says more than its type: `augment: "module:function"` names `function(key, media, generator) -> media`, which a
+worker calls on each item of media with a seeded generator; `variants: n` draws from n augmented copies of an item, so
+that they can be encoded once (0, the default where something augments: never the same twice).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast, overload
+
+import torch
+
+from anyx.interfaces import Media
+
+Record = dict[str, Any]
+Augment = Callable[[str, Media, torch.Generator], Media]
+
+SOURCES = {
+    "jsonl": "anyx.data.sources:JSONLSource",
+    "llava": "anyx.data.formats:LlavaSource",
+    "captions": "anyx.data.formats:CaptionSource",
+}
+LOCATIONS = ("path", "media")  # the keys, beside its own type, under which a part may name its media
+
+
+class JSONLSource(Sequence[Record]):
+    """One JSON record a line. Relative media paths are looked up in `root` (default: the file's folder)."""
+
+    def __init__(self, path: str | Path, *, root: str | Path | None = None, limit: int | None = None) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ValueError(f"path: no such file: {self.path}")
+        self.root = Path(root) if root is not None else self.path.parent
+        self.lines = [line for line in self.path.read_bytes().splitlines() if line.strip()][:limit]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        """The record of one line; a line that is no record is a ValueError, which the loader counts."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        record = json.loads(self.lines[index])
+        if not isinstance(record, dict) or not {"messages", "media"} & record.keys():
+            raise ValueError(f"{self.path}: record {index} has neither 'messages' nor 'media'")
+        return located({"id": f"{self.path.stem}/{index}", **record}, self.root)
+
+
+def located(record: Record, root: Path) -> Record:
+    """The record with its relative media paths joined to `root`."""
+
+    def locate(source: Any) -> Any:
+        if isinstance(source, list):
+            return [locate(item) for item in source]
+        return str(root / source) if isinstance(source, str) else source
+
+    if "media" in record:
+        return {**record, "media": {key: locate(source) for key, source in record["media"].items()}}
+    messages = []
+    for message in record["messages"]:
+        content = message["content"]
+        if not isinstance(content, str):
+            content = [part if part["type"] == "text" else relocated(part, locate) for part in content]
+        messages.append({**message, "content": content})
+    return {**record, "messages": messages}
+
+
+def relocated(part: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """The part of a message with its media's source changed; a part that names none is left as it is."""
+    return {key: change(value) if key in (*LOCATIONS, part["type"]) else value for key, value in part.items()}
+
+
+def source_of(part: Mapping[str, Any]) -> Any:
+    """The media's source in a part of a message: a path, bytes or media; None where it names none."""
+    return next((part[key] for key in (*LOCATIONS, part["type"]) if part.get(key) is not None), None)
+
+
+def length_of(source: Sequence[Record], index: int) -> int:
+    """About how long the record's text is, in characters; media count as a few; 0 if it cannot be read."""
+    try:
+        record = source[index]
+    except (ValueError, OSError, KeyError):
+        return 0
+    contents = [message["content"] for message in record.get("messages", ())]
+    parts = [part for content in contents if not isinstance(content, str) for part in content]
+    texts = [content for content in contents if isinstance(content, str)] + [
+        part.get("text", " " * 16) for part in parts
+    ]
+    return sum(map(len, texts))
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A source with the name it has in the YAML and what is drawn from it."""
+
+    name: str
+    source: Sequence[Record]
+    augment: Augment | None = None
+    variants: int = 1
+
+    @property
+    def identity(self) -> str:
+        """What the augmentation is, as text that changes when its code does."""
+        return f"{self.augment.__module__}:{inspect.getsource(self.augment)}" if self.augment else ""
+
+
+def feed(name: str, node: Mapping[str, Any]) -> Feed:
+    """Build a node of `data:`; errors name the YAML's key."""
+    options = dict(node)
+    kind, augment = str(options.pop("type", "jsonl")), options.pop("augment", None)
+    variants = int(options.pop("variants", 0 if augment else 1))
+    if kind not in SOURCES and ":" not in kind:
+        raise ValueError(f"data.{name}.type: {kind!r} is not one of {', '.join(SOURCES)} (or 'module:Class')")
+    cls = find(SOURCES.get(kind, kind), f"data.{name}.type")
+    allowed = inspect.signature(cls).parameters
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"data.{name}.{option}: {kind!r} takes {', '.join(allowed)}, augment, variants")
+    try:
+        source = cast(Sequence[Record], cls(**options))
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"data.{name}: {error}") from error
+    if not len(source):
+        raise ValueError(f"data.{name}: the source holds no records")
+    return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, variants)
+
+
+def find(name: str, key: str) -> Callable[..., Any]:
+    """The object that 'module:name' names."""
+    module, _, attribute = name.partition(":")
+    try:
+        return cast(Callable[..., Any], getattr(import_module(module), attribute))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{key}: {name!r} cannot be imported as 'module:name': {error}") from error

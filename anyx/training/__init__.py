@@ -1,0 +1,1 @@
+"""The Lightning trainer of anyx: stages, losses, the trainee, the run."""

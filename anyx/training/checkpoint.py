@@ -1,0 +1,160 @@
+"""Checkpoints: what a stage thawed, as safetensors, and the state to go on from.
+
+`last.safetensors` holds the weights and names its step; `state-<step>.pt` beside it the optimiser, schedule, random
+state, position in the data and moving average. The state is written first and each file atomically, so whatever
+moment a run is killed at, the weights always find the state of their own step. `final.safetensors` says that the
+stage is done.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from anyx.data.cache import save_atomic
+from anyx.training.trainee import Trainee
+
+State = dict[str, Any]
+LAST, FINAL = "last.safetensors", "final.safetensors"
+
+
+def save(folder: Path, trainee: Trainee, seconds: float) -> None:
+    """Write the checkpoint of a run in progress."""
+    trainer = trainee.trainer
+    state = {
+        "optimizer": trainer.optimizers[0].state_dict(),
+        "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+        "random": random_state(),
+        "position": trainee.position,
+        "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
+        "sums": {name: (value, trainee.counts[name]) for name, value in trainee.sums.items()},
+        "seconds": seconds,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"state-{trainee.done}.pt"
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+    save_weights(folder / LAST, trainee.thawed(), {"step": str(trainee.done)})
+    for old in folder.glob("state-*.pt"):
+        if old != path:
+            old.unlink()
+
+
+def step_of(folder: Path) -> int | None:
+    """The step of a folder's checkpoint; None where it has none."""
+    if not (folder / LAST).is_file():
+        return None
+    with safe_open(folder / LAST, framework="pt") as file:
+        return int(file.metadata()["step"])
+
+
+def restore_weights(folder: Path, trainee: Trainee) -> State:
+    """Load the checkpoint's weights and return its state, for `Resume`."""
+    step = step_of(folder)
+    assert step is not None
+    load_weights(folder / LAST, trainee.thawed())
+    state: State = torch.load(folder / f"state-{step}.pt", map_location="cpu", weights_only=True)
+    trainee.done, trainee.position = step, state["position"]
+    trainee.sums = {name: value for name, (value, _) in state["sums"].items()}
+    trainee.counts = {name: count for name, (_, count) in state["sums"].items()}
+    if trainee.average and state["average"]:
+        trainee.average.steps = state["average"]["steps"]
+        trainee.average.shadow = state["average"]["shadow"]
+    return state
+
+
+class Resume(Callback):
+    """Puts optimiser, schedule and random state back once they exist; does nothing without a state."""
+
+    def __init__(self, state: Mapping[str, Any] | None) -> None:
+        self.given = state
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last thing before the first step."""
+        if self.given is not None:
+            trainer.optimizers[0].load_state_dict(self.given["optimizer"])
+            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.given["schedule"])
+            set_random_state(self.given["random"])
+
+
+def finish(folder: Path, trainee: Trainee) -> None:
+    """Put the moving average in place, if there is one, write the final weights and drop the state."""
+    tensors = trainee.thawed()
+    if trainee.average:
+        with torch.no_grad():
+            for name, value in trainee.average.shadow.items():
+                tensors[name].copy_(value)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / FINAL, tensors, {"step": str(trainee.done)})
+    for old in (*folder.glob("state-*.pt"), folder / LAST):
+        old.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors, contiguous and on the CPU."""
+    save_atomic({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}, path, metadata)
+
+
+def load_weights(path: Path, into: Mapping[str, Tensor]) -> None:
+    """Fill tensors from a file that holds exactly them; unknown, missing and misshapen keys are errors."""
+    found = load_file(path)
+    unknown, missing = sorted(found.keys() - into.keys()), sorted(into.keys() - found.keys())
+    if unknown or missing:
+        lines = [
+            f"{what} {len(names)} keys ({', '.join(names[:3])}, ...)"
+            for what, names in (("has unknown", unknown), ("lacks", missing))
+            if names
+        ]
+        raise ValueError(f"{path} does not fit this stage: it {' and '.join(lines)}; were the stage's globs changed?")
+    with torch.no_grad():
+        for name, tensor in into.items():
+            if tensor.shape != found[name].shape:
+                raise ValueError(f"{path}: {name} is {tuple(found[name].shape)}, the model's is {tuple(tensor.shape)}")
+            tensor.copy_(found[name])
+
+
+def load_some(path: Path, into: Mapping[str, Tensor]) -> None:
+    """Fill some of a model's tensors from another stage's file or folder; unknown keys are errors."""
+    file = path / FINAL if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"init: no weights at {file}")
+    names = [name for name in load_file(file) if not name.startswith("training.")]
+    unknown = [name for name in names if name not in into]
+    if unknown:
+        raise ValueError(f"init: {file} has unknown keys ({', '.join(unknown[:3])}, ...)")
+    found = load_file(file)
+    with torch.no_grad():
+        for name in names:
+            into[name].copy_(found[name])
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator that a step may draw from."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": random.getstate(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put them back."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -1,0 +1,127 @@
+"""The losses as pure functions of tensors; `objectives.py` says where in a step their arguments come from.
+
+Letters: b items, m supervised positions, v vocabulary, l positions of a condition or caption, n tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from anyx.interfaces import Condition, Tokens
+
+CaptionKind = Literal["l2norm", "mse", "cosine"]
+AlignKind = Literal["mse", "cosine"]
+
+
+def text(logits: Float[Tensor, "m v"], labels: Int[Tensor, " m"]) -> Float[Tensor, ""]:
+    """Cross-entropy, mean over supervised positions."""
+    return F.cross_entropy(logits.float(), labels)
+
+
+def caption(said: Condition, taught: Condition, *, kind: CaptionKind = "l2norm") -> Float[Tensor, ""]:
+    """Distance of a projected condition to the teacher's, mean over the teacher's real positions and over names.
+
+    `l2norm` is NExT-GPT's: the Euclidean norm over d (not squared). `cosine` is one minus the cosine.
+    """
+    return torch.stack(
+        [distance(said.values[name], value, taught.masks.get(name), kind) for name, value in taught.values.items()]
+    ).mean()
+
+
+def distance(
+    said: Float[Tensor, "b l d"], taught: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"] | None, kind: CaptionKind
+) -> Float[Tensor, ""]:
+    """One named tensor of `caption`."""
+    said, taught = said.float(), taught.float()
+    if kind == "l2norm":
+        each = torch.linalg.vector_norm(said - taught, dim=-1)
+    elif kind == "mse":
+        each = (said - taught).square().mean(-1)
+    elif kind == "cosine":
+        each = 1 - F.cosine_similarity(said, taught, dim=-1)
+    else:
+        raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(CaptionKind))}")
+    return masked_mean(each, mask)
+
+
+def contrastive(
+    a: Float[Tensor, "b d"],
+    b: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    same: Bool[Tensor, "b b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Symmetric InfoNCE: row i of `a` belongs to row i of `b`. Pairs marked `same` are no negatives of each other."""
+    logits = scale * F.normalize(a.float(), dim=-1) @ F.normalize(b.float(), dim=-1).T
+    if same is not None:
+        others = same & ~torch.eye(len(a), dtype=torch.bool, device=a.device)
+        logits = logits.masked_fill(others, -torch.inf)
+    labels = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def reconstruct(
+    made: Float[Tensor, "b ..."],
+    target: Float[Tensor, "b ..."],
+    kl: Float[Tensor, ""],
+    *,
+    l1: float = 1.0,
+    mse: float = 1.0,
+    edges: float = 0.0,
+    kl_weight: float = 1e-6,
+) -> Float[Tensor, ""]:
+    """An autoencoder's loss: absolute and squared error, error of differences along the last two axes, KL."""
+    error = made.float() - target.float()
+    total = l1 * error.abs().mean() + mse * error.square().mean() + kl_weight * kl.float()
+    if edges:
+        total = total + edges * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
+    return total
+
+
+def align(
+    tokens: Tokens,
+    words: Float[Tensor, "b l d"],
+    mask: Bool[Tensor, "b l"],
+    neutral: Float[Tensor, " d"],
+    *,
+    kind: AlignKind = "mse",
+) -> Float[Tensor, ""]:
+    """Token i of a medium against the embedding of its caption's token i; past the caption's end, against `neutral`.
+
+    `mse` is relative: divided by the mean square of the words, so that silence costs about 1 whatever the scale of
+    the embeddings. Captions longer than the media's tokens are cut; items without a caption do not count.
+    """
+    n = tokens.values.shape[1]
+    words, real = F.pad(words, (0, 0, 0, max(0, n - words.shape[1])))[:, :n], F.pad(mask, (0, n))[:, :n]
+    target = torch.where(real[..., None], words, neutral).float()
+    said = tokens.values.float()
+    counts = tokens.mask & mask.any(1, keepdim=True)
+    if kind == "cosine":
+        return masked_mean(1 - F.cosine_similarity(said, target, dim=-1), counts)
+    if kind != "mse":
+        raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(AlignKind))}")
+    scale = masked_mean(target.square().mean(-1), real & counts).clamp(min=1e-12)
+    return masked_mean((said - target).square().mean(-1), counts) / scale
+
+
+def masked_mean(values: Float[Tensor, "*b"], mask: Bool[Tensor, "*b"] | None) -> Float[Tensor, ""]:
+    """The mean where the mask is True; 0 where it never is."""
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def mean_pool(tokens: Tokens) -> Float[Tensor, "b d"]:
+    """The mean of an item's real tokens."""
+    weights = tokens.mask.to(tokens.values.dtype)[..., None]
+    return (tokens.values * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """The sum of terms by their weights."""
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

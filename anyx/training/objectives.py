@@ -1,0 +1,296 @@
+"""The table of losses: name -> function of a step, whose keyword arguments are the options a YAML may give.
+
+Each reads what it needs from the step, and answers None where the batch holds nothing for it (a batch of plain text
+has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs them against one another.
+
+Letters: b items, m rows that a key has, l positions, d width.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from anyx.data.batches import Cached, Dialogues, Pairs
+from anyx.interfaces import Condition, Decoder, Reconstructs, TextTeacher
+from anyx.model import AnyX, Output
+from anyx.training import losses
+from anyx.training.backbones import Model
+
+
+@runtime_checkable
+class LatentSpace(Protocol):
+    """A decoder whose latents can be computed once and denoised later."""
+
+    def latents(self, media: Sequence[Any]) -> Tensor:
+        """Latents of media, one an item."""
+        ...
+
+    def denoising_loss(self, condition: Condition, latents: Tensor) -> Tensor:
+        """The loss from such latents."""
+        ...
+
+
+class Step(NamedTuple):
+    """One training step. `output` where a loss wants it; `scale` is the log of a learned 1 / temperature."""
+
+    model: Model
+    batch: Dialogues | Pairs
+    output: Output | None
+    scale: nn.Parameter
+    memo: dict[str, Tensor]  # what is the same at every step, computed once
+
+
+Objective = Callable[..., Tensor | None]
+
+
+def text(step: Step) -> Tensor | None:
+    """Cross-entropy of what the assistant says."""
+    assert step.output is not None
+    return losses.text(step.output.logits, step.output.labels) if len(step.output.labels) else None
+
+
+def caption(
+    step: Step,
+    *,
+    kind: losses.CaptionKind = "l2norm",
+    keys: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Tensor | None:
+    """Projected conditions against the decoders' own encodings of the captions."""
+    found = {}
+    for key, said, batch in conditions(step, keys):
+        teacher = batch.teachers.get(key)
+        if teacher is not None:
+            found[key] = losses.caption(rows_of(said, teacher.rows), condition_of(teacher), kind=kind)
+    return total(found, weights)
+
+
+def denoise(
+    step: Step, *, drop: float = 0.0, keys: Sequence[str] | None = None, weights: Mapping[str, float] | None = None
+) -> Tensor | None:
+    """The decoders' diffusion loss; `drop` replaces conditions by the null one at that rate, for guidance."""
+    found = {}
+    for key, said, batch in conditions(step, keys):
+        decoder = decoder_of(step.model, key)
+        cached = batch.latents.get(key)
+        if cached is not None and isinstance(decoder, LatentSpace):
+            said = dropped(rows_of(said, cached.rows), decoder, drop)
+            found[key] = decoder.denoising_loss(said, cached.values["latents"])
+            continue
+        media = batch.batch.targets[key].media if isinstance(batch, Dialogues) else batch.media[key]
+        rows = [row for row, item in enumerate(media) if item is not None]
+        if rows:
+            said = dropped(rows_of(said, torch.tensor(rows)), decoder, drop)
+            found[key] = decoder.loss(said, [media[row] for row in rows])
+    return total(found, weights)
+
+
+def align(
+    step: Step, *, kind: losses.AlignKind = "mse", pad: str | None = None, keys: Sequence[str] | None = None
+) -> Tensor | None:
+    """Projected media tokens against the LLM's embeddings of their captions: a warm-up without a pass through the LLM.
+
+    Past a caption's end the target is the embedding of `pad`, or the mean of the table.
+    """
+    assert isinstance(step.batch, Dialogues)
+    assert isinstance(step.model, AnyX)
+    found = {}
+    for key, ids in step.batch.captions.items():
+        if keys is None or key in keys:
+            media = step.batch.batch.inputs[key]
+            tokens = step.output.tokens[key] if step.output else step.model.project(key, media)
+            words = step.model.llm.embed(ids.clamp(min=0))
+            found[key] = losses.align(tokens, words, ids >= 0, neutral(step, step.model, pad), kind=kind)
+    return total(found, None)
+
+
+def contrastive(
+    step: Step,
+    *,
+    pairs: Sequence[Sequence[str]],
+    encoders: Mapping[str, str] | None = None,
+    temperature: float = 0.07,
+    learn_temperature: bool = False,
+) -> Tensor | None:
+    """InfoNCE between keys of `pairs` ("caption" is the text), each encoded by its input's encoder or by `encoders`.
+
+    Records with the same caption are no negatives of each other.
+    """
+    assert isinstance(step.batch, Pairs)
+    batch, embedded = step.batch, {}
+    found: dict[str, Tensor] = {}
+    for key in dict.fromkeys(key for pair in pairs for key in pair):
+        if key in batch.tensors:
+            encoder = step.model.encoders[encoder_name(step.model, key, encoders)]
+            embedded[key] = losses.mean_pool(encoder(batch.tensors[key]))
+    scale = step.scale.exp() if learn_temperature else 1 / temperature
+    same = torch.tensor([[a == b for b in batch.captions] for a in batch.captions], device=step.scale.device)
+    for a, b in pairs:
+        if a not in embedded or b not in embedded:
+            continue
+        shared = [row for row in batch.rows[a].tolist() if row in set(batch.rows[b].tolist())]
+        if len(shared) > 1:
+            left = embedded[a][[batch.rows[a].tolist().index(row) for row in shared]]
+            right = embedded[b][[batch.rows[b].tolist().index(row) for row in shared]]
+            found[f"{a}-{b}"] = losses.contrastive(left, right, scale, same[shared][:, shared])
+    return total(found, None)
+
+
+def reconstruct(
+    step: Step,
+    *,
+    l1: float = 1.0,
+    mse: float = 1.0,
+    edges: float = 0.0,
+    kl: float = 1e-6,
+    keys: Sequence[str] | None = None,
+) -> Tensor | None:
+    """The autoencoders' loss on the media of each key."""
+    assert isinstance(step.batch, Pairs)
+    found = {}
+    for key, media in step.batch.media.items():
+        if key in step.model.outputs and (keys is None or key in keys):
+            decoder = decoder_of(step.model, key)
+            if not isinstance(decoder, Reconstructs):
+                raise ValueError(
+                    f"losses.reconstruct: outputs.{key}.decoder does not reconstruct; name others by `keys`"
+                )
+            made, target, divergence = decoder.reconstruct(media)
+            found[key] = losses.reconstruct(made, target, divergence, l1=l1, mse=mse, edges=edges, kl_weight=kl)
+    return total(found, None)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "text": text,
+    "caption": caption,
+    "denoise": denoise,
+    "align": align,
+    "contrastive": contrastive,
+    "reconstruct": reconstruct,
+}
+OF_THE_LLM = {"text", "caption", "denoise"}  # with an LLM, these read its output
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of a stage: its weight and options."""
+
+    name: str
+    weight: float
+    options: Mapping[str, Any]
+
+    def __call__(self, step: Step) -> Tensor | None:
+        """The unweighted loss."""
+        return OBJECTIVES[self.name](step, **self.options)
+
+
+def terms(given: Mapping[str, Any]) -> list[Term]:
+    """The losses of a stage: name -> weight, or name -> {weight, option: value}."""
+    made = []
+    for name, value in given.items():
+        options = dict(value) if isinstance(value, Mapping) else {"weight": value}
+        weight = float(options.pop("weight", 1.0))
+        if name not in OBJECTIVES:
+            raise ValueError(f"losses.{name}: {name!r} is not one of {', '.join(OBJECTIVES)}")
+        parameters = dict(list(inspect.signature(OBJECTIVES[name]).parameters.items())[1:])
+        for option in options:
+            if option not in parameters:
+                raise ValueError(f"losses.{name}.{option}: {name!r} takes {', '.join(('weight', *parameters))}")
+        for option, parameter in parameters.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise ValueError(f"losses.{name}.{option}: is missing; {name!r} requires it")
+        made.append(Term(name, weight, options))
+    return made
+
+
+def conditions(step: Step, keys: Sequence[str] | None) -> Iterator[tuple[str, Condition, Dialogues | Pairs]]:
+    """The condition of each key: what the LLM's states project to or, without an LLM, the caption's own encoding."""
+    if step.output is not None:
+        for key, condition in step.output.conditions.items():
+            if keys is None or key in keys:
+                yield key, condition, step.batch
+        return
+    assert isinstance(step.batch, Pairs)
+    for key in step.batch.media:
+        if key in step.model.outputs and (keys is None or key in keys):
+            yield key, encoded_captions(decoder_of(step.model, key), key, step.batch), step.batch
+
+
+def decoder_of(model: Model, key: str) -> Decoder:
+    """The decoder of an output."""
+    decoder = model.outputs[key].decoder
+    if decoder is None:
+        raise ValueError(f"outputs.{key}: a loss of this stage needs the decoder, which is not loaded")
+    return decoder
+
+
+def encoded_captions(decoder: Decoder, key: str, batch: Pairs) -> Condition:
+    """The conditions of a key's captions, cached or fresh (a text encoder that is learning)."""
+    if key in batch.teachers:
+        return condition_of(batch.teachers[key])
+    if not isinstance(decoder, TextTeacher):
+        null = decoder.null_condition()
+        count = len(batch.rows[key])
+        return Condition(*({n: x.expand(count, *x.shape[1:]) for n, x in part.items()} for part in null))
+    return decoder.encode_text([batch.captions[row] for row in batch.rows[key].tolist()])
+
+
+def condition_of(cached: Cached) -> Condition:
+    """A cached condition: tensors named `values.<name>` and `masks.<name>`."""
+    split = {
+        kind: {n.removeprefix(kind): x for n, x in cached.values.items() if n.startswith(kind)}
+        for kind in ("values.", "masks.")
+    }
+    return Condition(split["values."], split["masks."])
+
+
+def rows_of(condition: Condition, rows: Tensor) -> Condition:
+    """Some rows of a condition."""
+    return Condition(*({name: x[rows.to(x.device)] for name, x in part.items()} for part in condition))
+
+
+def dropped(condition: Condition, decoder: Decoder, rate: float) -> Condition:
+    """The condition with rows replaced by the null condition at a rate."""
+    if not rate:
+        return condition
+    null = decoder.null_condition()
+    first = next(iter(condition.values.values()))
+    chosen = torch.rand(len(first), device=first.device) < rate
+    values = {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in condition.values.items()}
+    masks = {
+        n: torch.where(chosen[:, None], null.masks[n].to(x.device), x)
+        for n, x in condition.masks.items()
+        if n in null.masks
+    }
+    return Condition(values, masks)
+
+
+def neutral(step: Step, model: AnyX, pad: str | None) -> Tensor:
+    """What a token past the caption's end should be."""
+    if "neutral" not in step.memo:
+        tokenizer = model.processor.prompt.tokenizer
+        ids = range(len(tokenizer)) if pad is None else tokenizer(pad, add_special_tokens=False)["input_ids"][:1]
+        with torch.no_grad():
+            step.memo["neutral"] = model.llm.embed(torch.tensor(list(ids), device=step.scale.device)).mean(0)
+    return step.memo["neutral"]
+
+
+def encoder_name(model: Model, key: str, encoders: Mapping[str, str] | None) -> str:
+    """Which encoder reads a key: as given, its input's, or the one of its own name."""
+    name = (encoders or {}).get(key) or (str(model.inputs[key].encoder) if key in model.inputs else key)
+    if name not in model.encoders:
+        raise ValueError(
+            f"losses.contrastive: {key!r} has encoder {name!r}, which is not one of {', '.join(model.encoders)}"
+        )
+    return name
+
+
+def total(found: Mapping[str, Tensor], weights: Mapping[str, float] | None) -> Tensor | None:
+    """The weighted sum over keys; None where there is none."""
+    return losses.weighted(found, {key: (weights or {}).get(key, 1.0) for key in found}) if found else None

@@ -1,0 +1,223 @@
+"""Before the first step: choose the stage's reader, and compute once what frozen components say.
+
+Every distinct medium, in each of its augmented copies, goes once through its frozen encoder or autoencoder, and every
+caption once through its decoder's frozen text encoder; the results are kept in the cache, and these components do not
+run again while the stage trains, nor in a later run. Where a feed augments without end, or a component is learning,
+nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from anyx.data.cache import FeatureCache, digest, module_digest, parameters_digest, transform_digest
+from anyx.data.dialogues import DialogueReader
+from anyx.data.features import Wanted, augmented
+from anyx.data.pairs import PairReader
+from anyx.data.sources import Feed, Record
+from anyx.interfaces import Encoder, Media, TextTeacher
+from anyx.model import AnyX
+from anyx.processor import Processor, Transform, stack
+from anyx.training.backbones import Model, Parted
+from anyx.training.objectives import LatentSpace, decoder_of, encoder_name
+from anyx.training.report import console
+from anyx.training.trainee import Trainee
+
+PROBE = "one caption, to know a text encoder by what it says of it"
+BATCH, SHARD = 16, 512
+log = logging.getLogger("anyx")
+Reader = DialogueReader | PairReader
+
+
+def make_reader(
+    trainee: Trainee,
+    feeds: Sequence[Feed],
+    cache: FeatureCache,
+    kinds: Mapping[str, type[Any]],
+    identities: Mapping[str, str],
+) -> Reader:
+    """The reader that a stage's losses want. `identities` say what a decoder is beside its weights (its settings)."""
+    model, wanted = trainee.model, {term.name for term in trainee.terms}
+    learning = set(trainee.selection.names)
+    keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
+    teachers: dict[str, str] = {}
+    latents: dict[str, str] = {}
+    encoders: dict[str, str] = {}
+    for key, port in model.outputs.items():
+        decoder, prefix = port.decoder, f"outputs.{key}.decoder"
+        teaches = ("caption" if isinstance(model, AnyX) else "denoise") in wanted
+        if teaches and isinstance(decoder, TextTeacher) and f"{prefix}.text" not in learning:
+            teachers[key] = teacher_digest(decoder)
+        if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
+            continue
+        if isinstance(decoder, LatentSpace) and isinstance(decoder, Parted):
+            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, identities.get(key, ""))
+    if not isinstance(model, AnyX):
+        return PairReader(kinds, pair_transforms(trainee), cache, teachers, latents)
+    for key, source in model.inputs.items():
+        if keeps and f"encoders.{source.encoder}" not in learning:
+            transform = transform_digest(model.processor.transforms[key])
+            encoders[key] = module_digest(model.encoders[source.encoder], transform)
+    given = model.processor
+    processor = Processor(
+        given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted
+    )
+    return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids="align" in wanted)
+
+
+def pair_transforms(trainee: Trainee) -> dict[str, Transform]:
+    """What the encoders of a contrastive loss read, by key."""
+    made: dict[str, Transform] = {}
+    for term in trainee.terms:
+        for key in {key for pair in term.options.get("pairs", ()) for key in pair}:
+            name = encoder_name(trainee.model, key, term.options.get("encoders"))
+            encoder = trainee.model.encoders[name]
+            assert isinstance(encoder, Encoder)
+            made[key] = encoder.transform
+    return made
+
+
+def teacher_digest(decoder: TextTeacher) -> str:
+    """Know a teacher by what it says (rounded: threads may add in another order)."""
+    said = encode(decoder, [PROBE])[0]
+    return digest(*(f"{name}{tuple(x.shape)}" for name, x in said.items()), *(rounded(x) for x in said.values()))
+
+
+def rounded(values: Tensor) -> bytes:
+    """Values to two decimals, as bytes."""
+    return (values.float() * 100).round().to(torch.int32).cpu().numpy().tobytes()
+
+
+@torch.no_grad()
+def encode(decoder: TextTeacher, captions: Sequence[str]) -> list[dict[str, Tensor]]:
+    """A teacher's conditions, one a caption, as tensors named `values.<name>` and `masks.<name>`."""
+    condition = decoder.encode_text(captions)
+    named = {f"values.{name}": x for name, x in condition.values.items()}
+    named |= {f"masks.{name}": x for name, x in condition.masks.items()}
+    return [{name: x[row].cpu() for name, x in named.items()} for row in range(len(captions))]
+
+
+def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCache, workers: int = 0) -> None:
+    """Compute what the stage will look up and the cache does not have."""
+    captions: dict[str, dict[str, str]] = {key: {} for key in reader.teachers}  # key -> digest -> caption
+    todo: dict[str, tuple[Feed, Wanted]] = {}
+    for feed in feeds:
+        for record in readable(feed):
+            for key, text in reader.captions_of(record):
+                captions[key][digest(reader.teachers[key], text)] = text
+            try:
+                found = list(reader.wanted(record, feed))
+            except OSError:
+                continue  # a missing file: the loader will count it
+            todo |= {item.digest: (feed, item) for item in found if item.digest not in cache}
+    for key, texts in captions.items():
+        names = cache.missing(texts)
+        groups = [names[i : i + BATCH] for i in range(0, len(names), BATCH)]
+        for some in shown(groups, f"captions of {key}", len(groups)):
+            teacher = decoder_of(model, key)
+            assert isinstance(teacher, TextTeacher)
+            cache.put(dict(zip(some, encode(teacher, [texts[name] for name in some]), strict=True)))
+    encoders = reader.encoders if isinstance(reader, DialogueReader) else {}
+    for key in dict.fromkeys(item.key for _, item in todo.values()):
+        for makers, side in ((encoders, "in"), (reader.latents, "out")):
+            jobs = [job for job in todo.values() if job[1].key == key and job[1].maker == makers.get(key)]
+            if jobs:
+                kinds = reader.processor.kinds if isinstance(reader, DialogueReader) else reader.kinds
+                compute(model, key, kinds[key], jobs, cache, encoded if side == "in" else latents_of, workers)
+
+
+Compute = Callable[[Model, str, Sequence[Media]], list[dict[str, Tensor]]]
+
+
+def compute(
+    model: Model,
+    key: str,
+    kind: type[Any],
+    jobs: Sequence[tuple[Feed, Wanted]],
+    cache: FeatureCache,
+    run: Compute,
+    workers: int,
+) -> None:
+    """Run media of one key through a frozen component, shard by shard."""
+    reading = DataLoader(
+        Reading(kind, jobs), batch_size=BATCH, num_workers=workers, collate_fn=list, generator=torch.Generator()
+    )
+    held: dict[str, dict[str, Tensor]] = {}
+    for items in shown(reading, f"features of {key}", -(-len(jobs) // BATCH)):
+        good = [(name, media) for name, media in items if media is not None]
+        if good:
+            held |= zip([name for name, _ in good], run(model, key, [media for _, media in good]), strict=True)
+        if len(held) >= SHARD:
+            cache.put(held)
+            held = {}
+    cache.put(held)
+
+
+@dataclass
+class Reading(Dataset[tuple[str, Media | None]]):
+    """Reads and augments media in workers; None for what cannot be read."""
+
+    kind: type[Any]
+    jobs: Sequence[tuple[Feed, Wanted]]
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, index: int) -> tuple[str, Media | None]:
+        """The digest and the media of one job."""
+        feed, item = self.jobs[index]
+        try:
+            media = self.kind.read(item.source)
+        except (ValueError, OSError):
+            return item.digest, None
+        return item.digest, augmented(feed, item.key, media, item.variant) if feed.augment else media
+
+
+def encoded(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+    """The encoder's tokens, one set an item, without padding."""
+    assert isinstance(model, AnyX)
+    transform = model.processor.transforms[key]
+    tokens = model.encode(key, on(model, stack([transform(item) for item in media])))
+    return [
+        {"values": values[mask].cpu().clone(), "mask": mask[mask].cpu().clone()}
+        for values, mask in zip(tokens.values, tokens.mask, strict=True)
+    ]
+
+
+@torch.no_grad()
+def latents_of(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+    """The autoencoder's latents, one an item."""
+    decoder = decoder_of(model, key)
+    assert isinstance(decoder, LatentSpace)
+    return [{"latents": x.cpu()} for x in decoder.latents(media)]
+
+
+def on(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors where the model is."""
+    device = next(model.parameters()).device
+    return {name: x.to(device) for name, x in tensors.items()}
+
+
+def readable(feed: Feed) -> Iterator[Record]:
+    """The records of a feed that can be parsed."""
+    for index in range(len(feed.source)):
+        try:
+            yield feed.source[index]
+        except (ValueError, KeyError, OSError):
+            continue
+
+
+def shown(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    """The items, with a progress bar if there are any and someone watches."""
+    if not total:
+        return ()
+    log.info("%s: %d batches to compute", title, total)
+    return track(items, title, total, console=console(), disable=not console().is_terminal, transient=True)

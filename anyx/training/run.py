@@ -1,0 +1,185 @@
+"""A run: build the model, say what learns, fit every stage, save.
+
+`train` leaves a folder: `config.yaml` (resolved), `metrics.csv`, `loss.png`, `<stage>/` with a checkpoint while it
+runs, the final weights once it is done and TensorBoard's events, and the model itself, which `AnyX.from_pretrained`
+loads. Features that frozen components computed stay in the user's cache (`ANYX_HOME`), where the next run finds them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from anyx.build import build
+from anyx.config import Config
+from anyx.data.cache import FeatureCache
+from anyx.data.loader import Loader
+from anyx.data.mixture import Batches, Draw, Mixture
+from anyx.data.sources import Feed, feed, length_of
+from anyx.schema import StageConfig
+from anyx.training import checkpoint
+from anyx.training.backbones import Backbones, Model, kinds_of
+from anyx.training.callbacks import Journal, Keeper
+from anyx.training.prepare import fill, make_reader
+from anyx.training.report import Metrics, console, draw_curves, table
+from anyx.training.stage import Stage
+from anyx.training.trainee import Trainee
+
+log = logging.getLogger("anyx")
+
+
+def train(
+    config: Config,
+    *,
+    out: str | Path,
+    stages: Sequence[str] | None = None,
+    resume: bool = False,
+    cache: str | Path | None = None,
+    device: str = "auto",
+) -> Path:
+    """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder."""
+    out = Path(out)
+    chosen = choose(config, stages)
+    if not resume and any((out / stage.name).exists() for stage in chosen):
+        raise ValueError(f"{out} holds a run already: resume it, or name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(config.to_yaml())
+    metrics = Metrics(out / "metrics.csv", sorted({name for stage in chosen for name in stage.losses}))
+    features = FeatureCache(cache if cache is not None else home() / "features")
+
+    model: Model = Backbones.build(config) if config.llm is None else build(config)
+    for stage in chosen:
+        fit(model, stage, config, out=out, metrics=metrics, features=features, device=device)
+    model.save_pretrained(out)
+    draw_curves(metrics.curves(), out / "loss.png")
+    return out
+
+
+def fit(
+    model: Model, stage: Stage, config: Config, *, out: Path, metrics: Metrics, features: FeatureCache, device: str
+) -> None:
+    """Train one stage, or load what it left if it is done."""
+    folder = out / stage.name
+    seed_everything(stage.seed)
+    feeds, weights = feeds_of(stage, config)
+    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)))
+    console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
+    if (folder / checkpoint.FINAL).is_file():
+        checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
+        log.info("%s is done already", stage.name)
+        return
+    if stage.init is not None:
+        checkpoint.load_some(Path(stage.init), dict(model.named_parameters()))
+    state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
+    metrics.rewind(stage.name, trainee.done)
+
+    trainer = make_trainer(stage, trainee, out, metrics, state, device)
+    reader = make_reader(trainee, feeds, features, kinds_of(config), settings_of(config))
+    fill(model.to(trainer.strategy.root_device), reader, feeds, features, stage.workers or 0)
+    mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
+    batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
+    if trainee.position:
+        batches.load_state_dict(trainee.position)
+    loader = Loader(feeds, reader, batches, workers=stage.workers or 0)
+    seed_everything(stage.seed)
+    with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
+        trainer.fit(trainee, train_dataloaders=loader)
+    if trainee.done < trainee.steps and trainer.interrupted:
+        raise KeyboardInterrupt
+    loader.report.check()
+    log.info("%s: %s", stage.name, loader.report)
+    checkpoint.finish(folder, trainee)
+
+
+def make_trainer(
+    stage: Stage, trainee: Trainee, out: Path, metrics: Metrics, state: Mapping[str, Any] | None, device: str
+) -> lightning.Trainer:
+    """Lightning's trainer with our journal and keeper; precision, clipping and checkpoints are the trainee's own."""
+    seconds = float(state["seconds"]) if state else 0.0
+    return lightning.Trainer(
+        accelerator=device,
+        devices=1,
+        max_steps=max(0, trainee.steps - trainee.done),
+        max_epochs=-1,
+        accumulate_grad_batches=stage.accumulate,
+        logger=TensorBoardLogger(out / stage.name, name="", version=""),
+        callbacks=[
+            Journal(metrics, time.monotonic() - seconds),
+            Keeper(out / stage.name, seconds),
+            checkpoint.Resume(state),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1 << 30,
+        num_sanity_val_steps=0,
+    )
+
+
+def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:
+    """The stages to run."""
+    for name in names or ():
+        if name not in config.stages:
+            raise ValueError(f"stages: {name!r} is not one of {', '.join(config.stages) or 'none'}")
+    if not config.stages:
+        raise ValueError("stages: the configuration has none")
+    return [stage_of(name, config.stages[name], config.seed) for name in names or config.stages]
+
+
+def stage_of(name: str, given: StageConfig, seed: int) -> Stage:
+    """A stage from its section of the YAML; the configuration's seed stands in for its own."""
+    known = {field.name for field in fields(Stage)}
+    values = {f.name: getattr(given, f.name) for f in fields(given) if f.name in known}
+    return Stage(**{**values, "name": name, "seed": seed if values.get("seed") is None else values["seed"]})
+
+
+def feeds_of(stage: Stage, config: Config) -> tuple[list[Feed], list[float]]:
+    """The stage's feeds and weights: names of `data:` with a weight, or whole nodes, which may carry one."""
+    feeds, weights = [], []
+    for name, value in stage.data.items():
+        node = dict(value) if isinstance(value, Mapping) else dict(config.data[name])
+        weights.append(float(node.pop("weight", 1.0) if isinstance(value, Mapping) else value))
+        feeds.append(feed(name, node))
+    return feeds, weights
+
+
+def lengths(feeds: Sequence[Feed]) -> Any:
+    """About how long the sample of a draw will be, to put draws of like length into one batch."""
+    known: dict[tuple[int, int], int] = {}
+
+    def length(draw: Draw) -> int:
+        place = (draw.source, draw.record)
+        if place not in known:
+            known[place] = length_of(feeds[draw.source].source, draw.record)
+        return known[place]
+
+    return length
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """What each output's decoder was built with, as text."""
+    return {key: f"{port.decoder.type} {sorted(port.decoder.kwargs.items())}" for key, port in config.outputs.items()}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a step may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def home() -> Path:
+    """The user's cache folder."""
+    return Path(os.environ.get("ANYX_HOME") or Path.home() / ".cache" / "anyx")

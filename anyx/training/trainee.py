@@ -1,0 +1,132 @@
+"""The LightningModule: one step of any stage. It knows losses by name and parts by name, nothing of what they are.
+
+A batch arrives with the state to resume from after it. Sums of losses stay on the device and are read only when they
+are logged, so that a step never waits for the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from anyx.data.batches import Dialogues, Pairs
+from anyx.data.mixture import State
+from anyx.training import losses
+from anyx.training.backbones import Model
+from anyx.training.objectives import OF_THE_LLM, Step, Term, terms
+from anyx.training.stage import Selection, Stage, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+
+
+class Trainee(lightning.LightningModule):
+    """A model in a stage. `steps` is how many optimiser steps the schedule spans."""
+
+    def __init__(self, model: Model, stage: Stage, steps: int) -> None:
+        super().__init__()
+        self.model, self.stage, self.steps = model, stage, steps
+        self.terms: list[Term] = terms(stage.losses)
+        self.weights = {term.name: term.weight for term in self.terms}
+        contrast: Mapping[str, Any] = next((term.options for term in self.terms if term.name == "contrastive"), {})
+        learned = bool(contrast.get("learn_temperature"))
+        self.selection: Selection = select(model.parts(), stage.train)
+        thaw(model, self.selection)
+        self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
+        self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
+        self.done = 0  # optimiser steps of the whole stage, over resumed runs
+        self.position: State = {}  # of the data, after the last batch
+        self.memo: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.dtype_: torch.dtype | None = None
+        self.average = Average(self.thawed(), stage.ema) if stage.ema else None
+
+    def thawed(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: thawed parameters, and the running statistics of modules in train()."""
+        found: dict[str, Tensor] = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        kept = self.model.state_dict(keep_vars=True).keys()
+        for prefix, module in self.model.named_modules():
+            if module.training:
+                buffers = (
+                    (f"{prefix}.{name}" if prefix else name, x) for name, x in module.named_buffers(recurse=False)
+                )
+                found |= {name: x for name, x in buffers if name in kept}
+        return found | ({"training.scale": self.scale} if self.scale.requires_grad else {})
+
+    def on_fit_start(self) -> None:
+        """Modes and precision, once the device is known."""
+        set_modes(self.model)
+        self.dtype_ = autocast_dtype(self.stage, self.device)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch knows how."""
+        value, state = batch
+        return value.to(device), state
+
+    def training_step(self, batch: tuple[Dialogues | Pairs, State], index: int) -> Tensor:
+        """The weighted sum of the stage's losses."""
+        value, self.position = batch
+        with self.precision():
+            output = self.model(value.batch) if self.reads_output and isinstance(value, Dialogues) else None
+            step = Step(self.model, value, output, self.scale, self.memo)
+            found = {term.name: loss for term in self.terms if (loss := term(step)) is not None}
+        if not found:
+            raise ValueError(
+                f"stages.{self.stage.name}: none of the losses {', '.join(self.weights)} applies to a batch"
+            )
+        total = losses.weighted(found, self.weights)
+        for name, loss in {"loss": total, **found}.items():
+            self.sums[name] = self.sums.get(name, 0) + loss.detach()
+            self.counts[name] = self.counts.get(name, 0) + 1
+        return total
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, one group a glob."""
+        optimizer = make_optimizer(self.stage, self.selection, [self.scale] if self.scale.requires_grad else [])
+        schedule = make_schedule(self.stage, optimizer, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip."""
+        if self.stage.clip:
+            torch.nn.utils.clip_grad_norm_(self.selection.parameters(), self.stage.clip)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Step, count, and let the moving average follow."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.done += 1
+        if self.average:
+            self.average.follow(self.thawed())
+
+    def means(self) -> dict[str, float]:
+        """Mean losses since the last call; here, and only here, the host waits for the device."""
+        values = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return values
+
+    @contextlib.contextmanager
+    def precision(self) -> Iterator[None]:
+        """bf16 autocast where the stage has it."""
+        with torch.autocast(self.device.type, dtype=self.dtype_) if self.dtype_ else contextlib.nullcontext():
+            yield
+
+
+class Average:
+    """An exponential moving average of tensors; its start is warmed up, so that early weights are soon forgotten."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.shadow = {name: tensor.detach().float().clone() for name, tensor in tensors.items()}
+
+    @torch.no_grad()
+    def follow(self, tensors: Mapping[str, Tensor]) -> None:
+        """Move towards the tensors."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, shadow in self.shadow.items():
+            shadow.lerp_(tensors[name].detach().to(shadow.device, shadow.dtype), 1 - decay)

@@ -1,0 +1,138 @@
+"""JSONL records, the nodes of `data:`, LLaVA and caption pairs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyx.data.formats import CaptionSource, LlavaSource
+from anyx.data.sources import JSONLSource, feed, length_of
+from anyx.media import Image
+
+
+def write(path: Path, *records: object) -> Path:
+    path.write_text("\n".join(record if isinstance(record, str) else json.dumps(record) for record in records))
+    return path
+
+
+def brighter(key: str, media: Image, generator: torch.Generator) -> Image:
+    return Image((media.pixels.float() + torch.rand((), generator=generator) * 255).clamp(0, 255).to(torch.uint8))
+
+
+def dialogue(path: str = "a.png") -> dict[str, object]:
+    ask = [{"type": "image", "path": path}, {"type": "text", "text": "What is this?"}]
+    return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": "A fox."}]}
+
+
+def test_jsonl_records_have_ids_and_located_media(tmp_path: Path) -> None:
+    source = JSONLSource(write(tmp_path / "chat.jsonl", dialogue(), "", dialogue("/abs/b.png") | {"id": "second"}))
+    assert len(source) == 2
+    assert source[0]["id"] == "chat/0"
+    assert source[0]["messages"][0]["content"][0]["path"] == str(tmp_path / "a.png")
+    assert source[1]["id"] == "second"
+    assert source[1]["messages"][0]["content"][0]["path"] == "/abs/b.png"
+    assert source[0]["messages"][1]["content"] == "A fox."
+    assert [record["id"] for record in source[0:2]] == ["chat/0", "second"]
+
+
+def test_jsonl_pairs_and_root(tmp_path: Path) -> None:
+    file = write(tmp_path / "pairs.jsonl", {"media": {"image": ["a.png", "b.png"]}, "caption": "fox"})
+    assert JSONLSource(file, root="/data")[0]["media"]["image"] == ["/data/a.png", "/data/b.png"]
+
+
+@pytest.mark.parametrize("line", ["{broken", '"text"', '{"id": "neither"}'])
+def test_a_bad_line_is_an_error_of_that_record_only(tmp_path: Path, line: str) -> None:
+    source = JSONLSource(write(tmp_path / "chat.jsonl", line, dialogue()))
+    with pytest.raises(ValueError, match=r"neither|Expecting"):
+        source[0]
+    assert source[1]["id"] == "chat/1"
+    assert length_of(source, 0) == 0
+    assert length_of(source, 1) == 16 + len("What is this?A fox.")
+
+
+def test_feed_builds_a_node(tmp_path: Path) -> None:
+    file = write(tmp_path / "chat.jsonl", dialogue())
+    plain = feed("chat", {"type": "jsonl", "path": str(file)})
+    assert (plain.name, plain.variants, plain.augment) == ("chat", 1, None)
+    endless = feed("chat", {"type": "jsonl", "path": str(file), "augment": f"{__name__}:brighter"})
+    assert endless.variants == 0
+    assert "rand" in endless.identity
+    custom = feed("chat", {"type": "anyx.data.sources:JSONLSource", "path": str(file), "limit": 1})
+    assert len(custom.source) == 1
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"type": "parquet"}, "data.chat.type: 'parquet' is not one of jsonl, llava, captions"),
+        ({"type": "jsonl", "path": "nowhere.jsonl"}, "data.chat: path: no such file"),
+        ({"type": "jsonl", "pth": "x"}, "data.chat.pth: 'jsonl' takes path"),
+        ({"type": "nobody:Source"}, "data.chat.type: 'nobody:Source' cannot be imported"),
+    ],
+)
+def test_feed_errors_name_the_key(node: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        feed("chat", node)
+
+
+def test_an_empty_source_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no records"):
+        feed("chat", {"type": "jsonl", "path": str(write(tmp_path / "chat.jsonl", ""))})
+
+
+def test_llava_marks_become_media(tmp_path: Path) -> None:
+    turns = [
+        {"from": "human", "value": "<image>\nCompare with <image>."},
+        {"from": "gpt", "value": "Both are foxes."},
+        {"from": "human", "value": "And <audio>?"},
+        {"from": "gpt", "value": "A bark."},
+    ]
+    rows = [{"id": 7, "image": ["a.png", "b.png"], "audio": "c.wav", "conversations": turns}]
+    file = tmp_path / "llava.json"
+    file.write_text(json.dumps(rows))
+    record = LlavaSource(file)[0]
+    assert record["id"] == "7"
+    assert [message["role"] for message in record["messages"]] == ["user", "assistant"] * 2
+    assert record["messages"][0]["content"] == [
+        {"type": "image", "path": str(tmp_path / "a.png")},
+        {"type": "text", "text": "Compare with"},
+        {"type": "image", "path": str(tmp_path / "b.png")},
+        {"type": "text", "text": "."},
+    ]
+    assert record["messages"][2]["content"][1] == {"type": "audio", "path": str(tmp_path / "c.wav")}
+
+
+def test_llava_counts_marks(tmp_path: Path) -> None:
+    file = tmp_path / "llava.json"
+    file.write_text(json.dumps([{"image": "a.png", "conversations": [{"from": "human", "value": "no mark"}]}]))
+    with pytest.raises(ValueError, match="0 marks but 1 files"):
+        LlavaSource(file)[0]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "tsv"])
+def test_captions_in_both_directions(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"pairs.{suffix}"
+    row = {"image_name": "a.png", "caption": "a fox, red"}
+    if suffix in ("csv", "tsv"):
+        between = "," if suffix == "csv" else "\t"
+        file.write_text(f'image_name{between}caption\na.png{between}"a fox, red"\n')
+    else:
+        file.write_text(json.dumps([row] if suffix == "json" else row))
+    described = CaptionSource(file, key="image", prompts=["What is it?"])[0]["messages"]
+    assert described[0]["content"][0]["path"] == str(tmp_path / "a.png")
+    assert described[0]["content"][1]["text"] == "What is it?"
+    assert described[1]["content"] == "a fox, red"
+    asked = CaptionSource(file, key="image", direction="out", prompts=["Draw {}!"], reply="Here:")[0]["messages"]
+    assert asked[0]["content"] == "Draw a fox, red!"
+    assert [part["type"] for part in asked[1]["content"]] == ["text", "image"]
+    assert asked[1]["content"][1]["caption"] == "a fox, red"
+
+
+def test_captions_name_what_a_row_lacks(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.json"
+    file.write_text(json.dumps([{"caption": "a fox"}]))
+    with pytest.raises(ValueError, match="row 0 needs 'caption' and one of image_name, image, path"):
+        CaptionSource(file, key="image")[0]
+    with pytest.raises(ValueError, match="'sideways' is not one of in, out"):
+        CaptionSource(file, key="image", direction="sideways")  # type: ignore[arg-type]
