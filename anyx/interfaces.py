@@ -1,0 +1,126 @@
+"""The values and the four abstract classes that every part of anyx is built against.
+
+Data flows one way: an `Encoder` turns transformed media into `Tokens`, an `InputProjector` carries them into the LLM's
+width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder` turns
+the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is named in
+`registry.py`; the contract tests find it there.
+
+Letters: b media items, n tokens of an item, d width, s signal tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from anyx.media import Audio, Image, Video
+
+Media = Image | Audio | Video
+OutputKind = Literal["global", "patches"]
+
+
+class Tokens(NamedTuple):
+    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real."""
+
+    values: Float[Tensor, "b n d"]
+    mask: Bool[Tensor, "b n"]
+    layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+
+    @classmethod
+    def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
+        """Tokens that are all real."""
+        return cls(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
+
+
+class TextBatch(NamedTuple):
+    """Token ids (b, n) and their mask, for encoders that read the instruction (`reads_text`)."""
+
+    ids: Int[Tensor, "b n"]
+    mask: Bool[Tensor, "b n"]
+
+
+class Condition(NamedTuple):
+    """What a decoder reads, by name: `values` name -> (b, length, dim), `masks` name -> (b, length)."""
+
+    values: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+
+
+class Encoder(nn.Module, ABC):
+    """Frozen media -> tokens. `transform` runs in data workers (picklable, no weights) on one item."""
+
+    dim: int  # d of the tokens it returns
+    reads_text: bool = False  # True: the processor also hands over the sample's instruction
+    transform: Callable[[Media], dict[str, Tensor]]
+
+    @abstractmethod
+    def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:
+        """Encode a stacked batch of transformed items, each tensor (b, ...)."""
+
+
+class InputProjector(nn.Module, ABC):
+    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`."""
+
+    @abstractmethod
+    def forward(self, x: Tokens) -> Tokens:
+        """Carry (b, n, dim_in) to (b, m, dim_out)."""
+
+
+class OutputProjector(nn.Module, ABC):
+    """LLM states at a signal group -> a decoder's condition. Constructed as `(dim_in, condition, *, ...)`.
+
+    `condition` is the decoder's own mapping name -> (length, dim).
+    """
+
+    @abstractmethod
+    def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
+        """Carry (b, s, dim_in) to a Condition; `embeddings` are the signal tokens' input embeddings."""
+
+
+class Decoder(nn.Module, ABC):
+    """A condition -> media. Seeded per item, batched, run without its text encoder."""
+
+    condition: Mapping[str, tuple[int, int]]  # name -> (length, dim)
+
+    @abstractmethod
+    def null_condition(self) -> Condition:
+        """The condition of the empty caption, batch 1, for classifier-free guidance."""
+
+    @abstractmethod
+    def forward(
+        self,
+        condition: Condition,
+        *,
+        generators: Sequence[torch.Generator],
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Any]:
+        """Decode b items into a list of b media; `None` means the decoder's own default."""
+
+    @abstractmethod
+    def loss(self, condition: Condition, media: Sequence[Any]) -> Float[Tensor, ""]:
+        """Denoising loss of the media under the condition, with the scheduler's own prediction type."""
+
+
+@runtime_checkable
+class TextTeacher(Protocol):
+    """A decoder with a text encoder: the teacher of the decoding stage."""
+
+    def encode_text(self, captions: Sequence[str]) -> Condition:
+        """The decoder's own encoding of captions, with masks of real positions."""
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A decoder whose latent space we train ourselves."""
+
+    def reconstruct(self, media: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """(reconstruction, target, kl): the autoencoder's output, what it should equal, mean KL per element."""
+        ...

@@ -1,0 +1,1 @@
+"""The YAML files that anyx ships, as package data: `configs/models/<system>.yaml`."""
