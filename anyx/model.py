@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from huggingface_hub import ModelHubMixin
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, OutputPort, Parted, rest
+from anyx.ports import InputPort, Output, OutputPort, Parted, rest
 from anyx.processor import Batch, MediaBatch, Processor
 from anyx.prompt import IGNORE, Message, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
@@ -36,18 +36,6 @@ __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "
 
 Conversation = Sequence[Message]
 Decode = Mapping[str, Mapping[str, Any]]  # output key -> {steps, guidance}
-
-
-class Output(NamedTuple):
-    """What training reads: `logits` (m, v) and `labels` (m,) of supervised positions, conditions and tokens by key.
-
-    `conditions` are in the order of the batch's targets; `tokens` are the inputs' as projected.
-    """
-
-    logits: Float[Tensor, "m v"]
-    labels: Int[Tensor, " m"]
-    conditions: dict[str, Condition]
-    tokens: dict[str, Tokens]
 
 
 class AnyX(nn.Module, ModelHubMixin):
@@ -196,6 +184,8 @@ class AnyX(nn.Module, ModelHubMixin):
         self, chats: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int], decode: Decode, *, eager: bool
     ) -> Iterator[TextEvent | MediaEvent]:
         """Text and media in order; `eager` makes media at every step, else all at the end."""
+        if unknown := sorted(set(decode) - set(self.outputs)):
+            raise ValueError(f"decode: {unknown} are not among the outputs {', '.join(self.outputs)}")
         prompt = self.processor.prompt
         batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
         spliced, _ = self.read(batch.to(self.device), side="left")

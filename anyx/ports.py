@@ -1,13 +1,29 @@
-"""Ports: what an any-to-any model hears with and answers by, one a key of `inputs` or `outputs`."""
+"""Ports: what an any-to-any model hears with and answers by, one a key of `inputs` or `outputs`.
+
+Letters: m supervised positions, v vocabulary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
-from anyx.interfaces import Decoder, InputProjector, OutputProjector
+from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, Tokens
+
+
+class Output(NamedTuple):
+    """What training reads: `logits` (m, v) and `labels` (m,) of supervised positions, conditions and tokens by key.
+
+    `conditions` are in the order of the batch's targets; `tokens` are the inputs' as projected.
+    """
+
+    logits: Float[Tensor, "m v"]
+    labels: Int[Tensor, " m"]
+    conditions: dict[str, Condition]
+    tokens: dict[str, Tokens]
 
 
 class InputPort(nn.Module):

@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from anyx.interfaces import Tokens
+from anyx.llm import LLM
 from anyx.media import Audio, Image
 from anyx.model import AnyX, MediaEvent, Reply, TextEvent
 from anyx.processor import Batch
@@ -31,7 +32,7 @@ def says(*parts: Any) -> dict[str, Any]:
 
 
 CHATS = [
-    [user("draw", part("image", RED)), says("so: ", part("image", caption="red"), "and ", part("audio", caption="hum"))],
+    [user("draw", part("image", RED)), says("so:", part("image", caption="red"), "and", part("audio", caption="hum"))],
     [user("only words"), says("yes")],
     [user(part("audio", HUM), part("image", DARK), "?"), says("dark"), user("again"), says(part("image", caption="d"))],
 ]  # fmt: skip
@@ -187,6 +188,8 @@ def test_guidance_reaches_the_decoder_and_unknown_settings_are_named() -> None:
     assert not all(same(one, other) for one, other in zip(strong, replies, strict=True))
     with pytest.raises(ValueError, match=r"decode.image: unknown settings \['scale'\]"):
         model.generate(chats, max_new_tokens=12, decode={"image": {"scale": 2}})
+    with pytest.raises(ValueError, match=r"decode: \['imag'\] are not among the outputs image, audio"):
+        model.generate(chats, decode={"imag": {"steps": 2}})
 
 
 def test_without_decoders_training_works_and_showing_is_refused() -> None:
@@ -213,6 +216,16 @@ def test_groups_must_be_the_llms() -> None:
         AnyX(model.llm, outputs={"image": model.outputs["image"]})
     with pytest.raises(ValueError, match="no conversation was given"):
         model.generate([])
+
+
+def test_a_bare_llm_chats() -> None:
+    words = tiny.tokenizer()
+    model = AnyX(LLM(tiny.causal_lm(words), words))
+    out = model(batch(model, [CHATS[1]]))
+    assert out.logits.shape == (len(out.labels), len(words))
+    assert model.chat(CHATS[1][:1], max_new_tokens=4).keys in ([], ["text"])
+    with pytest.raises(ValueError, match="'image' is not one of text"):
+        model.chat(CHATS[0][:1])
 
 
 def test_replies_merge_words() -> None:
