@@ -51,12 +51,18 @@ class Made:
 
 
 class Backbones(nn.Module):
-    """Encoders by name and decoders by output key; `inputs` and `outputs` are mappings as in `AnyX`."""
+    """Encoders by name, decoders by output key. By key also: `kinds`, classes of media; `inputs`, names of encoders."""
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], decoders: Mapping[str, Decoder], inputs: Mapping[str, str] | None = None
+        self,
+        encoders: Mapping[str, Encoder],
+        decoders: Mapping[str, Decoder],
+        *,
+        kinds: Mapping[str, type[Any]],
+        inputs: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self.kinds = dict(kinds)
         self.encoders, self.decoders = nn.ModuleDict(dict(encoders)), nn.ModuleDict(dict(decoders))
         self.inputs = {key: Read(encoder) for key, encoder in (inputs or {}).items()}
         self.outputs = {key: Made(decoder) for key, decoder in decoders.items()}
@@ -67,7 +73,10 @@ class Backbones(nn.Module):
         """Build the components of a configuration without an LLM."""
         encoders = {name: node.cls(**node.kwargs) for name, node in config.encoders.items()}
         decoders = {key: port.decoder.cls(**port.decoder.kwargs) for key, port in config.outputs.items()}
-        return cls(encoders, decoders, {key: port.encoder for key, port in config.inputs.items()})
+        media = {key: port.media for key, port in config.outputs.items()}
+        media |= {key: port.media for key, port in config.inputs.items()}
+        kinds = {key: MEDIA[kind] for key, kind in media.items()}
+        return cls(encoders, decoders, kinds=kinds, inputs={key: port.encoder for key, port in config.inputs.items()})
 
     def parts(self) -> dict[str, list[Parameter]]:
         """What may learn, by name; parts without parameters are left out."""
@@ -91,10 +100,3 @@ class Backbones(nn.Module):
 
 
 Model = AnyX | Backbones
-
-
-def kinds_of(config: Config) -> dict[str, type[Any]]:
-    """The class of media of every key."""
-    media = {key: port.media for key, port in config.outputs.items()}
-    media |= {key: port.media for key, port in config.inputs.items()}
-    return {key: MEDIA[kind] for key, kind in media.items()}

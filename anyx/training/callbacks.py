@@ -20,8 +20,8 @@ log = logging.getLogger("anyx")
 class Journal(Callback):
     """Logs the mean losses of every `log_every` steps to the CSV, TensorBoard, the progress bar or the log."""
 
-    def __init__(self, metrics: Metrics, started: float) -> None:
-        self.metrics, self.started, self.seen = metrics, started, -1
+    def __init__(self, metrics: Metrics, seconds: float) -> None:
+        self.metrics, self.before, self.started, self.seen = metrics, seconds, 0.0, -1
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,6 +37,7 @@ class Journal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
         trainee = of(pl_module)
+        self.started = time.monotonic()
         self.bar.start()
         self.task = self.bar.add_task(trainee.stage.name, total=trainee.steps, completed=trainee.done, losses="")
 
@@ -50,8 +51,9 @@ class Journal(Callback):
         if trainee.done % trainee.stage.log_every and trainee.done != trainee.steps:
             return
         values = trainee.means()
+        seconds = self.before + time.monotonic() - self.started
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.metrics.add(trainee.stage.name, trainee.done, time.monotonic() - self.started, {"lr": rate, **values})
+        self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": rate, **values})
         for logger in trainer.loggers:
             logger.log_metrics({"lr": rate, **values}, step=trainee.done)
         line = " ".join(f"{name} {value:.4f}" for name, value in values.items())

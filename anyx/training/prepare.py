@@ -41,10 +41,9 @@ def make_reader(
     trainee: Trainee,
     feeds: Sequence[Feed],
     cache: FeatureCache,
-    kinds: Mapping[str, type[Any]],
-    identities: Mapping[str, str],
+    settings: Mapping[str, str],
 ) -> Reader:
-    """The reader that a stage's losses want. `identities` say what a decoder is beside its weights (its settings)."""
+    """The reader that a stage's losses want. `settings` say what an output's decoder is beside its weights."""
     model, wanted = trainee.model, {term.name for term in trainee.terms}
     learning = set(trainee.selection.names)
     keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
@@ -59,9 +58,9 @@ def make_reader(
         if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
             continue
         if isinstance(decoder, LatentSpace) and isinstance(decoder, Parted):
-            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, identities.get(key, ""))
+            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, settings.get(key, ""))
     if not isinstance(model, AnyX):
-        return PairReader(kinds, pair_transforms(trainee), cache, teachers, latents)
+        return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)
     for key, source in model.inputs.items():
         if keeps and f"encoders.{source.encoder}" not in learning:
             transform = transform_digest(model.processor.transforms[key])

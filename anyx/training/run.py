@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import random
-import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from anyx.build import build
 from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
@@ -30,7 +28,7 @@ from anyx.data.mixture import Batches, Draw, Mixture
 from anyx.data.sources import Feed, feed, length_of
 from anyx.schema import StageConfig
 from anyx.training import checkpoint
-from anyx.training.backbones import Backbones, Model, kinds_of
+from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.prepare import fill, make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
@@ -59,22 +57,35 @@ def train(
     metrics = Metrics(out / "metrics.csv", sorted({name for stage in chosen for name in stage.losses}))
     features = FeatureCache(cache if cache is not None else home() / "features")
 
+    from anyx.build import build
+
     model: Model = Backbones.build(config) if config.llm is None else build(config)
     for stage in chosen:
-        fit(model, stage, config, out=out, metrics=metrics, features=features, device=device)
+        feeds, weights = feeds_of(stage, config)
+        run = Run(out, metrics, features, settings_of(config), device)
+        fit(model, stage, feeds, weights, run)
     model.save_pretrained(out)
     draw_curves(metrics.curves(), out / "loss.png")
     return out
 
 
-def fit(
-    model: Model, stage: Stage, config: Config, *, out: Path, metrics: Metrics, features: FeatureCache, device: str
-) -> None:
-    """Train one stage, or load what it left if it is done."""
-    folder = out / stage.name
+@dataclass(frozen=True)
+class Run:
+    """Where a run writes, and what its stages share. `settings` say what each output's decoder was built with."""
+
+    out: Path
+    metrics: Metrics
+    features: FeatureCache
+    settings: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+
+
+def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], run: Run) -> None:
+    """Train one stage, go on with one that was interrupted, or load what one left that is done."""
+    folder = run.out / stage.name
     seed_everything(stage.seed)
-    feeds, weights = feeds_of(stage, config)
     trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)))
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
@@ -83,43 +94,46 @@ def fit(
     if stage.init is not None:
         checkpoint.load_some(Path(stage.init), dict(model.named_parameters()))
     state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
-    metrics.rewind(stage.name, trainee.done)
-
-    trainer = make_trainer(stage, trainee, out, metrics, state, device)
-    reader = make_reader(trainee, feeds, features, kinds_of(config), settings_of(config))
-    fill(model.to(trainer.strategy.root_device), reader, feeds, features, stage.workers or 0)
-    mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
-    batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
-    if trainee.position:
-        batches.load_state_dict(trainee.position)
-    loader = Loader(feeds, reader, batches, workers=stage.workers or 0)
-    seed_everything(stage.seed)
+    run.metrics.rewind(stage.name, trainee.done)
+    trainer = make_trainer(trainee, run, state)
+    loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
         trainer.fit(trainee, train_dataloaders=loader)
-    if trainee.done < trainee.steps and trainer.interrupted:
+    if trainer.interrupted:
         raise KeyboardInterrupt
     loader.report.check()
     log.info("%s: %s", stage.name, loader.report)
     checkpoint.finish(folder, trainee)
 
 
-def make_trainer(
-    stage: Stage, trainee: Trainee, out: Path, metrics: Metrics, state: Mapping[str, Any] | None, device: str
-) -> lightning.Trainer:
+def make_loader(
+    trainee: Trainee, feeds: Sequence[Feed], weights: Sequence[float], run: Run, device: torch.device
+) -> Loader:
+    """The stage's batches from where it stands, with everything computed that frozen components say of them."""
+    stage = trainee.stage
+    reader = make_reader(trainee, feeds, run.features, run.settings)
+    trainee.model.to(device)
+    fill(trainee.model, reader, feeds, run.features, stage.workers or 0)
+    mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
+    batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
+    if trainee.position:
+        batches.load_state_dict(trainee.position)
+    seed_everything(stage.seed)
+    return Loader(feeds, reader, batches, workers=stage.workers or 0)
+
+
+def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:
     """Lightning's trainer with our journal and keeper; precision, clipping and checkpoints are the trainee's own."""
+    stage, folder = trainee.stage, run.out / trainee.stage.name
     seconds = float(state["seconds"]) if state else 0.0
     return lightning.Trainer(
-        accelerator=device,
+        accelerator=run.device,
         devices=1,
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
-        logger=TensorBoardLogger(out / stage.name, name="", version=""),
-        callbacks=[
-            Journal(metrics, time.monotonic() - seconds),
-            Keeper(out / stage.name, seconds),
-            checkpoint.Resume(state),
-        ],
+        logger=TensorBoardLogger(folder, name="", version=""),
+        callbacks=[Journal(run.metrics, seconds), Keeper(folder, seconds), checkpoint.Resume(state)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -140,7 +154,7 @@ def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:
 
 def stage_of(name: str, given: StageConfig, seed: int) -> Stage:
     """A stage from its section of the YAML; the configuration's seed stands in for its own."""
-    known = {field.name for field in fields(Stage)}
+    known = {item.name for item in fields(Stage)}
     values = {f.name: getattr(given, f.name) for f in fields(given) if f.name in known}
     return Stage(**{**values, "name": name, "seed": seed if values.get("seed") is None else values["seed"]})
 

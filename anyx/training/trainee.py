@@ -39,7 +39,8 @@ class Trainee(lightning.LightningModule):
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
-        self.position: State = {}  # of the data, after the last batch
+        self.fetched: State = {}  # of the data, after the last batch
+        self.position: State = {}  # the same, after the last optimiser step
         self.memo: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -70,7 +71,7 @@ class Trainee(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Dialogues | Pairs, State], index: int) -> Tensor:
         """The weighted sum of the stage's losses."""
-        value, self.position = batch
+        value, self.fetched = batch
         with self.precision():
             output = self.model(value.batch) if self.reads_output and isinstance(value, Dialogues) else None
             step = Step(self.model, value, output, self.scale, self.memo)
@@ -83,6 +84,8 @@ class Trainee(lightning.LightningModule):
         for name, loss in {"loss": total, **found}.items():
             self.sums[name] = self.sums.get(name, 0) + loss.detach()
             self.counts[name] = self.counts.get(name, 0) + 1
+        if not total.requires_grad:  # plain text, where only projectors learn: a step of zero gradients
+            total = total + 0.0 * torch.stack([parameter.sum() for parameter in self.selection.parameters()]).sum()
         return total
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -99,7 +102,7 @@ class Trainee(lightning.LightningModule):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, count, and let the moving average follow."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.done += 1
+        self.done, self.position = self.done + 1, self.fetched
         if self.average:
             self.average.follow(self.thawed())
 

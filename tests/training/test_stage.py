@@ -28,7 +28,9 @@ def test_thaws_exactly_what_globs_name() -> None:
 
 
 def test_a_glob_that_names_nothing_lists_the_parts() -> None:
-    with pytest.raises(ValueError, match=r"'imputs.\*' matches no part; the parts are llm.signal_tokens, llm.body, enc"):
+    with pytest.raises(
+        ValueError, match=r"'imputs.\*' matches no part; the parts are llm.signal_tokens, llm.body, enc"
+    ):
         select(tiny.anyx().parts(), {"imputs.*": 1e-3})
 
 
