@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -76,6 +76,7 @@ class Group(NamedTuple):
     states: Float[Tensor, "n d"]
 
 
+@runtime_checkable
 class Speaker(Protocol):
     """What the loop needs of an LLM; `anyx.llm.LLM` is one."""
 
@@ -83,11 +84,11 @@ class Speaker(Protocol):
     groups: Mapping[str, tuple[int, ...]]
 
     def prefill(self, embeddings: Tensor, mask: Tensor) -> tuple[Any, Tensor]:
-        """Read prompts: a cache and the last states."""
+        """Read prompts: a cache and the last states, without gradients."""
         ...
 
     def step(self, ids: Sequence[Sequence[int]], cache: Any) -> list[Tensor]:
-        """Append ids to rows: the states at them."""
+        """Append ids to rows: the states at them, without gradients."""
         ...
 
     def logits(self, states: Tensor) -> Tensor:
@@ -95,7 +96,6 @@ class Speaker(Protocol):
         ...
 
 
-@torch.no_grad()
 def speak(
     llm: Speaker,
     embeddings: Float[Tensor, "b s d"],
@@ -118,7 +118,8 @@ def speak(
     ]
     cache, states = llm.prefill(embeddings, mask)
     while True:
-        logits = llm.logits(states)
+        with torch.no_grad():
+            logits = llm.logits(states)
         logits[:, closed] = -torch.inf
         said: list[Words | Group] = []
         appended: list[tuple[int, ...]] = []

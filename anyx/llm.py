@@ -164,6 +164,7 @@ class LLM(nn.Module):
         signals = F.linear(flat.float(), self.signal_tokens.said)
         return torch.cat([text, signals], -1).reshape(*states.shape[:-1], -1)
 
+    @torch.no_grad()
     def prefill(
         self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]
     ) -> tuple[Cache, Float[Tensor, "b d"]]:
@@ -171,6 +172,7 @@ class LLM(nn.Module):
         cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask)
         return cache, self.states(embeddings, mask, cache.past)[:, -1]
 
+    @torch.no_grad()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
         """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
         longest = max(map(len, ids))

@@ -179,7 +179,6 @@ class AnyX(nn.Module, ModelHubMixin):
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         yield from self._events(chats, sampling, seeds_of(seeds, len(chats)), decode or {}, eager=True)
 
-    @torch.no_grad()
     def _events(
         self, chats: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int], decode: Decode, *, eager: bool
     ) -> Iterator[TextEvent | MediaEvent]:
@@ -188,7 +187,8 @@ class AnyX(nn.Module, ModelHubMixin):
             raise ValueError(f"decode: {unknown} are not among the outputs {', '.join(self.outputs)}")
         prompt = self.processor.prompt
         batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
-        spliced, _ = self.read(batch.to(self.device), side="left")
+        with torch.no_grad():
+            spliced, _ = self.read(batch.to(self.device), side="left")
         stop = {*prompt.stop[0], *self.llm.stop}
         held: list[Words | Group] = []
         for said in speak(
@@ -222,6 +222,7 @@ class AnyX(nn.Module, ModelHubMixin):
             else:
                 yield MediaEvent(item.row, item.key, made[item.row, item.number])
 
+    @torch.no_grad()
     def _decode(
         self, key: str, groups: Sequence[Group], generators: Sequence[torch.Generator], decode: Decode
     ) -> list[Media]:

@@ -6,7 +6,7 @@ Letters: m supervised positions, v vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -54,6 +54,7 @@ class OutputPort(nn.Module):
         return len(self.ids)
 
 
+@runtime_checkable
 class Parted(Protocol):
     """A decoder's parts: name -> parameters, such as vae, denoiser, text."""
 

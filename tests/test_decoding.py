@@ -190,5 +190,5 @@ def test_seeds_and_settings() -> None:
     assert torch.equal(noise[0], torch.rand(3, generator=torch.Generator().manual_seed(7)))
     with pytest.raises(ValueError, match="max_new_tokens: 0 given"):
         Sampling(0)
-    with pytest.raises(ValueError, match="temperature: -1"):
-        Sampling(temperature=-1)
+    with pytest.raises(ValueError, match=r"temperature: -1.0"):
+        Sampling(temperature=-1.0)

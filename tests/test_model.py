@@ -151,7 +151,10 @@ def test_generate_decodes_once_a_key_and_stream_says_the_same() -> None:
     for key, count in counts.items():
         assert model.outputs[key].decoder.batches == [count]
     chats = [chat[:1] for chat in CHATS]
-    events = list(model.stream(chats, max_new_tokens=12, seeds=[1, 2, 3]))
+    events = []
+    for event in model.stream(chats, max_new_tokens=12, seeds=[1, 2, 3]):
+        assert torch.is_grad_enabled()
+        events.append(event)
     assert {type(event) for event in events} == {TextEvent, MediaEvent}
     for row, reply in enumerate(replies):
         assert same(reply, Reply.gather(event for event in events if event.row == row))
