@@ -180,6 +180,9 @@ def _llm(errors: Errors, raw: Mapping[str, Any]) -> LLMConfig | None:
     if raw.get("llm") is None:
         return None
     given = check_fields(errors, "llm", raw["llm"], LLMConfig)
+    if "lora" in given and given["lora"] is not None:
+        missing = [key for key in ("r", "targets") if key not in mapping_at(errors, "llm.lora", given["lora"])]
+        errors.extend(f"llm.lora.{key}: is missing; 'lora' requires it" for key in missing)
     for key in mapping_at(errors, "llm.lora", given.get("lora") or {}):
         if key not in LORA:
             errors.add(f"llm.lora.{key}", f"Key {key!r} not in 'lora'.{closest(key, LORA)}")
@@ -253,6 +256,6 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> StageConfig:
     for source, value in mapping_at(errors, f"{path}.data", given.get("data") or {}).items():
         if not isinstance(value, Mapping) and source not in config.data:
             errors.add(f"{path}.data.{source}", f"{source!r} is not one of {', '.join(config.data) or 'no data'}")
-    if given.get("steps") is not None and given.get("epochs") is not None:
+    if (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")
     return StageConfig(**{"train": {}, "losses": {}, "data": {}, **given})

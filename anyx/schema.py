@@ -10,10 +10,11 @@ import builtins
 import dataclasses
 import inspect
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+DType = Literal["float32", "bfloat16", "float16"]
 SCALARS: dict[type, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
 
 
@@ -40,13 +41,18 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class LLMConfig:
-    """The language model: a folder or Hub id, and how it is loaded. `template` is a name or a whole template."""
+    """The language model: a folder or Hub id, and how it is loaded. `template` is a name or a whole template.
 
-    path: str
+    A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
+    the folder of one.
+    """
+
+    path: str | Mapping[str, Any]
     lora: Mapping[str, Any] | None = None
     template: str | Mapping[str, Any] = "chatml"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: DType = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    tokenizer: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +79,8 @@ class Output:
 class StageConfig:
     """What learns (glob over parts -> learning rate), from which losses (name -> weight or {kind, weight}), on what.
 
-    `data` maps names of the YAML's `data` to weights, or to whole sources. `warmup` below 1 is a share of the steps.
-    `init` is a checkpoint or model folder to start from; `clip` bounds the gradient's norm.
+    `data` maps names of the YAML's `data` to weights, or to whole sources. What each setting does is said where it is
+    read, in `training/stage.py`.
     """
 
     train: Mapping[str, float]
@@ -82,15 +88,24 @@ class StageConfig:
     data: Mapping[str, Any]
     steps: int | None = None
     epochs: float | None = None
+    minutes: float | None = None
     batch_size: int = 8
     accumulate: int = 1
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = 0.03
     weight_decay: float = 0.0
+    betas: Sequence[float] = (0.9, 0.999)
+    warmup: float = 0.03
+    schedule: Literal["cosine", "constant"] = "cosine"
     clip: float | None = 1.0
-    precision: str = "auto"
+    ema: float | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+    bucket: bool = True
+    workers: int | None = None
+    cache: bool = True
+    log_every: int = 10
+    save_every: int | None = None
+    save_minutes: float = 10.0
     seed: int | None = None
-    workers: int = 0
     init: str | None = None
 
 
@@ -111,9 +126,9 @@ def mapping_at(errors: Errors, path: str, value: Any) -> Mapping[str, Any]:
 
 
 def check_keywords(errors: Errors, path: str, given: Mapping[str, Any], cls: type) -> None:
-    """Hold keyword arguments against the keyword-only parameters of a class."""
+    """Hold keyword arguments against a class; positional parameters without a default are wired, not given."""
     parameters = inspect.signature(cls).parameters.values()
-    keywords = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    keywords = [one for one in parameters if one.kind is one.KEYWORD_ONLY or one.default is not one.empty]
     known = get_type_hints(vars(cls)["__init__"]) if "__init__" in vars(cls) else {}
     hints = {keyword.name: known.get(keyword.name, Any) for keyword in keywords}
     required = [keyword.name for keyword in keywords if keyword.default is keyword.empty]

@@ -1,0 +1,129 @@
+"""A checked configuration -> AnyX: every component from its keywords, the widths between them wired.
+
+An encoder says its `dim`, a decoder its `condition`, the LLM its `dim`; projectors are built to fit. Equal encoder
+nodes become one module. What a component refuses is said with its path in the YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+
+from anyx.config import Config
+from anyx.interfaces import Decoder, Encoder, InputProjector, OutputProjector
+from anyx.llm import LLM
+from anyx.media import MEDIA
+from anyx.model import AnyX, InputPort, OutputPort
+from anyx.packaged import locate
+from anyx.schema import LLMConfig, Node, Output, Share
+
+
+def build(
+    config: Config,
+    *,
+    device: str | torch.device = "cpu",
+    meta: bool = False,
+    encoders: bool = True,
+    decoders: bool = True,
+) -> AnyX:
+    """Build the model. On `meta` it has shapes only and no weight is read.
+
+    Without `encoders` (features are cached) or `decoders` (nothing is to be made) these are left out of the model, and
+    only their widths are asked.
+    """
+    if config.llm is None:
+        raise ValueError("llm: is missing; backbones alone are trained by `anyx train`, they are no model to talk to")
+    with torch.device("meta") if meta else nullcontext():
+        llm = language_model(config.llm, {key: port.tokens for key, port in config.outputs.items()}, weights=not meta)
+        heard = build_encoders(config.encoders, meta=not encoders)
+        spoken = build_decoders(config.outputs, meta=not decoders)
+        inputs = {}
+        for key, port in config.inputs.items():
+            assert port.projector is not None
+            reader = make(f"inputs.{key}.projector", port.projector, heard[port.encoder].dim, llm.dim)
+            inputs[key] = InputPort(port.encoder, cast(InputProjector, reader), kind=MEDIA[port.media])
+        writers = output_projectors(config.outputs, llm.dim, spoken)
+        outputs = {
+            key: OutputPort(
+                writers[key], ids=llm.groups[key], kind=MEDIA[port.media], decoder=spoken[key] if decoders else None
+            )
+            for key, port in config.outputs.items()
+        }
+        model = AnyX(
+            llm, template=config.llm.template, encoders=heard if encoders else {}, inputs=inputs, outputs=outputs
+        )
+    model.config = config
+    return model if meta else model.to(device)
+
+
+def make(path: str, node: Node, *wired: Any) -> Any:
+    """One component from its node; `wired` are the widths that the YAML does not say."""
+    keywords = {
+        key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in node.kwargs.items()
+    }
+    with named(path):
+        return node.cls(*wired, **keywords)
+
+
+def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: bool = True) -> LLM:
+    """The LLM with its signal tokens."""
+    path = locate(config.path) if isinstance(config.path, str) else config.path
+    with named("llm"):
+        return LLM.load(
+            path,
+            tokens=tokens,
+            lora=config.lora,
+            dtype=config.dtype,
+            attention=config.attention,
+            tokenizer=config.tokenizer,
+            weights=weights,
+        )
+
+
+def build_encoders(nodes: Mapping[str, Node], *, meta: bool = False) -> dict[str, Encoder]:
+    """The encoders by name; equal nodes are one module. On `meta` they only say their widths."""
+    made: list[tuple[Node, Encoder]] = []
+    encoders: dict[str, Encoder] = {}
+    with torch.device("meta") if meta else nullcontext():
+        for name, node in nodes.items():
+            twin = next((encoder for other, encoder in made if other == node), None)
+            encoders[name] = twin if twin is not None else make(f"encoders.{name}", node)
+            made.append((node, encoders[name]))
+    return encoders
+
+
+def build_decoders(outputs: Mapping[str, Output], *, meta: bool = False) -> dict[str, Decoder]:
+    """The decoders by output. On `meta` they only say what they read."""
+    with torch.device("meta") if meta else nullcontext():
+        return {key: make(f"outputs.{key}.decoder", port.decoder) for key, port in outputs.items()}
+
+
+def output_projectors(
+    outputs: Mapping[str, Output], dim: int, decoders: Mapping[str, Decoder]
+) -> dict[str, OutputProjector]:
+    """The output projectors by output; a shared one is the same module twice."""
+    own = {
+        key: make(f"outputs.{key}.projector", port.projector, dim, decoders[key].condition)
+        for key, port in outputs.items()
+        if isinstance(port.projector, Node)
+    }
+    for key, port in outputs.items():
+        if isinstance(port.projector, Share):
+            here, there = dict(decoders[key].condition), dict(decoders[port.projector.key].condition)
+            if here != there:
+                told = f"its decoder reads {here}, but {port.projector.share} writes {there}"
+                raise ValueError(f"outputs.{key}.projector.share: {told}")
+            own[key] = own[port.projector.key]
+    return {key: own[key] for key in outputs}
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Say which component of the YAML an error is about."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,131 @@
+"""A model folder, here or on the Hub <-> AnyX.
+
+A folder holds what is ours: `config.yaml`, `model.safetensors` (LoRA, signal tokens, projectors), the tokenizer and a
+card. Bodies, encoders and decoders are named in the YAML by path or id, never copied; paths are written relative to the
+folder, so that a folder may carry its own decoders or lie beside them. Missing and unknown weights are errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anyx import config as configuration
+from anyx.build import build
+from anyx.model import AnyX
+from anyx.packaged import PACKAGED, fetch, locate
+from anyx.schema import DType, Share
+
+__all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
+
+CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
+
+
+def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+    """Write a model folder; `dtype` stores the weights in another type. A card that is there already is kept."""
+    folder = Path(folder)
+    config = _config_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = _relative(dict(config.raw), folder.resolve())
+    (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
+    twins = _twins(config)
+    state = {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        for name, tensor in model.own_state().items()
+        if not name.startswith(tuple(twins))
+    }
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    model.llm.tokenizer.save_pretrained(folder / TOKENIZER)
+    if not (folder / CARD).exists():
+        (folder / CARD).write_text(card(config, state))
+    return folder
+
+
+def load(
+    path: str | Path, *, device: str | torch.device = "cpu", dtype: DType | None = None, revision: str | None = None
+) -> AnyX:
+    """Load a model folder or Hub id; `dtype` overrides that of the LLM's body."""
+    folder = Path(path)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(str(path), revision=revision))
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{path} is no model folder: it has no {CONFIG}")
+    config = configuration.load(folder / CONFIG)
+    if config.llm is None:
+        raise ValueError(f"{folder / CONFIG}: llm: is missing")
+    llm = dataclasses.replace(config.llm, dtype=dtype or config.llm.dtype)
+    if (folder / TOKENIZER).is_dir():
+        llm = dataclasses.replace(llm, tokenizer=str(folder / TOKENIZER))
+    model = build(dataclasses.replace(config, llm=llm))
+    state = load_file(folder / WEIGHTS)
+    for twin, owner in _twins(config).items():
+        state |= {twin + name.removeprefix(owner): state[name] for name in list(state) if name.startswith(owner)}
+    try:
+        model.load_own_state(state)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    model.config = config
+    return model.to(device)
+
+
+def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:
+    """The model card: front matter for the Hub, what the model is made of, how to load it."""
+    bases = sorted(set(_ids(dict(config.raw))))
+    ports = {"reads": ["text", *config.inputs], "answers with": ["text", *config.outputs]}
+    lines = ["---", "library_name: anyx", "pipeline_tag: any-to-any"]
+    lines += ["base_model:", *(f"  - {base}" for base in bases)] if bases else []
+    lines += ["---", "", "# An any-to-any model", ""]
+    lines += [f"It {verb} {', '.join(keys)}." for verb, keys in ports.items()]
+    count = sum(tensor.numel() for tensor in state.values())
+    lines += [f"Its own weights, {count / 1e6:.2f} M parameters, are here; the rest is named in `{CONFIG}`.", ""]
+    lines += [
+        "```python",
+        "from anyx import AnyX",
+        "",
+        'model = AnyX.from_pretrained("path/to/this/folder")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _config_of(model: AnyX) -> configuration.Config:
+    if model.config is None or not model.config.raw:
+        raise ValueError("this model was put together by hand: only one that was built from a YAML can be saved")
+    return model.config
+
+
+def _twins(config: configuration.Config) -> dict[str, str]:
+    """Shared projectors by the prefix of their names -> the prefix under which their weights are stored."""
+    shared = {key: port.projector for key, port in config.outputs.items() if isinstance(port.projector, Share)}
+    return {f"outputs.{key}.projector.": f"{projector.share}." for key, projector in shared.items()}
+
+
+def _relative(value: Any, folder: Path) -> Any:
+    """The same YAML with the paths on this machine written from the folder."""
+    if isinstance(value, Mapping):
+        return {key: _relative(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_relative(item, folder) for item in value]
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    path = Path(os.path.relpath(value, folder)).as_posix()
+    return path if path.startswith("../") else f"./{path}"
+
+
+def _ids(raw: Mapping[str, Any]) -> Iterator[str]:
+    """The Hub ids among the paths of components."""
+    sections = [raw.get("llm") or {}, *(raw.get("encoders") or {}).values()]
+    sections += [port.get("decoder") or {} for port in (raw.get("outputs") or {}).values()]
+    for section in sections:
+        path = section.get("path")
+        if isinstance(path, str) and path.count("/") == 1 and not path.startswith(".") and not Path(path).exists():
+            yield path
