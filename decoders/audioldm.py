@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import torch
-from diffusers import AudioLDMPipeline, AutoencoderKL, UNet2DConditionModel
+from diffusers import AudioLDMPipeline, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize, pad
@@ -52,8 +52,8 @@ class AudioLDMDecoder(Decoder):
 
     def __init__(
         self,
-        path: str | None = None,
         *,
+        path: str | None = None,
         vae: Mapping[str, Any] | str | None = None,
         unet: Mapping[str, Any] | str | None = None,
         text: Mapping[str, Any] | None = None,
@@ -70,8 +70,8 @@ class AudioLDMDecoder(Decoder):
     ) -> None:
         super().__init__()
         source = folders.Source(path, dtype)
-        self.vae = source.model("vae", AutoencoderKL, vae).to(memory_format=torch.channels_last)
-        self.unet = source.model("unet", UNet2DConditionModel, unet).to(memory_format=torch.channels_last)
+        self.vae = source.vae(vae)
+        self.unet = source.model("unet", UNet2DConditionModel, unet)
         self.scheduler = diffusion.make_scheduler(scheduler, source)
         self.vocoder = _vocoder(source, vocoder)
         dim = self.unet.config.projection_class_embeddings_input_dim

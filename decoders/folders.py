@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -87,6 +88,10 @@ class Source:
         check_keys(name, cls, given)
         return self._cast(cls.from_config(dict(given)))
 
+    def vae(self, given: Mapping[str, Any] | str | None) -> Any:
+        """The autoencoder, in the memory format in which its convolutions are 1.3 to 3 times as fast on a CPU."""
+        return self.model("vae", diffusers.AutoencoderKL, given).to(memory_format=torch.channels_last)
+
     def _read(self, cls: Any, path: str, folder: str | None) -> Any:
         if is_meta():
             return self._cast(cls.from_config(cls.load_config(path, subfolder=folder)))
@@ -154,7 +159,9 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

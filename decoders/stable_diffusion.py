@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -40,8 +40,8 @@ class StableDiffusionDecoder(Decoder):
 
     def __init__(
         self,
-        path: str | None = None,
         *,
+        path: str | None = None,
         vae: Mapping[str, Any] | str | None = None,
         unet: Mapping[str, Any] | str | None = None,
         text: Mapping[str, Any] | None = None,
@@ -57,8 +57,8 @@ class StableDiffusionDecoder(Decoder):
     ) -> None:
         super().__init__()
         source = folders.Source(path, dtype)
-        self.vae = source.model("vae", AutoencoderKL, vae).to(memory_format=torch.channels_last)
-        self.unet = source.model("unet", UNet2DConditionModel, unet).to(memory_format=torch.channels_last)
+        self.vae = source.vae(vae)
+        self.unet = source.model("unet", UNet2DConditionModel, unet)
         self.scheduler = diffusion.make_scheduler(scheduler, source)
         dim = diffusion.condition_dim(self.unet)
         self.text = TextEncoder(source, config=text, tokenizer=tokenizer, length=length, dim=dim, load=load_text)

@@ -103,6 +103,7 @@ class TextEncoder(nn.Module):
             self.cached = torch.zeros(1, self.length, self.dim, dtype=self.source.dtype)
         return self.cached
 
+    @torch.inference_mode(False)
     def load(self) -> Any:
         """Bring tokenizer and encoder into memory."""
         if self.encoder is None:
@@ -120,6 +121,7 @@ class TextEncoder(nn.Module):
             self.encoder.eval().requires_grad_(False)
         return self.encoder
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def release(self) -> None:
         """Keep the null condition and drop the encoder from memory, where it can be loaded again."""

@@ -17,7 +17,6 @@ from typing import Any, final
 import torch
 from diffusers import (
     AnimateDiffPipeline,
-    AutoencoderKL,
     MotionAdapter,
     TextToVideoSDPipeline,
     UNet2DConditionModel,
@@ -53,8 +52,8 @@ class VideoDecoder(Decoder):
 
     def __init__(
         self,
-        path: str | None = None,
         *,
+        path: str | None = None,
         vae: Spec = None,
         unet: Spec = None,
         motion_adapter: Spec = None,
@@ -73,7 +72,7 @@ class VideoDecoder(Decoder):
     ) -> None:
         super().__init__()
         source = folders.Source(path, dtype)
-        self.vae = source.model("vae", AutoencoderKL, vae).to(memory_format=torch.channels_last)
+        self.vae = source.vae(vae)
         self.unet = _unet(source, unet, motion_adapter, frames)
         self.scheduler = diffusion.make_scheduler(scheduler, source)
         self.moving = isinstance(self.unet, UNetMotionModel)
@@ -234,7 +233,7 @@ def _unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) -> Any:
         model = source.model("unet", UNetMotionModel, unet)
     if model.config.motion_max_seq_length < frames:
         raise ValueError(f"frames: {frames} are more than the motion adapter's {model.config.motion_max_seq_length}")
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def _adapter(source: folders.Source, given: Mapping[str, Any] | str, unet: Any, frames: int) -> Any:

@@ -80,7 +80,7 @@ def test_conditions_are_normalised_at_inference(tiny: dict[str, Any], seeds: See
 def test_round_trip_without_the_text_encoder(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
     decoder = AudioLDMDecoder(**tiny, steps=2)
     condition = decoder.encode_text(["cat"])
-    loaded = AudioLDMDecoder(str(decoder.save(tmp_path / "full")), seconds=0.4, steps=2)
+    loaded = AudioLDMDecoder(path=str(decoder.save(tmp_path / "full")), seconds=0.4, steps=2)
     assert loaded.vocoder.settings == decoder.vocoder.settings
     assert torch.equal(*(d(condition, generators=seeds(3))[0].samples for d in (decoder, loaded)))
     assert loaded.text.encoder is None
@@ -110,7 +110,7 @@ def test_it_equals_diffusers_on_a_published_layout(tiny: dict[str, Any], seeds: 
     )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(tmp_path)
-    decoder = AudioLDMDecoder(str(tmp_path), seconds=0.4)
+    decoder = AudioLDMDecoder(path=str(tmp_path), seconds=0.4)
     assert decoder.text.encoder is None
     assert decoder.mel(torch.zeros(1, 1600)).shape == (1, 10, 16)
     assert len(decoder.parts()["vocoder"]) > 0

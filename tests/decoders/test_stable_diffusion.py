@@ -55,17 +55,17 @@ def test_round_trip_without_the_text_encoder(tiny: dict[str, Any], seeds: Seeds,
     decoder = StableDiffusionDecoder(**tiny)
     decoder.fit_scaling(torch.randn(2, 3, 32, 32))
     condition = decoder.encode_text(["cat"])
-    loaded = StableDiffusionDecoder(str(decoder.save(tmp_path / "full")))
+    loaded = StableDiffusionDecoder(path=str(decoder.save(tmp_path / "full")))
     assert loaded.text.encoder is None
     assert loaded.condition == decoder.condition
     images = [d(condition, generators=seeds(3), steps=2)[0].pixels for d in (decoder, loaded)]
     assert torch.equal(*images)
     assert loaded.text.encoder is None
     torch.testing.assert_close(loaded.encode_text(["cat"]).values, condition.values)
-    half = StableDiffusionDecoder(str(loaded.save(tmp_path / "half", torch.bfloat16)), dtype="bfloat16")
+    half = StableDiffusionDecoder(path=str(loaded.save(tmp_path / "half", torch.bfloat16)), dtype="bfloat16")
     assert half.unet.dtype == half.null_condition().values["prompt_embeds"].dtype == torch.bfloat16
     assert (half(condition, generators=seeds(3), steps=2)[0].pixels.float() - images[0]).abs().mean() < 3
-    assert StableDiffusionDecoder(str(tmp_path / "half")).unet.dtype == torch.float32
+    assert StableDiffusionDecoder(path=str(tmp_path / "half")).unet.dtype == torch.float32
 
 
 def test_it_equals_diffusers_on_a_published_layout(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_it_equals_diffusers_on_a_published_layout(tiny: dict[str, Any], seeds: 
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "ours")
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(tmp_path / "theirs")
-    decoder = StableDiffusionDecoder(str(tmp_path / "theirs"))
+    decoder = StableDiffusionDecoder(path=str(tmp_path / "theirs"))
     assert decoder.condition == {"prompt_embeds": (6, 12)}
     assert decoder.text.encoder is None
     noise = torch.randn(decoder.latent_shape, generator=seeds(6)[0])[None]
@@ -88,7 +88,7 @@ def test_null_condition_is_computed_once_and_the_encoder_dropped(tiny: dict[str,
     expected = decoder.encode_text([""]).values["prompt_embeds"]
     decoder.save(tmp_path)
     (tmp_path / "null_condition.safetensors").unlink()
-    loaded = StableDiffusionDecoder(str(tmp_path))
+    loaded = StableDiffusionDecoder(path=str(tmp_path))
     torch.testing.assert_close(loaded.null_condition().values["prompt_embeds"], expected)
     assert loaded.text.encoder is None
     bare = StableDiffusionDecoder(**{**tiny, "text": None, "tokenizer": None}, length=5)
@@ -133,7 +133,7 @@ def test_meta_reads_no_weights(tiny: dict[str, Any], tmp_path: Path) -> None:
     for file in tmp_path.rglob("diffusion_pytorch_model.safetensors"):
         file.unlink()
     with torch.device("meta"):
-        assert all(p.is_meta for p in StableDiffusionDecoder(str(tmp_path), load_text=True).parameters())
+        assert all(p.is_meta for p in StableDiffusionDecoder(path=str(tmp_path), load_text=True).parameters())
 
 
 def test_mistakes_are_named(tiny: dict[str, Any]) -> None:
@@ -147,3 +147,15 @@ def test_mistakes_are_named(tiny: dict[str, Any]) -> None:
         StableDiffusionDecoder(**tiny, dtype="fp8")
     with pytest.raises(ValueError, match="multiple of 8"):
         StableDiffusionDecoder(**tiny, size=20)
+
+
+def test_a_null_condition_made_while_decoding_serves_training(
+    tiny: dict[str, Any], images: list[Image], seeds: Seeds, tmp_path: Path
+) -> None:
+    path = StableDiffusionDecoder(**tiny).save(tmp_path)
+    (path / "null_condition.safetensors").unlink()
+    decoder = StableDiffusionDecoder(str(path), steps=1)
+    condition = Condition({"prompt_embeds": torch.randn(3, 6, 12, requires_grad=True)}, {})
+    assert decoder(condition, generators=seeds(1, 2, 3))[0].pixels.dtype == torch.uint8
+    decoder.loss(condition, images, drop=0.5).backward()
+    assert not decoder.encode_text(["cat"]).values["prompt_embeds"].is_inference()

@@ -59,14 +59,14 @@ def test_round_trip_and_diffusers(tiny_video: dict[str, Any], seeds: Seeds, tmp_
     condition = decoder.encode_text(["a cat"])
     expected = decoder(condition, generators=seeds(6))[0].frames
     for name in ("ours", "theirs"):
-        loaded = VideoDecoder(str(tmp_path / name), frames=3, steps=3)
+        loaded = VideoDecoder(path=str(tmp_path / name), frames=3, steps=3)
         assert loaded.text.encoder is None
         assert torch.equal(loaded(condition, generators=seeds(6))[0].frames, expected)
     noise = torch.randn(decoder.latent_shape, generator=seeds(6)[0])[None]
     call = {"num_inference_steps": 3, "latents": noise, "num_frames": 3, "guidance_scale": 7.5, "output_type": "pt"}
     theirs = pipeline("a cat", height=32, width=32, **call).frames[0]
     assert (expected.float() - theirs * 255).abs().max() < 0.51
-    half = VideoDecoder(str(decoder.save(tmp_path / "half", torch.bfloat16)), frames=3, dtype="bfloat16", steps=2)
+    half = VideoDecoder(path=str(decoder.save(tmp_path / "half", torch.bfloat16)), frames=3, dtype="bfloat16", steps=2)
     assert half(condition, generators=seeds(6))[0].frames.shape == (3, 3, 32, 32)
 
 
