@@ -283,15 +283,15 @@ class AnyX(nn.Module, ModelHubMixin):
         return {key: port.decoder for key, port in self.outputs.items() if port.decoder is not None}
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        from anyx import hub
+        from anyx.hub import save
 
-        hub.save(self, save_directory)
+        save(self, save_directory)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, revision: str | None, **download: Any) -> AnyX:
-        from anyx import hub
+        from anyx.hub import load
 
-        return hub.load(model_id, revision=revision)
+        return load(model_id, revision=revision)
 
 
 def _conversations(given: Conversation | Sequence[Conversation]) -> Sequence[Conversation]:

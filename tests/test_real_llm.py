@@ -12,7 +12,7 @@ SMOLLM2 = folder("HuggingFaceTB/SmolLM2-135M-Instruct")
 pytestmark = pytest.mark.skipif(not SMOLLM2.is_dir(), reason="SmolLM2 is not in the cache; run `make setup`")
 
 CHAT = [
-    {"role": "system", "content": "You answer briefly."},
+    {"role": "system", "content": "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
     {"role": "user", "content": "What is the capital of France?"},
 ]
 
