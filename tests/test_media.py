@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_one_error(kind, source):
 
 
 def test_values_are_checked():
-    with pytest.raises(MediaError, match=r"Image.pixels must be torch.uint8 \(3, any, any\), but torch.uint8 \(1, 2, 2\)"):
+    with pytest.raises(MediaError, match=r"torch.uint8 \(3, any, any\), but torch.uint8 \(1, 2, 2\)"):
         Image(torch.zeros(1, 2, 2, dtype=torch.uint8))
     with pytest.raises(ValueError, match="in Hz"):
         Audio(torch.zeros(1, 2), 0)
