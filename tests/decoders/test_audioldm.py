@@ -86,7 +86,7 @@ def test_round_trip_without_the_text_encoder(tiny: dict[str, Any], seeds: Seeds,
     assert loaded.text.encoder is None
     torch.testing.assert_close(loaded.encode_text(["cat"]).values, condition.values)
     path = str(loaded.save(tmp_path / "half", torch.bfloat16))
-    half = AudioLDMDecoder(path, dtype="bfloat16", vocoder={"iterations": 2}, seconds=0.4, steps=2)
+    half = AudioLDMDecoder(path=path, dtype="bfloat16", vocoder={"iterations": 2}, seconds=0.4, steps=2)
     assert half.unet.dtype == torch.bfloat16
     assert half.vocoder.iterations == 2
     assert half(condition, generators=seeds(3))[0].samples.isfinite().all()

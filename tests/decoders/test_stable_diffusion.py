@@ -154,7 +154,7 @@ def test_a_null_condition_made_while_decoding_serves_training(
 ) -> None:
     path = StableDiffusionDecoder(**tiny).save(tmp_path)
     (path / "null_condition.safetensors").unlink()
-    decoder = StableDiffusionDecoder(str(path), steps=1)
+    decoder = StableDiffusionDecoder(path=str(path), steps=1)
     condition = Condition({"prompt_embeds": torch.randn(3, 6, 12, requires_grad=True)}, {})
     assert decoder(condition, generators=seeds(1, 2, 3))[0].pixels.dtype == torch.uint8
     decoder.loss(condition, images, drop=0.5).backward()

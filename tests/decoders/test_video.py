@@ -94,7 +94,7 @@ def test_it_learns_and_gradient_reaches_the_condition(tiny_video: dict[str, Any]
 def test_motion_over_an_image_pipeline_starts_as_its_images(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
     image = StableDiffusionDecoder(**tiny, steps=2)
     path = str(image.save(tmp_path / "image"))
-    decoder = VideoDecoder(path, motion_adapter=MOTION, frames=2, steps=2)
+    decoder = VideoDecoder(path=path, motion_adapter=MOTION, frames=2, steps=2)
     assert decoder.text.encoder is None
     condition = image.encode_text(["cat"])
     frames = decoder(condition, generators=seeds(4))[0].frames
@@ -108,22 +108,22 @@ def test_motion_over_an_image_pipeline_starts_as_its_images(tiny: dict[str, Any]
 
 def test_motion_is_a_part_that_travels_alone(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
     path = str(StableDiffusionDecoder(**tiny).save(tmp_path / "image"))
-    decoder = VideoDecoder(path, motion_adapter=MOTION, frames=2, steps=2)
+    decoder = VideoDecoder(path=path, motion_adapter=MOTION, frames=2, steps=2)
     parts = decoder.parts()
     assert set(parts) == {"vae", "denoiser", "motion", "text"}
     with torch.no_grad():
         for parameter in parts["motion"]:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=seeds(0)[0]))
     condition = Condition({"prompt_embeds": torch.randn(1, 6, 12, generator=seeds(1)[0])}, {})
-    again = VideoDecoder(path, motion_adapter=str(decoder.save_motion(tmp_path / "motion")), frames=2, steps=2)
+    again = VideoDecoder(path=path, motion_adapter=str(decoder.save_motion(tmp_path / "motion")), frames=2, steps=2)
     assert torch.equal(*(d(condition, generators=seeds(4))[0].frames for d in (decoder, again)))
 
 
 def test_mistakes_are_named(tiny: dict[str, Any], tmp_path: Path) -> None:
     path = str(StableDiffusionDecoder(**tiny).save(tmp_path))
     with pytest.raises(ValueError, match="a motion adapter is required"):
-        VideoDecoder(path)
+        VideoDecoder(path=path)
     with pytest.raises(ValueError, match="frames: 9 are more than the motion adapter's 8"):
-        VideoDecoder(path, motion_adapter=MOTION | {"motion_max_seq_length": 8}, frames=9)
+        VideoDecoder(path=path, motion_adapter=MOTION | {"motion_max_seq_length": 8}, frames=9)
     with pytest.raises(ValueError, match="'heads' not in MotionAdapter"):
-        VideoDecoder(path, motion_adapter={"heads": 2})
+        VideoDecoder(path=path, motion_adapter={"heads": 2})
