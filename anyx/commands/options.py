@@ -45,13 +45,15 @@ def pick_device(name: str | None) -> str:
 
 def load_model(path: Path, device: str | None = None) -> AnyX:
     """Read a trained model and say where from; a missing folder is a user's error, not a Hub request."""
-    from anyx.model import AnyX
+    from transformers.utils.logging import disable_progress_bar
+
+    from anyx.hub import load
 
     if (path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", "..")) and not path.is_dir():
         raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
+    disable_progress_bar()
     with console.status(f"reading {path}"):
-        model: AnyX = AnyX.from_pretrained(str(path))
-    return model.to(pick_device(device)).eval()
+        return load(path, device=pick_device(device)).eval()
 
 
 def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:
