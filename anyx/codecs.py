@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def read_frames(
         return *_read_animation(file), None
     import av
 
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         if not container.streams.video:
             raise ValueError("no moving pictures in this file")
         stream = container.streams.video[0]
@@ -84,7 +84,7 @@ def _read_animation(file: BinaryIO) -> tuple[UInt8[Tensor, "t 3 h w"], float]:
 def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
     import av
 
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
@@ -112,10 +112,10 @@ def write_frames(
     pictures = functional.pad(frames.float(), (0, width % 2, 0, height % 2), mode="replicate").to(torch.uint8)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=format) as container:
-        stream = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+        stream: Any = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = pictures.shape[2:]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
-        track = container.add_stream(audio_codec, rate=SOUND_RATE, layout="mono") if sound is not None else None
+        track: Any = container.add_stream(audio_codec, rate=SOUND_RATE, layout="mono") if sound is not None else None
         for picture in pictures.permute(0, 2, 3, 1).contiguous().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

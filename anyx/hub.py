@@ -27,6 +27,7 @@ from anyx.schema import DType, Share
 __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
+HUB_CONFIG = "config.json"
 
 
 def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -44,6 +45,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     }
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
     model.llm.tokenizer.save_pretrained(folder / TOKENIZER)
+    (folder / HUB_CONFIG).write_text('{"model_type": "anyx"}\n')  # the Hub counts downloads by it
     if not (folder / CARD).exists():
         (folder / CARD).write_text(card(config, state))
     return folder

@@ -27,7 +27,7 @@ def model(tmp_path: Path, tiny_llm_folder: str) -> AnyX:
 def test_a_folder_holds_our_parts_and_reads_back(model: AnyX, tmp_path: Path, tiny_llm_folder: str):
     model.save_pretrained(tmp_path / "saved")
     names = {file.name for file in (tmp_path / "saved").iterdir()}
-    assert names == {"config.yaml", "model.safetensors", "tokenizer", "README.md"}
+    assert names == {"config.yaml", "config.json", "model.safetensors", "tokenizer", "README.md"}
     stored = load_file(tmp_path / "saved" / "model.safetensors")
     assert {name.split(".")[0] for name in stored} == {"llm", "inputs", "outputs"}
     assert not any(name.startswith("outputs.photo.projector") for name in stored)  # shared: stored once
