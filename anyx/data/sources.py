@@ -5,19 +5,25 @@ chat form, the native format. A pair, for stages without an LLM, is `{"id": ...,
 ...}`. Media stay paths until a worker of the loader reads them. A further format is a further class: a sequence built
 from plain keyword arguments, named in `SOURCES` or given as `type: my_pkg.my_data:MySource`.
 
-A node says more than its type: `augment: "module:function"` names `function(key, media, generator) -> media`, which a
-worker calls on each item of media with a seeded generator; `variants: n` draws from n augmented copies of an item, so
-that they can be encoded once (0, the default where something augments: never the same twice).
+A node says more than its type: `augment: "module:function"` (or `"file.py:function"`) names `function(key, media,
+generator) -> media`, which a worker calls on each item of media with a seeded generator; `variants: n` draws from n
+augmented copies of an item, so that they can be encoded once (0, the default where something augments: never the same
+twice).
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast, overload
 
 import torch
@@ -116,8 +122,16 @@ class Feed:
 
     @property
     def identity(self) -> str:
-        """What the augmentation is, as text that changes when its code does."""
-        return f"{self.augment.__module__}:{inspect.getsource(self.augment)}" if self.augment else ""
+        """What the augmentation is: a text that changes when the code of its folder does."""
+        return identity_of(self.augment) if self.augment else ""
+
+
+@cache
+def identity_of(function: Augment) -> str:
+    """A function's name and a digest of the sources beside it, which it may call."""
+    files = sorted(Path(inspect.getfile(function)).parent.glob("*.py"))
+    code = hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=20)
+    return f"{function.__qualname__}/{code.hexdigest()}"
 
 
 def feed(name: str, node: Mapping[str, Any]) -> Feed:
@@ -142,9 +156,27 @@ def feed(name: str, node: Mapping[str, Any]) -> Feed:
 
 
 def find(name: str, key: str) -> Callable[..., Any]:
-    """The object that 'module:name' names."""
-    module, _, attribute = name.partition(":")
+    """The object that 'module:name' or 'file.py:name' names."""
+    place, _, attribute = name.rpartition(":")
     try:
-        return cast(Callable[..., Any], getattr(import_module(module), attribute))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{key}: {name!r} cannot be imported as 'module:name': {error}") from error
+        module = import_file(Path(place)) if place.endswith(".py") else import_module(place)
+        return cast(Callable[..., Any], getattr(module, attribute))
+    except (ImportError, AttributeError, ValueError, OSError) as error:
+        raise ValueError(f"{key}: {name!r} cannot be imported as 'module:name' or 'file.py:name': {error}") from error
+
+
+def import_file(path: Path) -> ModuleType:
+    """A Python file as a module, once."""
+    path = path.resolve()
+    name = f"anyx_file_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

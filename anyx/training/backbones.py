@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import Parameter
 
+from anyx.build import build_decoders, build_encoders
 from anyx.config import Config
 from anyx.data.cache import save_atomic
 from anyx.interfaces import Decoder, Encoder
@@ -71,8 +72,7 @@ class Backbones(nn.Module):
     @classmethod
     def build(cls, config: Config) -> Backbones:
         """Build the components of a configuration without an LLM."""
-        encoders = {name: node.cls(**node.kwargs) for name, node in config.encoders.items()}
-        decoders = {key: port.decoder.cls(**port.decoder.kwargs) for key, port in config.outputs.items()}
+        encoders, decoders = build_encoders(config.encoders), build_decoders(config.outputs)
         media = {key: port.media for key, port in config.outputs.items()}
         media |= {key: port.media for key, port in config.inputs.items()}
         kinds = {key: MEDIA[kind] for key, kind in media.items()}

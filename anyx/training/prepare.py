@@ -8,10 +8,12 @@ nothing of it is kept.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.progress import track
@@ -26,13 +28,13 @@ from anyx.data.sources import Feed, Record
 from anyx.interfaces import Encoder, Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import Processor, Transform, stack
-from anyx.training.backbones import Model, Parted
+from anyx.training.backbones import Backbones, Model, Parted
 from anyx.training.objectives import LatentSpace, decoder_of, encoder_name
 from anyx.training.report import console
 from anyx.training.trainee import Trainee
 
 PROBE = "one caption, to know a text encoder by what it says of it"
-BATCH, SHARD = 16, 512
+BATCH, SHARD, SAMPLES = 16, 512, 64
 log = logging.getLogger("anyx")
 Reader = DialogueReader | PairReader
 
@@ -70,6 +72,33 @@ def make_reader(
         given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted
     )
     return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids="align" in wanted)
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A decoder whose latents have a scale, which its autoencoder's training decides."""
+
+    def fit_scaling(self, media: Sequence[Any]) -> float:
+        """Set and return the scale that gives latents of such media unit deviation."""
+        ...
+
+
+def fit_scales(trainee: Trainee, feeds: Sequence[Feed]) -> None:
+    """After a stage that trained autoencoders: set the scales of their latents, from the first media of the feeds."""
+    model = trainee.model
+    keys = [key for key in model.outputs if f"outputs.{key}.decoder.vae" in trainee.selection.names]
+    if not keys or not isinstance(model, Backbones):
+        return
+    reader = PairReader({key: model.kinds[key] for key in keys})
+    samples = []
+    for feed in feeds:
+        for record in itertools.islice(readable(feed), SAMPLES):
+            with contextlib.suppress(ValueError, OSError, KeyError):
+                samples.append(reader.read(record, feed, 0))
+    for key in keys:
+        decoder, media = decoder_of(model, key), [sample.media[key] for sample in samples if key in sample.media]
+        if media and isinstance(decoder, Scaled):
+            log.info("%s: scale of latents %.4f", key, decoder.fit_scaling(media))
 
 
 def pair_transforms(trainee: Trainee) -> dict[str, Transform]:

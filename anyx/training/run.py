@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from anyx.build import build
 from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
@@ -30,9 +31,9 @@ from anyx.schema import StageConfig
 from anyx.training import checkpoint
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
-from anyx.training.prepare import fill, make_reader
+from anyx.training.prepare import fill, fit_scales, make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
-from anyx.training.stage import Stage
+from anyx.training.stage import Stage, select
 from anyx.training.trainee import Trainee
 
 log = logging.getLogger("anyx")
@@ -47,24 +48,35 @@ def train(
     cache: str | Path | None = None,
     device: str = "auto",
 ) -> Path:
-    """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder."""
+    """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
+
+    A resumed run loads what is done in the folder, also of stages that are not named, and goes on from there.
+    """
     out = Path(out)
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(config.to_yaml())
-    metrics = Metrics(out / "metrics.csv", sorted({name for stage in chosen for name in stage.losses}))
+    done = [name for name in config.stages if (out / name / checkpoint.FINAL).is_file()]
+    chosen = choose(config, [name for name in done if name not in {stage.name for stage in chosen}]) + chosen
+    losses = sorted({name for stage in config.stages.values() for name in stage.losses})
+    metrics = Metrics(out / "metrics.csv", losses)
     features = FeatureCache(cache if cache is not None else home() / "features")
 
-    from anyx.build import build
-
+    seed_everything(config.seed)
     model: Model = Backbones.build(config) if config.llm is None else build(config)
+    run = Run(out, metrics, features, settings_of(config), device)
+    lost: list[str] = []
     for stage in chosen:
         feeds, weights = feeds_of(stage, config)
-        run = Run(out, metrics, features, settings_of(config), device)
         fit(model, stage, feeds, weights, run)
+        lost += [part for part in select(model.parts(), stage.train).names if not kept(part)]
     model.save_pretrained(out)
+    if lost and config.llm is not None:
+        log.warning(
+            "%s learnt, but a model folder does not hold them: their weights are in <stage>/final.safetensors", lost
+        )
     draw_curves(metrics.curves(), out / "loss.png")
     return out
 
@@ -90,6 +102,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
         log.info("%s is done already", stage.name)
+        fit_scales(trainee, feeds)
         return
     if stage.init is not None:
         checkpoint.load_some(Path(stage.init), dict(model.named_parameters()))
@@ -104,6 +117,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     loader.report.check()
     log.info("%s: %s", stage.name, loader.report)
     checkpoint.finish(folder, trainee)
+    fit_scales(trainee, feeds)
 
 
 def make_loader(
@@ -142,20 +156,28 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
     )
 
 
+def kept(part: str) -> bool:
+    """Whether a model folder holds a part: LoRA, signal tokens and projectors."""
+    return part in ("llm.lora", "llm.signal_tokens") or part.endswith(".projector")
+
+
 def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:
-    """The stages to run."""
+    """The stages of these names, in their order; all without names."""
     for name in names or ():
         if name not in config.stages:
             raise ValueError(f"stages: {name!r} is not one of {', '.join(config.stages) or 'none'}")
     if not config.stages:
         raise ValueError("stages: the configuration has none")
-    return [stage_of(name, config.stages[name], config.seed) for name in names or config.stages]
+    return [stage_of(name, config.stages[name], config.seed) for name in (config.stages if names is None else names)]
 
 
 def stage_of(name: str, given: StageConfig, seed: int) -> Stage:
     """A stage from its section of the YAML; the configuration's seed stands in for its own."""
+    values = {item.name: getattr(given, item.name) for item in fields(given)}
     known = {item.name for item in fields(Stage)}
-    values = {f.name: getattr(given, f.name) for f in fields(given) if f.name in known}
+    for item in fields(given):
+        if item.name not in known and values.pop(item.name) != item.default:
+            raise ValueError(f"stages.{name}.{item.name}: this version of the trainer does not know it")
     return Stage(**{**values, "name": name, "seed": seed if values.get("seed") is None else values["seed"]})
 
 

@@ -101,7 +101,11 @@ def test_pairs_gather_keys_that_only_some_records_have(tmp_path: Path) -> None:
         record() | {"id": 2},
     ]
     batch = reader.collate([reader.read(item, FEED, 0) for item in records])
-    assert {key: rows.tolist() for key, rows in batch.rows.items()} == {"audio": [0, 1], "image": [0, 2], "caption": [0, 1, 2]}
+    assert {key: rows.tolist() for key, rows in batch.rows.items()} == {
+        "audio": [0, 1],
+        "image": [0, 2],
+        "caption": [0, 1, 2],
+    }
     assert batch.tensors["image"]["numbers"].shape == (2, 4)
     assert batch.tensors["caption"]["ids"].flatten().tolist() == [3, 5, 5]
     assert batch.captions == ["one", "three", "a fox"]

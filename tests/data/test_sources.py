@@ -57,7 +57,9 @@ def test_feed_builds_a_node(tmp_path: Path) -> None:
     assert (plain.name, plain.variants, plain.augment) == ("chat", 1, None)
     endless = feed("chat", {"type": "jsonl", "path": str(file), "augment": f"{__name__}:brighter"})
     assert endless.variants == 0
-    assert "rand" in endless.identity
+    assert endless.identity.startswith("brighter/")
+    by_file = feed("chat", {"type": "jsonl", "path": str(file), "augment": f"{__file__}:brighter", "variants": 2})
+    assert (by_file.variants, by_file.identity) == (2, endless.identity)
     custom = feed("chat", {"type": "anyx.data.sources:JSONLSource", "path": str(file), "limit": 1})
     assert len(custom.source) == 1
 

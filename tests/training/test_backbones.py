@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import components
+import pytest
 import torch
 
 from anyx import config as configs
@@ -94,6 +95,8 @@ def test_an_autoencoder_then_a_denoiser(tmp_path: Path) -> None:
     losses = {"reconstruct": {"kl": 1e-4, "edges": 0.5}}
     values = fit(made, tmp_path, "vae", {"outputs.image.decoder.vae": 1e-2}, losses)
     assert values[-1] < values[0]
+    media = [record["media"]["image"] for record in feed().source]
+    assert decoder.latents(media).std().item() == pytest.approx(1, rel=1e-3)
     calls = []
     decoder.vae.encoder.register_forward_hook(lambda *_: calls.append(1))
     train = {"outputs.image.decoder.denoiser": 3e-3, "outputs.image.decoder.text": 1e-3}

@@ -1,0 +1,102 @@
+"""From a YAML to a folder that `from_pretrained` loads: the story of a run, its files, its resumption."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import components
+import pytest
+import torch
+
+from anyx import config as configs
+from anyx.media import Image
+from anyx.model import AnyX
+from anyx.training import run
+
+TEXT = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+@pytest.fixture
+def raw(tmp_path: Path, tiny_llm_folder: str) -> dict[str, Any]:
+    torch.manual_seed(3)
+    lines = []
+    for index in range(6):
+        Image(torch.full((3, 16, 16), 40 * index, dtype=torch.uint8)).save(tmp_path / f"{index}.png")
+        part = {"type": "image", "path": f"{index}.png", "caption": "fox" * (1 + index % 2)}
+        ask: Any = [part, {"type": "text", "text": "What?"}] if index % 2 else "Draw a red fox"
+        answer: Any = "A fox." if index % 2 else [part]
+        lines.append(
+            json.dumps({"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]})
+        )
+    (tmp_path / "chat.jsonl").write_text("\n".join([*lines, "{broken"]))
+    decoder = {"type": "stable_diffusion", **components.TINY["decoders"]["stable_diffusion"][0], "text": TEXT}
+    decoder["tokenizer"] = {"words": ["fox", "foxfox"], "length": 5}
+    projectors = {key: components.TINY[key] for key in ("input_projectors", "output_projectors")}
+    both = {"data": {"chat": 1}, "batch_size": 3, "steps": 3, "log_every": 1}
+    return {
+        "llm": {"path": tiny_llm_folder, "lora": {"r": 2, "targets": ["q_proj"]}},
+        "encoders": {"eye": {"type": "imagebind", **components.TINY["encoders"]["imagebind"][1]}},
+        "inputs": {
+            "image": {"encoder": "eye", "projector": {"type": "linear", **projectors["input_projectors"]["linear"][0]}}
+        },
+        "outputs": {
+            "image": {
+                "tokens": 2,
+                "projector": {"type": "transformer", **projectors["output_projectors"]["transformer"][0]},
+                "decoder": decoder,
+            }
+        },
+        "data": {"chat": {"type": "jsonl", "path": str(tmp_path / "chat.jsonl")}},
+        "stages": {
+            "encode": {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1, "align": 1}, **both},
+            "decode": {
+                "train": {"outputs.*.projector": 1e-2, "llm.signal_tokens": 1e-2},
+                "losses": {"text": 1, "caption": {"kind": "l2norm"}},
+                **both,
+            },
+        },
+    }
+
+
+def train(raw: dict[str, Any], out: Path, **given: Any) -> Path:
+    return run.train(configs.check(raw), out=out, cache=out / "features", device="cpu", **given)
+
+
+def state(out: Path) -> dict[str, torch.Tensor]:
+    return AnyX.from_pretrained(str(out)).own_state()
+
+
+def test_a_run_leaves_a_model_that_loads(raw: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert train(raw, out) == out
+    for name in ("config.yaml", "metrics.csv", "loss.png", "encode/final.safetensors", "decode/final.safetensors"):
+        assert (out / name).is_file(), name
+    assert list((out / "encode").glob("events*"))
+    header, *rows = (out / "metrics.csv").read_text().splitlines()
+    assert header == "stage,step,seconds,lr,loss,align,caption,text"
+    assert [row.split(",")[:2] for row in rows] == [
+        [name, str(step)] for name in ("encode", "decode") for step in (1, 2, 3)
+    ]
+    again = AnyX.from_pretrained(str(out))
+    reply = again.chat([{"role": "user", "content": "Draw a red fox"}], max_new_tokens=3)
+    assert reply.parts is not None
+
+
+def test_stages_one_by_one_equal_all_at_once(raw: dict[str, Any], tmp_path: Path) -> None:
+    whole = state(train(raw, tmp_path / "whole"))
+    train(raw, tmp_path / "parts", stages=["encode"])
+    parts = state(train(raw, tmp_path / "parts", stages=["decode"], resume=True))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    curves = [(tmp_path / name / "metrics.csv").read_text().splitlines()[0] for name in ("whole", "parts")]
+    assert curves[0] == curves[1]
+
+
+def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stages: 'encod' is not one of encode, decode"):
+        train(raw, tmp_path / "a", stages=["encod"])
+    (tmp_path / "b" / "encode").mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds a run already: resume it, or name another folder"):
+        train(raw, tmp_path / "b")
+    raw["stages"]["encode"]["losses"] = {"align": {"knd": "mse"}}
+    with pytest.raises(ValueError, match=r"losses.align.knd: 'align' takes weight, kind, pad, keys"):
+        train(raw, tmp_path / "c")
