@@ -1,0 +1,57 @@
+"""Judges: outputs -> scores of a closed list of labels. They never share weights with the model they judge.
+
+A judge is a class built as `Judge(labels, **keywords)` and called with a list of outputs; it returns one row of scores
+an output. `evaluation.yaml` names one or more for each key; the first is the bar, the others are reported beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anyx.evaluation.corpus import find
+
+RANKED = 5  # labels kept of a ranking
+
+
+class Judge(Protocol):
+    """Scores labels by outputs of one kind."""
+
+    def __call__(self, outputs: Sequence[Any]) -> Float[Tensor, "b l"]:
+        """One row of scores an output, the higher the likelier."""
+        ...
+
+
+Judges = Mapping[str, Mapping[str, Judge]]  # key -> name -> judge
+
+
+def build(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Sequence[str], folder: Path) -> Judges:
+    """The judges of a YAML's `judges:`; a `path` that lies in the experiment's folder is found there."""
+    built: dict[str, dict[str, Judge]] = {}
+    for key, named in nodes.items():
+        if not named:
+            raise ValueError(f"judges.{key}: no judge is named")
+        for name, node in named.items():
+            options = dict(node)
+            if "type" not in options:
+                raise ValueError(f"judges.{key}.{name}.type: missing; it is 'file.py:Class' or 'module:Class'")
+            kind = find(str(options.pop("type")), folder, f"judges.{key}.{name}.type")
+            if "path" in options and (folder / str(options["path"])).exists():
+                options["path"] = str(folder / str(options["path"]))
+            try:
+                built.setdefault(key, {})[name] = kind(labels, **options)
+            except TypeError as error:
+                raise ValueError(f"judges.{key}.{name}: {error}") from error
+    return built
+
+
+def rankings(judge: Judge, outputs: Sequence[Any]) -> list[list[int]]:
+    """The `RANKED` best labels for each output, best first."""
+    if not outputs:
+        return []
+    scores = judge(outputs)
+    return [[int(label) for label in row] for row in scores.topk(min(RANKED, scores.shape[1])).indices]

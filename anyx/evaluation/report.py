@@ -1,0 +1,147 @@
+"""What a person looks at: the table on the terminal, `report.html` (one file, pictures and players inside), the sheet.
+
+Colours of cells run from red to green with top-1. Nothing here measures.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import mimetypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from anyx.evaluation import sheet
+from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.records import Record
+from anyx.evaluation.routes import PLAIN, cells
+
+EXAMPLES = 4  # pairs shown of a cell
+
+STYLE = """
+:root{color-scheme:light dark} body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem}
+table{border-collapse:collapse;margin:.6rem 0} td,th{padding:.45rem .8rem;border:1px solid #8884;text-align:center}
+td b{font-size:1.15rem} small{opacity:.75} .pair{display:inline-flex;gap:.5rem;align-items:center;margin:.25rem;
+padding:.4rem;border:1px solid #8884;border-radius:8px;vertical-align:top} .bad{border-color:#c33}
+.pair img,.pair video{width:72px;height:72px;image-rendering:pixelated;background:#fff} audio{width:150px;height:32px}
+.side{max-width:190px;font-size:.85rem;text-align:left} .arrow{opacity:.5}
+"""
+
+
+@contextmanager
+def progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar; yields what moves it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("requests"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not show) as bar:
+        task = bar.add_task("requests", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def show(found: Mapping[str, Any], corpus: Corpus) -> None:
+    """Print the matrices."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for split in corpus.splits:
+        table = Table(title=f"{split}: top-1 (95%), in the closed list of {found['labels']}")
+        for head in ("in \\ out", *corpus.keys):
+            table.add_column(head)
+        for source in corpus.keys:
+            row = [found[split].get(f"{source}->{target}") for target in corpus.keys]
+            table.add_row(source, *("-" if not cell else _line(cell) for cell in row))
+        console.print(table)
+    for split in corpus.apart:
+        for name, cell in found[split].items():
+            console.print(f"{split}, apart: {name} {_line(cell)} (n {cell['n']})")
+    if "plain_chat" in found:
+        console.print(f"plain chat stays plain: {found['plain_chat']['plain']:.1%} of {found['plain_chat']['n']}")
+
+
+def _line(cell: Mapping[str, Any]) -> str:
+    low, high = cell["ci95"]
+    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) of {cell['ceiling']:.0%}"
+
+
+def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], out: Path) -> None:
+    """Write `report.html` and one contact sheet a split."""
+    parts = [
+        f"<h1>What goes in, what comes out</h1><p>{found['labels']} labels in the closed list. {_plain(found)}</p>"
+    ]
+    for split in (*corpus.splits, *corpus.apart):
+        shown = [record for record in records if record.job.split == split]
+        if not shown:
+            continue
+        parts.append(f"<h2>{html.escape(split)}</h2>{_table(found[split], corpus)}")
+        groups = {name: [record for record in shown if record.job.cell == name] for name in cells(corpus.keys)}
+        for name, group in groups.items():
+            if group:
+                pairs = "".join(_pair(record, corpus, out) for record in group[:EXAMPLES])
+                parts.append(f"<h3>{html.escape(name)}</h3><div>{pairs}</div>")
+        if split in corpus.splits:
+            sheet.draw(groups, corpus, out).save(out / f"contact_sheet_{split}.png")
+    parts.append(_plain_chat([record for record in records if record.job.split == PLAIN]))
+    page = f"<!doctype html><meta charset=utf-8><title>anyx: the matrix</title><style>{STYLE}</style>{''.join(parts)}"
+    (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def _plain(found: Mapping[str, Any]) -> str:
+    if "plain_chat" not in found:
+        return ""
+    return f"Plain chat stays plain in {found['plain_chat']['plain']:.1%} of {found['plain_chat']['n']}."
+
+
+def _table(figures: Mapping[str, Any], corpus: Corpus) -> str:
+    heads = "".join(f"<th>{html.escape(key)}</th>" for key in corpus.keys)
+    rows = "".join(
+        f"<tr><th>{html.escape(source)}</th>"
+        + "".join(_cell(figures.get(f"{source}->{target}")) for target in corpus.keys)
+        + "</tr>"
+        for source in corpus.keys
+    )
+    return f"<table><tr><th>in \\ out</th>{heads}</tr>{rows}</table>"
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    if not cell:
+        return "<td>-</td>"
+    low, high = cell["ci95"]
+    others = "".join(f"<br>{html.escape(name)}: {other['top1']:.0%}" for name, other in cell.get("others", {}).items())
+    mark = "<br>synthetic input" if cell.get("synthetic_input") else ""
+    return (
+        f'<td style="background:hsl({120 * cell["top1"]:.0f} 60% 50% / .35)"><b>{cell["top1"]:.0%}</b> '
+        f"<small>({low:.0%}-{high:.0%})<br>top-5 {cell['top5']:.0%}, valid {cell['valid']:.0%}, n {cell['n']}<br>"
+        f"ceiling {cell['ceiling']:.0%}, chance {cell['chance']:.1%}{others}{mark}</small></td>"
+    )
+
+
+def _pair(record: Record, corpus: Corpus, out: Path) -> str:
+    right = sheet.named_right(record, corpus)
+    request = f"{_media(record.given, out)}<div class=side>{html.escape(record.request)}</div>"
+    reply = f"<div class=side>{html.escape(record.text)}</div>{_media(record.shown, out)}"
+    title = html.escape(f"{corpus.label(record.job.concept)}; judged {'right' if right else 'wrong'}", quote=True)
+    kind = "pair" if right else "pair bad"
+    return f'<div class="{kind}" title="{title}">{request}<span class=arrow>&rarr;</span>{reply}</div>'
+
+
+def _media(place: str | None, out: Path) -> str:
+    if place is None:
+        return ""
+    kind = mimetypes.guess_type(place)[0] or "application/octet-stream"
+    source = f"data:{kind};base64,{base64.b64encode((out / place).read_bytes()).decode()}"
+    if kind.startswith("image/"):
+        return f'<img alt="" src="{source}">'
+    if kind.startswith("audio/"):
+        return f'<audio controls src="{source}"></audio>'
+    return f'<video autoplay loop muted playsinline src="{source}"></video>'
+
+
+def _plain_chat(records: Sequence[Record]) -> str:
+    if not records:
+        return ""
+    lines = "".join(f"<li>{html.escape(r.request)} <b>{html.escape(r.text)}</b></li>" for r in records[:20])
+    return f"<h2>plain chat</h2><ul>{lines}</ul>"

@@ -1,0 +1,97 @@
+"""Seeded changes of pictures and speech: what training draws, and what the tests draw under other seeds.
+
+All of it is tensor arithmetic on whole batches, uint8 in and out for pictures.
+
+Letters: b pictures, h height, w width, n samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+GREY = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+N_FFT, HOP = 512, 128
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that the parts decide."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "little")
+
+
+def between(low: float, high: float, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(size, generator=generator)
+
+
+def warp(pixels: Tensor, zoom: Tensor, shift: Tensor, turn: Tensor) -> Tensor:
+    """Zoom (b,), shift (b, 2) in half-sizes and turn (b,) in radians; what comes into view is white."""
+    cos, sin = turn.cos() / zoom, turn.sin() / zoom
+    theta = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return 1 + functional.grid_sample(pixels - 1, grid, align_corners=False, padding_mode="zeros")
+
+
+def pictures(pixels: Tensor, generator: torch.Generator, *, together: bool = False) -> Tensor:
+    """Zoom, shift, turn, recolour and noise (b, 3, h, w) uint8; `together`: all alike, as the frames of a clip.
+
+    Never mirrored: "first quarter moon" and "last quarter moon" are each other's mirror image.
+    """
+    rows = 1 if together else len(pixels)
+
+    def draw(low: float, high: float, *size: int) -> Tensor:
+        return between(low, high, (rows, *size), generator).expand(len(pixels), *size)
+
+    x = warp(pixels.float() / 255, draw(0.8, 1.15), draw(-0.12, 0.12, 2), draw(-0.15, 0.15))
+    x = x * draw(0.85, 1.12, 1, 1, 1)  # brightness
+    x = 0.5 + (x - 0.5) * draw(0.8, 1.15, 1, 1, 1)  # contrast
+    grey = (x * GREY).sum(1, keepdim=True)
+    x = grey + (x - grey) * draw(0.6, 1.3, 1, 1, 1)  # saturation
+    x = x * draw(0.92, 1.08, 3, 1, 1)  # tint
+    x = x + draw(0, 0.04, 1, 1, 1) * torch.randn(x.shape, generator=generator)
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def pan(pixels: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+    """A still (3, h, w) seen by a camera that pans and zooms evenly: (frames, 3, h, w)."""
+    time = torch.linspace(0, 1, frames)
+    start, end = between(0.85, 1.2, (2,), generator)
+    here, there = between(-0.15, 0.15, (2, 2), generator)
+    x = pixels.float()[None].expand(frames, -1, -1, -1) / 255
+    x = warp(x, start + (end - start) * time, here + (there - here) * time[:, None], torch.zeros(frames))
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def speech(samples: Tensor, generator: torch.Generator) -> Tensor:
+    """Stretch, shift the pitch, set the level, lay in noise and silence around: (n,) -> (m,)."""
+    tempo, pitch, level, noise, before, after = torch.rand(6, generator=generator).tolist()
+    factor = 0.94 + 0.12 * pitch
+    x = resampled(stretched(samples, (0.87 + 0.26 * tempo) / factor), factor)
+    x = functional.pad(x, (int(3200 * before), int(3200 * after)))
+    x = x / x.abs().max().clamp_min(1e-4) * (0.35 + 0.6 * level)
+    sigma = x.square().mean().sqrt() * 10 ** (-(18 + 25 * noise) / 20)
+    return (x + sigma * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
+
+
+def stretched(samples: Tensor, rate: float) -> Tensor:
+    """Play `rate` times faster at the same pitch (phase vocoder)."""
+    from torchaudio.functional import phase_vocoder
+
+    window, advance = _window()
+    spectrum = torch.stft(samples, N_FFT, HOP, window=window, return_complex=True)
+    faster = phase_vocoder(spectrum, rate, advance)
+    return torch.istft(faster, N_FFT, HOP, window=window, length=round(len(samples) / rate))
+
+
+def resampled(samples: Tensor, factor: float) -> Tensor:
+    """Play `factor` times faster, pitch and all."""
+    size = max(2, round(len(samples) / factor))
+    return functional.interpolate(samples[None, None], size=size, mode="linear", align_corners=True)[0, 0]
+
+
+@cache
+def _window() -> tuple[Tensor, Tensor]:
+    return torch.hann_window(N_FFT), torch.linspace(0, torch.pi * HOP, N_FFT // 2 + 1)[:, None]

@@ -1,0 +1,36 @@
+"""Write the training dialogues: `python experiments/emoji/make_dialogues.py [--copies 2] [--seed 0]`.
+
+Three files in `experiments/emoji/dialogues/`: captions.jsonl, captions_out.jsonl, instruct.jsonl. The same seed writes
+the same bytes. Media paths are relative to that folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+from anyx.evaluation.corpus import load_file
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=HERE / "dialogues", help="a folder beside data/")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--copies", type=int, default=2, help="samples per concept and route in the last stage")
+    given = options.parse_args()
+    dialogues = load_file(HERE / "dialogues.py")
+    for name, make, copies in (
+        ("captions", dialogues.captions, 1),
+        ("captions_out", dialogues.captions_out, 2),
+        ("instruct", dialogues.instruct, given.copies),
+    ):
+        path = given.out / f"{name}.jsonl"
+        count = dialogues.write(path, make(random.Random(f"{given.seed}/{name}"), copies))
+        print(f"{path.name}: {count} records, {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
