@@ -61,7 +61,8 @@ def make_scheduler(given: Mapping[str, Any] | str | None, source: Source) -> Any
         raise ValueError(f"scheduler: {name!r} is not one of {', '.join(SCHEDULERS)}")
     cls = getattr(diffusers, SCHEDULERS[name] if name else base["_class_name"])
     check_keys("scheduler", cls, changes)
-    return cls.from_config(base, **changes)
+    with torch.device("cpu"):  # schedulers compute with numpy, which the meta device has no numbers for
+        return cls.from_config(base, **changes)
 
 
 def starting_noise(shape: tuple[int, ...], generators: Sequence[Generator], like: Tensor) -> Float[Tensor, "b ..."]:
