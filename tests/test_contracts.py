@@ -226,6 +226,17 @@ class TestDecoder:
             assert {k: tuple(v.shape[1:]) for k, v in told.values.items()} == dict(decoder.condition)
 
 
+@pytest.mark.parametrize(("name", "given"), CASES["encoders"] + CASES["decoders"])
+def test_on_meta_a_component_has_shapes_only(name: str, given: dict[str, Any]) -> None:
+    """`anyx plan` counts what this gives; no memory is taken and no weight is read."""
+    kind = "encoders" if name in TINY["encoders"] else "decoders"
+    with torch.device("meta"):
+        shapes = resolve(kind, name)(**given)
+    assert all(parameter.is_meta for parameter in shapes.parameters())
+    real = component(kind, TINY[kind][name].index(given), name)
+    assert [p.shape for p in shapes.parameters()] == [p.shape for p in real.parameters()]
+
+
 class Line(nn.Module):
     """Encoder tokens -> input projector -> states -> output projector -> condition, with no LLM between."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake is one red line and code 2, `--debug` shows the traceback instead."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of a missing torchvision, which nobody needs
     try:
         application()([word for word in words if word != "--debug"], prog_name="anyx")
     except (ValueError, OSError, ImportError) as error:

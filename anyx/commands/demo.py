@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anyx.commands import options
 from anyx.commands.options import console
 
+if TYPE_CHECKING:
+    from anyx.evaluation import gallery
+    from anyx.reply import Reply
+
 REQUESTS = Path("experiments/emoji/demo.jsonl")
 
 
 def demo(
     requests: Annotated[
-        Path, typer.Argument(help='JSONL: {"id": "image->audio", "messages": [...]} a line.')
+        Path, typer.Argument(help='JSONL, a line {"id": "image->audio", "messages": [...]}.')
     ] = REQUESTS,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
     seed: options.Seed = 0,
     max_new_tokens: options.MaxTokens = 64,
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 8,
     device: options.Device = None,
 ) -> None:
     """Answer every request of a file; the default are sixteen, one for each pair of modalities.
@@ -32,12 +37,12 @@ def demo(
     anyx demo my_requests.jsonl --model runs/emoji --out out/mine
     """
     from anyx.data.sources import JSONLSource
-    from anyx.evaluation.report import Shown, contact_sheet
+    from anyx.evaluation import gallery
 
+    began = time.perf_counter()
     records = list(JSONLSource(requests))
     loaded = options.load_model(model, device)
-    shown: list[Shown] = []
-    began = time.perf_counter()
+    exchanges: list[gallery.Exchange] = []
     for start in range(0, len(records), batch_size):
         batch = records[start : start + batch_size]
         replies = loaded.generate(
@@ -46,10 +51,30 @@ def demo(
             max_new_tokens=max_new_tokens,
         )
         for record, reply in zip(batch, replies, strict=True):
-            files = reply.save(out / record["id"].replace("->", "_to_").replace("/", "_"))
-            said = f"{record['id']:<14} {reply.text.strip()}  {' '.join(path.name for path in files)}"
-            console.print(said, markup=False, highlight=False)
-            shown.append(Shown(record["id"], record["messages"], files, reply.text))
-    console.print(f"{len(records)} requests in {time.perf_counter() - began:.0f} s", style="dim", highlight=False)
-    for path in contact_sheet(shown, out):
+            exchanges.append(exchange(record, reply, out))
+            files = " ".join(str(file) for file in exchanges[-1].answered_files if file.suffix != ".txt")
+            line = f"{record['id']:<14}  {reply.text.strip()}  {files}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for path in gallery.write(exchanges, out):
         console.print(str(path), style="cyan", markup=False, highlight=False)
+    console.print(f"{len(records)} requests in {time.perf_counter() - began:.0f} s", style="dim", highlight=False)
+
+
+def exchange(record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:
+    """What was asked and answered, both written into a folder named after the record."""
+    from anyx.data.sources import source_of
+    from anyx.evaluation.gallery import Exchange
+    from anyx.media import read
+    from anyx.reply import Reply
+
+    asked: list[Any] = []
+    for message in record["messages"]:
+        parts = (
+            [{"type": "text", "text": message["content"]}]
+            if isinstance(message["content"], str)
+            else message["content"]
+        )
+        asked += [part["text"] if part["type"] == "text" else read(part["type"], source_of(part)) for part in parts]
+    folder = out / str(record["id"]).replace("->", "_to_").replace("/", "_")
+    given = Reply([part for part in asked if not isinstance(part, str)]).save(folder / "asked")
+    return Exchange(str(record["id"]), asked, reply.parts, given, reply.save(folder))

@@ -60,10 +60,10 @@ def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] |
     """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file there."""
     pairs = [(key, path) for key, paths in media.items() for path in paths or ()]
     for text in inputs or ():
-        key, sign, path = text.partition("=")
-        if not (key and sign and path):
+        key, sign, place = text.partition("=")
+        if not (key and sign and place):
             raise ValueError(f"--input {text!r} is not of the form key=path")
-        pairs.append((key, Path(path)))
+        pairs.append((key, Path(place)))
     for key, path in pairs:
         if not path.is_file():
             raise ValueError(f"--{key}: there is no file '{path}'")
