@@ -160,5 +160,5 @@ def shorten(model: Any, positions: int) -> None:
     encoder = model.model.encoder
     positions = min(positions, len(encoder.embed_positions.weight))
     table = encoder.embed_positions.weight.detach()[:positions].clone()
-    encoder.embed_positions = torch.nn.Embedding(*table.shape, _weight=table)
+    encoder.embed_positions = torch.nn.Embedding(len(table), table.shape[1], _weight=table)
     encoder.max_source_positions = model.config.max_source_positions = encoder.config.max_source_positions = positions

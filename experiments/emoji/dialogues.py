@@ -154,13 +154,13 @@ def heard(concept: Any, key: str) -> list[str]:
 
 def given(concept: Any, key: str, rng: random.Random) -> Record:
     """A medium that the user sends."""
-    return {"type": key, "path": f"../data/{rng.choice(heard(concept, key))}"}
+    return {"type": key, "path": rng.choice(heard(concept, key))}
 
 
 def shown(concept: Any, key: str, rng: random.Random | None = None) -> Record:
     """A medium that the assistant shows; with a path where a stage learns from the pixels or samples."""
     part = {"type": key, "caption": concept.label}
-    return part if rng is None else {**part, "path": f"../data/{rng.choice(sources(concept, key))}"}
+    return part if rng is None else {**part, "path": rng.choice(sources(concept, key))}
 
 
 def words(text: str) -> Record:
@@ -201,7 +201,7 @@ def captions(rng: random.Random, copies: int = 2) -> Iterator[Record]:
         for key in MEDIA:
             files = heard(concept, key)
             for path in files * copies * (2 if key == "video" else 1):
-                part = {"type": key, "path": f"../data/{path}", "caption": concept.label}
+                part = {"type": key, "path": path, "caption": concept.label}
                 text = words(rng.choice(templates["train"][f"{key}->text"]))
                 yield turns([part, text], reply(concept, ["text"], rng))
 

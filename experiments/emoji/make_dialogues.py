@@ -1,7 +1,7 @@
 """Write the training dialogues: `python experiments/emoji/make_dialogues.py [--copies 2] [--seed 0]`.
 
 Three files in `experiments/emoji/dialogues/`: captions.jsonl, captions_out.jsonl, instruct.jsonl. The same seed writes
-the same bytes. Media paths are relative to that folder.
+the same bytes. Media paths are relative to `experiments/emoji/data/`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--out", type=Path, default=HERE / "dialogues", help="a folder beside data/")
+    options.add_argument("--out", type=Path, default=HERE / "dialogues", help="where to write")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--copies", type=int, default=2, help="samples per concept and route in the last stage")
     given = options.parse_args()
