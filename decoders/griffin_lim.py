@@ -32,8 +32,9 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.hop, self.mean, self.std = hop, mean, std
-        bank = melscale_fbanks(fft // 2 + 1, 0.0, rate / 2, bins, rate, norm="slaney", mel_scale="slaney")
-        self.register_buffer("bank", bank, persistent=False)  # (f, m)
+        with torch.device("cpu"):  # torchaudio mixes in numbers of its own, which the meta device refuses
+            bank = melscale_fbanks(fft // 2 + 1, 0.0, rate / 2, bins, rate, norm="slaney", mel_scale="slaney")
+        self.register_buffer("bank", bank.to(torch.get_default_device()), persistent=False)  # (f, m)
         self.register_buffer("window", torch.hann_window(fft), persistent=False)
 
     @torch.no_grad()
