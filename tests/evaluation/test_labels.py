@@ -1,0 +1,32 @@
+import pytest
+
+from anyx.evaluation.judges import rankings
+from anyx.evaluation.labels import LabelJudge
+
+LABELS = ["cow", "cow face", "penguin", "t rex", "hot beverage", "ewe"]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("A cow.", "cow"),
+        ("This is a cow face.", "cow face"),
+        ("It is a cow, not a penguin.", "cow"),
+        ("A T-Rex!", "t rex"),
+        ("The hot  beverage", "hot beverage"),
+        ("A pengwin.", "penguin"),
+        ("An ewe.", "ewe"),
+    ],
+)
+def test_the_named_label_comes_first(text: str, label: str) -> None:
+    assert LABELS[rankings(LabelJudge(LABELS), [text])[0][0]] == label
+
+
+def test_a_label_inside_a_longer_one_comes_second() -> None:
+    assert [LABELS[i] for i in rankings(LabelJudge(LABELS), ["A cow face."])[0][:2]] == ["cow face", "cow"]
+
+
+def test_part_of_a_word_names_nothing() -> None:
+    judge = LabelJudge(LABELS)
+    assert judge(["a sewer"])[0].max() < 1
+    assert judge([""])[0].max() == 0

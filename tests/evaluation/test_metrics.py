@@ -1,0 +1,51 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyx.evaluation.metrics import chance, hits, sound, wilson
+from anyx.media import Audio, Image, Video
+
+
+def test_wilson_equals_the_published_example() -> None:
+    # Wilson (1927) as worked in Newcombe (1998), table I: 81 of 263 -> 0.2553 to 0.3662
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(1, 400), st.data())
+def test_wilson_holds_the_share_and_stays_in_bounds(total: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, total))
+    low, high = wilson(count, total)
+    assert 0 <= low <= count / total + 1e-9
+    assert count / total - 1e-9 <= high <= 1
+    assert high - low < 2 / math.sqrt(total) + 0.6
+
+
+def test_hits_count_targets_among_the_first_k() -> None:
+    ranked = [[3, 1], [0, 2], []]
+    assert hits(ranked, [3, 2, 0], 1) == 1
+    assert hits(ranked, [3, 2, 0], 2) == 2
+    with pytest.raises(ValueError, match="3 rankings but 1 targets"):
+        hits(ranked, [3], 1)
+
+
+def test_chance_is_one_over_the_labels_for_a_perfect_cell_and_for_a_constant_one() -> None:
+    targets = list(range(20))
+    assert chance([[t] for t in targets], targets) == pytest.approx(1 / 20, abs=0.02)
+    assert chance([[0] for _ in targets], targets) == pytest.approx(1 / 20)
+
+
+def test_sound_refuses_blank_media() -> None:
+    grey = torch.full((3, 4, 4), 128, dtype=torch.uint8)
+    noise = torch.randint(0, 255, (3, 4, 4), dtype=torch.uint8)
+    assert not sound(Image(grey))
+    assert sound(Image(noise))
+    assert not sound(Video(noise[None], 8.0))
+    assert sound(Video(torch.stack([noise, noise]), 8.0))
+    assert not sound(Audio(torch.zeros(1, 16000), 16000))
+    assert not sound(Audio(torch.full((1, 16000), math.nan), 16000))
+    assert sound(Audio(torch.randn(1, 16000).clamp(-1, 1), 16000))
+    assert not sound("  ")

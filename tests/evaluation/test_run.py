@@ -1,0 +1,90 @@
+"""The whole run over a tiny corpus: an oracle reaches the ceiling, a deaf model falls to chance, a stop costs nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from shapes import Oracle
+
+from anyx.evaluation import evaluate
+from anyx.evaluation.matrix import markdown
+
+YAML = """
+corpus: shapes:Shapes
+batch: 3
+judges:
+  text: {label: {type: "anyx.evaluation.labels:LabelJudge"}}
+  image: {colour: {type: "shapes:ColourJudge"}}
+  audio: {tone: {type: "shapes:ToneJudge"}, second: {type: "shapes:ToneJudge"}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "evaluation.yaml").write_text(YAML)
+    return tmp_path
+
+
+def test_an_oracle_reaches_the_ceiling(folder: Path, tmp_path: Path) -> None:
+    found = evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
+    assert json.loads((tmp_path / "out" / "matrix.json").read_text()) == found
+    for split in ("seen", "unseen"):
+        assert len(found[split]) == 9
+        for cell in found[split].values():
+            assert {"n", "valid", "top1", "top5", "ci95", "ceiling", "chance"} <= cell.keys()
+            assert (cell["n"], cell["valid"], cell["exact"], cell["top1"], cell["ceiling"]) == (4, 1, 1, 1, 1)
+            assert cell["chance"] == pytest.approx(0.25, abs=0.1)
+    assert found["unseen"]["image->text"]["synthetic_input"]
+    assert "synthetic_input" not in found["seen"]["image->text"]
+    assert found["seen"]["text->audio"]["others"]["second"]["top1"] == 1
+    assert list(found["loud"]) == ["audio->text"]
+    assert found["plain_chat"]["plain"] == 1
+    assert "| **image** | 100 (" in markdown(found, ("text", "image", "audio"), ("seen",))
+
+
+def test_a_deaf_model_falls_to_chance(folder: Path, tmp_path: Path) -> None:
+    found = evaluate(folder, tmp_path / "out", model=Oracle(deaf=True), show=False)
+    assert {cell["top1"] for cell in found["seen"].values()} == {0.25}
+
+
+def test_the_report_stands_alone(folder: Path, tmp_path: Path) -> None:
+    evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") > 8
+    assert page.count("<audio") > 8
+    assert "src=\"media" not in page
+    assert "http" not in page
+    assert (tmp_path / "out" / "contact_sheet_seen.png").stat().st_size > 1000
+
+
+def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = Oracle()
+    found = evaluate(folder, out, model=first, show=False)
+    lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
+    (out / "records.jsonl").write_text("".join(lines[:-5]))
+    second = Oracle()
+    assert evaluate(folder, out, model=second, show=False) == found
+    assert sum(second.calls) == 5
+    assert sum(first.calls) == len(lines)
+    assert (out / "records.jsonl").read_text() == "".join(lines)
+
+
+def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
+    with pytest.raises(ValueError, match="holds records of another run"):
+        evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, seed=1, show=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("corpus:", "korpus:"), "its keys are"),
+        (("shapes:Shapes", "shapes:Rounds"), "corpus: 'shapes:Rounds'"),
+        (("shapes:ColourJudge", "nowhere.py:Judge"), "judges.image.colour.type"),
+    ],
+)
+def test_errors_name_the_key(folder: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    (folder / "evaluation.yaml").write_text(YAML.replace(*change))
+    with pytest.raises(ValueError, match=message):
+        evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
