@@ -49,7 +49,7 @@ types: setup  ## Check the types, strictly
 	$(PYTHON) -m mypy --strict $(ROOMS)
 
 bench: setup  ## Measure the training overhead over bare transformers
-	$(PYTHON) experiments/benchmarks/overhead.py
+	$(PYTHON) experiments/benchmarks/stage1_overhead.py
 
 clean:  ## Remove the environment and everything generated
 	rm -rf $(VENV) $(OUT) runs *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -98,3 +98,11 @@ def test_links_and_files_exist(name: str) -> None:
     links += re.findall(r"`((?:anyx|tests|configs|experiments|encoders|decoders)/[\w./]*)`", TEXTS[name])
     missing = [link for link in links if not (ROOT / link).exists() and "mine" not in link]
     assert not missing
+
+
+def test_files_of_the_makefile_exist() -> None:
+    files = re.findall(
+        r"\S+/\S+\.(?:py|yaml)", (ROOT / "Makefile").read_text().replace("$(EMOJI)", "experiments/emoji")
+    )
+    assert files
+    assert all((ROOT / file).is_file() for file in files)
