@@ -57,7 +57,7 @@ def picture_net(labels: int) -> ConvClassifier:
 
 def sound_net(labels: int) -> ConvClassifier:
     """The net of `SoundJudge`."""
-    return ConvClassifier(1, (24, 48, 80, 112), labels)
+    return ConvClassifier(1, (24, 40, 64, 96), labels)
 
 
 def pixels_of(pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 64 64"]:

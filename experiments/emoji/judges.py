@@ -68,9 +68,10 @@ def sound_draws(batch: int) -> Draw:
         if len(made) < 20 * len(concepts):  # a growing store of copies, then drawn from
             for row in torch.randint(len(concepts), (batch // 2,), generator=generator).tolist():
                 voice = int(torch.randint(3, (), generator=generator))
-                made.append((fitted(Audio(augment.speech(clips[row][voice], generator)[None], corpus.RATE)), row))
+                copy = Audio(augment.speech(clips[row][voice], generator)[None], corpus.RATE)
+                made.append((log_mel(fitted(copy)[None])[0].bfloat16(), row))
         picks = torch.randint(len(made), (batch,), generator=generator).tolist()
-        x = log_mel(torch.stack([made[i][0] for i in picks]))
+        x = torch.stack([made[i][0] for i in picks]).float()
         for mask, size in ((x.transpose(2, 3), 40), (x, 12)):
             start = torch.randint(mask.shape[2] - size, (batch,), generator=generator)
             place = torch.arange(mask.shape[2])

@@ -6,7 +6,9 @@ from anyx.evaluation.records import Job, Record, Records
 
 
 def record(concept: str) -> Record:
-    return Record(Job("seen", "text->image", concept, 0), "draw", "A: ", ["text", "image"], True, True, ranked={"a": [1]})
+    return Record(
+        Job("seen", "text->image", concept, 0), "draw", "A: ", ["text", "image"], True, True, ranked={"a": [1]}
+    )
 
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:

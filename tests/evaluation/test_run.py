@@ -1,4 +1,4 @@
-"""The whole run over a tiny corpus: an oracle reaches the ceiling, a deaf model falls to chance, a stop costs nothing."""
+"""A run over a tiny corpus: an oracle reaches the ceiling, a deaf model falls to chance, a stop costs nothing."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_the_report_stands_alone(folder: Path, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") > 8
     assert page.count("<audio") > 8
-    assert "src=\"media" not in page
+    assert 'src="media' not in page
     assert "http" not in page
     assert (tmp_path / "out" / "contact_sheet_seen.png").stat().st_size > 1000
 

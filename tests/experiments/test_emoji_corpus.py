@@ -1,0 +1,148 @@
+"""The splits hold: what is for tests never reaches what is learnt from."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyx.data.sources import JSONLSource
+from anyx.evaluation.corpus import load_file
+from anyx.media import Audio, Image, Video
+
+EMOJI = Path(__file__).parents[2] / "experiments" / "emoji"
+corpus = load_file(EMOJI / "corpus.py")
+dialogues = load_file(EMOJI / "dialogues.py")
+change = load_file(EMOJI / "augment.py")
+HELD_OUT = ("twemoji", "kal16", "espeak")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_corpus_is_whole() -> None:
+    concepts = corpus.concepts()
+    assert (len(concepts), len(corpus.core())) == (374, 233)
+    assert all(concept.core for concept in concepts[:233])
+    files = [f for c in concepts for f in (*c.image.values(), *c.speech.values(), c.video, *c.sound)]
+    assert all((corpus.DATA / file).is_file() for file in files)
+    assert len({concept.label for concept in concepts}) == 374
+
+
+def test_training_records_name_no_held_out_file_and_every_training_file() -> None:
+    named: Counter[str] = Counter()
+    for name in ("captions", "captions_out", "instruct"):
+        text = (EMOJI / "dialogues" / f"{name}.jsonl").read_text()
+        named.update(re.findall(r'"path":"([^"]+)"', text))
+    assert not [path for path in named if any(word in path for word in HELD_OUT)]
+    assert not [c.sound[-1] for c in corpus.core() if c.sound and c.sound[-1] in named]
+    wanted = {
+        path for c in corpus.concepts() for key in ("image", "audio", "video") for path in dialogues.heard(c, key)
+    }
+    assert set(named) == wanted
+    assert all((corpus.DATA / path).is_file() for path in named)
+
+
+def test_a_training_clip_ends_before_the_test_frames() -> None:
+    marked = Video(torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 64, 64) * 20, 12.0)
+    seen, kept = set(), set()
+    for seed in range(40):
+        phase, speed = torch.rand(2, generator=seeded(seed)).tolist()
+        places = (phase + (0.6 + 0.4 * speed) * torch.arange(8)).round()
+        assert places.max() <= 8
+        seen.add(len(corpus.train_clip(marked, seeded(seed)).frames))
+        late = (8.5 + phase + (1.05 + 0.4 * speed) * torch.arange(8)).round().long() % 12
+        kept |= {int(place) for place in late if place > 8}
+    assert seen == {8}
+    assert kept == {9, 10, 11}
+
+
+@pytest.mark.parametrize("key", ["image", "audio", "video"])
+def test_copies_are_seeded_and_differ(key: str) -> None:
+    cow = next(concept for concept in corpus.core() if concept.label == "cow")
+    media = {
+        "image": corpus.picture(cow.image["noto"]),
+        "audio": corpus.spoken(cow.speech["slt"]),
+        "video": corpus.animation(cow.video),
+    }[key]
+    tensors = [values(corpus.augment(key, media, seeded(seed))) for seed in (1, 1, 2)]
+    assert torch.equal(tensors[0], tensors[1])
+    assert tensors[0].shape != tensors[2].shape or not torch.equal(tensors[0], tensors[2])
+    for split in ("seen", "unseen"):
+        held = [corpus.held_out(cow, key, split, 0) for _ in range(2)]
+        assert torch.equal(values(held[0]), values(held[1]))
+
+
+def values(media: Image | Audio | Video) -> torch.Tensor:
+    return media.pixels if isinstance(media, Image) else media.samples if isinstance(media, Audio) else media.frames
+
+
+def test_neutral_changes_keep_a_picture_and_a_sound() -> None:
+    still = corpus.picture(corpus.core()[0].image["noto"]).pixels[None].float() / 255
+    kept = change.warp(still, torch.ones(1), torch.zeros(1, 2), torch.zeros(1))
+    torch.testing.assert_close(kept, still, atol=1e-4, rtol=0)
+    wave = torch.sin(torch.arange(8000) * 0.1)
+    assert len(change.stretched(wave, 0.8)) == 10000
+    assert len(change.resampled(wave, 2.0)) == 4000
+    assert (change.speech(wave, seeded()).abs() <= 1).all()
+
+
+def test_templates_are_kept_apart_and_plenty() -> None:
+    sets = dialogues.templates
+    for route in (f"{a}->{b}" for a in dialogues.KEYS for b in dialogues.KEYS):
+        train, test, author = ({text.lower() for text in sets[name][route]} for name in ("train", "test", "author"))
+        assert len(train) >= 12
+        assert len(test) >= 4
+        assert len(author) >= 3
+        assert not train & test
+        assert not (train | test) & author
+    assert not set(dialogues.plain_questions("train")) & set(dialogues.plain_questions("test"))
+    assert len(dialogues.plain_questions("test")) >= 100
+    assert len(dialogues.plain_questions("train")) >= 300
+
+
+def test_replies_say_the_label_before_the_media() -> None:
+    labels = {concept.id: concept.label for concept in corpus.concepts()}
+    for name in ("captions", "captions_out", "instruct"):
+        source = JSONLSource(EMOJI / "dialogues" / f"{name}.jsonl", root=corpus.DATA)
+        for index in range(0, len(source), 97):
+            for message in source[index]["messages"]:
+                if message["role"] == "assistant" and not isinstance(message["content"], str):
+                    first, *media = message["content"]
+                    assert first["type"] == "text"
+                    assert all(part["caption"] in first["text"].lower() for part in media)
+                    assert {part["caption"] for part in media} <= set(labels.values())
+
+
+def test_clues_leave_one_answer() -> None:
+    concepts = corpus.core()
+    for concept in concepts[::5]:
+        (turn,) = corpus.EmojiCorpus().request("seen", "text", "text", concept.id, 0)
+        hint = re.search(r'"([^"]+)"', turn["content"][0]["text"])
+        assert hint
+        assert concept.label.startswith(hint[1])
+
+
+def test_the_committed_dialogues_are_what_the_script_writes(tmp_path: Path) -> None:
+    import random
+
+    for name, make, copies in (("captions", dialogues.captions, 1), ("captions_out", dialogues.captions_out, 2)):
+        dialogues.write(tmp_path / name, make(random.Random(f"0/{name}"), copies))
+        assert (tmp_path / name).read_bytes() == (EMOJI / "dialogues" / f"{name}.jsonl").read_bytes()
+
+
+def test_requests_cover_every_cell() -> None:
+    world = corpus.EmojiCorpus()
+    assert len(world.labels) == 233
+    first, second = world.chosen("seen", 100), world.chosen("unseen", 100)
+    assert first == second
+    assert len(set(first)) == 100
+    for split in (*world.splits, *world.apart):
+        for source in world.keys:
+            (turn,) = world.request(split, source, "image", first[0], 0)
+            assert [part["type"] for part in turn["content"]] == (["text"] if source == "text" else [source, "text"])
+    assert world.chosen("sound", None)
+    json.dumps(world.request("seen", "image", "audio", first[0], 0))

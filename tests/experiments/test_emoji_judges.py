@@ -1,0 +1,30 @@
+"""The judges' ceilings on a few held-out media, and their size; the whole figures are in the report."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyx.evaluation.classifiers import PictureJudge, SoundJudge
+from anyx.evaluation.corpus import load_file
+
+EMOJI = Path(__file__).parents[2] / "experiments" / "emoji"
+corpus = load_file(EMOJI / "corpus.py")
+WEIGHTS = EMOJI / "judges"
+
+
+@pytest.mark.parametrize(
+    ("judge", "file", "key"),
+    [(PictureJudge, "picture", "image"), (PictureJudge, "picture", "video"), (SoundJudge, "sound", "audio")],
+)
+def test_a_judge_names_held_out_media(judge: type[PictureJudge | SoundJudge], file: str, key: str) -> None:
+    world = corpus.EmojiCorpus()
+    judging = judge(world.labels, path=WEIGHTS / f"{file}.safetensors")
+    names = world.chosen("seen", 40)
+    media = [world.media("seen", key, name, 5) for name in names]
+    wanted = torch.tensor([world.labels.index(world.label(name)) for name in names])
+    assert (judging(media).argmax(-1) == wanted).float().mean() >= 0.85
+
+
+def test_the_judges_are_small() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.glob("*.safetensors")) <= 2e6
