@@ -1,8 +1,8 @@
 """The values and the four abstract classes that every part of anyx is built against.
 
 Data flows one way: an `Encoder` turns transformed media into `Tokens`, an `InputProjector` carries them into the LLM's
-width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder` turns
-the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is named in
+width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder`
+turns the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is named in
 `registry.py`; the contract tests find it there.
 
 Letters: b media items, n tokens of an item, d width, s signal tokens.
