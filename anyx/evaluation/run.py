@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-
+from anyx import config
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus, find
 from anyx.evaluation.judges import build
@@ -40,6 +39,7 @@ def evaluate(
     """
     folder, out = Path(folder), Path(out)
     settings = read_settings(folder)
+    folder = folder if folder.is_dir() else folder.parent
     corpus: Corpus = find(settings["corpus"], folder, "corpus")()
     size = None if all else limit if limit is not None else int(settings["limit"])
     if model is None or isinstance(model, str | Path):
@@ -80,7 +80,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"there is no {file}; an evaluation is described by an evaluation.yaml in the experiment's folder"
         )
-    given = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file), resolve=True))
+    given = config.read(file)
     allowed = {"corpus", "judges", *SETTINGS}
     if set(given) - allowed or {"corpus", "judges"} - set(given):
         raise ValueError(f"{file}: its keys are {', '.join(sorted(allowed))} (corpus and judges required)")

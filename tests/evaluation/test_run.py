@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny
 from shapes import Oracle
 
 from anyx.evaluation import evaluate
@@ -88,3 +89,10 @@ def test_errors_name_the_key(folder: Path, tmp_path: Path, change: tuple[str, st
     (folder / "evaluation.yaml").write_text(YAML.replace(*change))
     with pytest.raises(ValueError, match=message):
         evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
+
+
+def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> None:
+    (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 4\n")
+    found = evaluate(folder, tmp_path / "out", model=tiny.anyx().eval(), limit=2, show=False)
+    assert {cell["n"] for cell in found["unseen"].values()} == {2}
+    assert all(cell["valid"] <= 1 and cell["ceiling"] == 1 for cell in found["seen"].values())
