@@ -26,6 +26,7 @@ class Corpus(Protocol):
     keys: Sequence[str]  # "text" and kinds of media, in the matrix's order
     splits: Sequence[str]  # each is measured in every cell
     apart: Mapping[str, Sequence[str]]  # further splits and the cells they are measured in
+    judged: Sequence[str]  # splits whose real media show how good a judge is
     synthetic: Mapping[str, Sequence[str]]  # split -> keys whose held-out media are made, not found
     labels: Sequence[str]  # the closed list
 

@@ -82,8 +82,9 @@ def ceilings_of(corpus: Corpus, judges: Judges, *, limit: int | None, seed: int)
     numbers = {label: index for index, label in enumerate(corpus.labels)}
     found: Figures = {}
     for key, named in judges.items():
-        splits = [*corpus.splits, *(split for split, cells in corpus.apart.items() if has_media(cells, key))]
-        for split in splits:
+        for split in corpus.judged:
+            if split in corpus.apart and not has_media(corpus.apart[split], key):
+                continue
             concepts = corpus.chosen(split, limit)
             real = [corpus.real(split, key, concept, seed) for concept in concepts]
             targets = [numbers[corpus.label(concept)] for concept in concepts]

@@ -43,7 +43,7 @@ def draw(groups: Mapping[str, Sequence[Record]], corpus: Corpus, out: Path) -> P
             for number, record in enumerate(groups.get(f"{source}->{target}", ())[:EXAMPLES]):
                 x, y = left + column * wide, top + row * high + number * (TILE + GAP)
                 page.paste(tile(record.given, record.request, out), (x, y))
-                pen.text((x + TILE + GAP // 2, y + TILE // 2), "\u2192", fill=GREY, font=font, anchor="mm")
+                pen.text((x + TILE + GAP // 2, y + TILE // 2), ">", fill=GREY, font=font, anchor="mm")
                 shown = tile(record.shown, record.text, out, TILE * 2 - 2 * GAP)
                 page.paste(shown, (x + TILE + GAP, y))
                 edge = GREEN if named_right(record, corpus) else RED

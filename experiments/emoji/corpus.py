@@ -155,6 +155,7 @@ class EmojiCorpus:
     keys: tuple[str, ...] = ("text", "image", "audio", "video")
     splits: tuple[str, ...] = ("seen", "unseen")
     apart: Mapping[str, Sequence[str]] = {"espeak": ("audio->text",), "sound": ("audio->text",)}
+    judged: tuple[str, ...] = ("seen", "unseen", "espeak")
     synthetic: Mapping[str, Sequence[str]] = {"unseen": ("video",)}
 
     def __init__(self) -> None:

@@ -32,6 +32,7 @@ class Shapes:
     keys: Sequence[str] = ("text", "image", "audio")
     splits: Sequence[str] = ("seen", "unseen")
     apart: Mapping[str, Sequence[str]] = {"loud": ("audio->text",)}
+    judged: Sequence[str] = ("seen", "unseen")
     synthetic: Mapping[str, Sequence[str]] = {"unseen": ("image",)}
     labels: Sequence[str] = LABELS
 
