@@ -39,7 +39,7 @@ from anyx.templates import TEMPLATES
 
 LOSSES = ("text", "caption", "denoise", "contrastive", "reconstruct", "align")
 LORA = ("r", "alpha", "targets", "dropout")
-DECODER_PARTS = ("vae", "denoiser", "text", "vocoder")
+DECODER_PARTS = ("vae", "denoiser", "motion", "text", "vocoder")
 
 
 class ConfigError(ValueError):
