@@ -2,8 +2,8 @@
 
 Data flows one way: an `Encoder` turns transformed media into `Tokens`, an `InputProjector` carries them into the LLM's
 width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder`
-turns the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is named in
-`registry.py`; the contract tests find it there.
+turns the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is
+named in `registry.py`; the contract tests find it there.
 
 Letters: b media items, n tokens of an item, d width, s signal tokens.
 """
