@@ -197,7 +197,7 @@ def ask(concept: Any, source: str, target: str, rng: random.Random, *, paths: bo
 
 def captions(rng: random.Random, copies: int = 2) -> Iterator[Record]:
     """Stage one: a medium and a question -> its name in words. Every training file appears `copies` times or more."""
-    for concept in corpus.concepts():
+    for concept in corpus.core():
         for key in MEDIA:
             files = heard(concept, key)
             for path in files * copies * (2 if key == "video" else 1):
@@ -208,7 +208,7 @@ def captions(rng: random.Random, copies: int = 2) -> Iterator[Record]:
 
 def captions_out(rng: random.Random, copies: int = 3) -> Iterator[Record]:
     """Stage two: a request in words -> the name, then the signal group of the medium asked for."""
-    for concept in corpus.concepts():
+    for concept in corpus.core():
         for key in MEDIA:
             for _ in range(copies):
                 yield ask(concept, "text", key, rng, paths=True)
@@ -216,14 +216,12 @@ def captions_out(rng: random.Random, copies: int = 3) -> Iterator[Record]:
 
 def instruct(rng: random.Random, copies: int = 2) -> Iterator[Record]:
     """Stage three: all sixteen routes, several turns, several media in a reply, and chat that stays plain."""
-    for concept in corpus.concepts():
+    for concept in corpus.core():
         for source in KEYS:
             for target in KEYS:
-                known = concept.core and source + target == "texttext"
-                for _ in range(5 * copies if known else copies if concept.core else 1):
-                    if concept.core or source + target != "texttext":
-                        yield ask(concept, source, target, rng)
-        for _ in range(copies if concept.core else 1):
+                for _ in range(5 * copies if source + target == "texttext" else copies):
+                    yield ask(concept, source, target, rng)
+        for _ in range(copies):
             yield several(concept, rng)
             yield follow(concept, rng)
     for _ in range(copies):

@@ -39,9 +39,7 @@ def test_training_records_name_no_held_out_file_and_every_training_file() -> Non
         named.update(re.findall(r'"path":"([^"]+)"', text))
     assert not [path for path in named if any(word in path for word in HELD_OUT)]
     assert not [c.sound[-1] for c in corpus.core() if c.sound and c.sound[-1] in named]
-    wanted = {
-        path for c in corpus.concepts() for key in ("image", "audio", "video") for path in dialogues.heard(c, key)
-    }
+    wanted = {path for c in corpus.core() for key in ("image", "audio", "video") for path in dialogues.heard(c, key)}
     assert set(named) == wanted
     assert all((corpus.DATA / path).is_file() for path in named)
 
