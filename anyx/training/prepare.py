@@ -1,4 +1,4 @@
-"""Before the first step: choose the stage's reader, and compute once what frozen components say.
+"""Before the first step: compute once what frozen components say. After the last: the scales of new latents.
 
 Every distinct medium, in each of its augmented copies, goes once through its frozen encoder or autoencoder, and every
 caption once through its decoder's frozen text encoder; the results are kept in the cache, and these components do not
@@ -20,58 +20,22 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from anyx.data.cache import FeatureCache, digest, module_digest, parameters_digest, transform_digest
+from anyx.data.cache import FeatureCache, digest
 from anyx.data.dialogues import DialogueReader
 from anyx.data.features import Wanted, augmented
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed, Record
-from anyx.interfaces import Encoder, Media, TextTeacher
+from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
-from anyx.processor import Processor, Transform, stack
-from anyx.training.backbones import Backbones, Model, Parted
-from anyx.training.objectives import LatentSpace, decoder_of, encoder_name
+from anyx.processor import stack
+from anyx.training.backbones import Backbones, Model
+from anyx.training.conditions import LatentSpace, decoder_of
+from anyx.training.readers import Reader, encode
 from anyx.training.report import console
 from anyx.training.trainee import Trainee
 
-PROBE = "one caption, to know a text encoder by what it says of it"
 BATCH, SHARD, SAMPLES = 16, 512, 64
 log = logging.getLogger("anyx")
-Reader = DialogueReader | PairReader
-
-
-def make_reader(
-    trainee: Trainee,
-    feeds: Sequence[Feed],
-    cache: FeatureCache,
-    settings: Mapping[str, str],
-) -> Reader:
-    """The reader that a stage's losses want. `settings` say what an output's decoder is beside its weights."""
-    model, wanted = trainee.model, {term.name for term in trainee.terms}
-    learning = set(trainee.selection.names)
-    keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
-    teachers: dict[str, str] = {}
-    latents: dict[str, str] = {}
-    encoders: dict[str, str] = {}
-    for key, port in model.outputs.items():
-        decoder, prefix = port.decoder, f"outputs.{key}.decoder"
-        teaches = ("caption" if isinstance(model, AnyX) else "denoise") in wanted
-        if teaches and isinstance(decoder, TextTeacher) and f"{prefix}.text" not in learning:
-            teachers[key] = teacher_digest(decoder)
-        if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
-            continue
-        if isinstance(decoder, LatentSpace) and isinstance(decoder, Parted):
-            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, settings.get(key, ""))
-    if not isinstance(model, AnyX):
-        return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)
-    for key, source in model.inputs.items():
-        if keeps and f"encoders.{source.encoder}" not in learning:
-            transform = transform_digest(model.processor.transforms[key])
-            encoders[key] = module_digest(model.encoders[source.encoder], transform)
-    given = model.processor
-    processor = Processor(
-        given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted
-    )
-    return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids="align" in wanted)
 
 
 @runtime_checkable
@@ -99,38 +63,6 @@ def fit_scales(trainee: Trainee, feeds: Sequence[Feed]) -> None:
         decoder, media = decoder_of(model, key), [sample.media[key] for sample in samples if key in sample.media]
         if media and isinstance(decoder, Scaled):
             log.info("%s: scale of latents %.4f", key, decoder.fit_scaling(media))
-
-
-def pair_transforms(trainee: Trainee) -> dict[str, Transform]:
-    """What the encoders of a contrastive loss read, by key."""
-    made: dict[str, Transform] = {}
-    for term in trainee.terms:
-        for key in {key for pair in term.options.get("pairs", ()) for key in pair}:
-            name = encoder_name(trainee.model, key, term.options.get("encoders"))
-            encoder = trainee.model.encoders[name]
-            assert isinstance(encoder, Encoder)
-            made[key] = encoder.transform
-    return made
-
-
-def teacher_digest(decoder: TextTeacher) -> str:
-    """Know a teacher by what it says (rounded: threads may add in another order)."""
-    said = encode(decoder, [PROBE])[0]
-    return digest(*(f"{name}{tuple(x.shape)}" for name, x in said.items()), *(rounded(x) for x in said.values()))
-
-
-def rounded(values: Tensor) -> bytes:
-    """Values to two decimals, as bytes."""
-    return (values.float() * 100).round().to(torch.int32).cpu().numpy().tobytes()
-
-
-@torch.no_grad()
-def encode(decoder: TextTeacher, captions: Sequence[str]) -> list[dict[str, Tensor]]:
-    """A teacher's conditions, one a caption, as tensors named `values.<name>` and `masks.<name>`."""
-    condition = decoder.encode_text(captions)
-    named = {f"values.{name}": x for name, x in condition.values.items()}
-    named |= {f"masks.{name}": x for name, x in condition.masks.items()}
-    return [{name: x[row].cpu() for name, x in named.items()} for row in range(len(captions))]
 
 
 def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCache, workers: int = 0) -> None:

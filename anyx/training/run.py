@@ -12,7 +12,7 @@ import os
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from anyx.build import build
 from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
-from anyx.data.mixture import Batches, Draw, Mixture
-from anyx.data.sources import Feed, feed, length_of
-from anyx.schema import StageConfig
+from anyx.data.mixture import Batches, Mixture
+from anyx.data.sources import Feed
 from anyx.training import checkpoint
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
-from anyx.training.prepare import fill, fit_scales, make_reader
+from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
+from anyx.training.prepare import fill, fit_scales
+from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import Stage, select
 from anyx.training.trainee import Trainee
@@ -154,59 +155,6 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         log_every_n_steps=1 << 30,
         num_sanity_val_steps=0,
     )
-
-
-def kept(part: str) -> bool:
-    """Whether a model folder holds a part: LoRA, signal tokens and projectors."""
-    return part in ("llm.lora", "llm.signal_tokens") or part.endswith(".projector")
-
-
-def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:
-    """The stages of these names, in their order; all without names."""
-    for name in names or ():
-        if name not in config.stages:
-            raise ValueError(f"stages: {name!r} is not one of {', '.join(config.stages) or 'none'}")
-    if not config.stages:
-        raise ValueError("stages: the configuration has none")
-    return [stage_of(name, config.stages[name], config.seed) for name in (config.stages if names is None else names)]
-
-
-def stage_of(name: str, given: StageConfig, seed: int) -> Stage:
-    """A stage from its section of the YAML; the configuration's seed stands in for its own."""
-    values = {item.name: getattr(given, item.name) for item in fields(given)}
-    known = {item.name for item in fields(Stage)}
-    for item in fields(given):
-        if item.name not in known and values.pop(item.name) != item.default:
-            raise ValueError(f"stages.{name}.{item.name}: this version of the trainer does not know it")
-    return Stage(**{**values, "name": name, "seed": seed if values.get("seed") is None else values["seed"]})
-
-
-def feeds_of(stage: Stage, config: Config) -> tuple[list[Feed], list[float]]:
-    """The stage's feeds and weights: names of `data:` with a weight, or whole nodes, which may carry one."""
-    feeds, weights = [], []
-    for name, value in stage.data.items():
-        node = dict(value) if isinstance(value, Mapping) else dict(config.data[name])
-        weights.append(float(node.pop("weight", 1.0) if isinstance(value, Mapping) else value))
-        feeds.append(feed(name, node))
-    return feeds, weights
-
-
-def lengths(feeds: Sequence[Feed]) -> Any:
-    """About how long the sample of a draw will be, to put draws of like length into one batch."""
-    known: dict[tuple[int, int], int] = {}
-
-    def length(draw: Draw) -> int:
-        place = (draw.source, draw.record)
-        if place not in known:
-            known[place] = length_of(feeds[draw.source].source, draw.record)
-        return known[place]
-
-    return length
-
-
-def settings_of(config: Config) -> dict[str, str]:
-    """What each output's decoder was built with, as text."""
-    return {key: f"{port.decoder.type} {sorted(port.decoder.kwargs.items())}" for key, port in config.outputs.items()}
 
 
 def seed_everything(seed: int) -> None:

@@ -20,7 +20,8 @@ from anyx.data.batches import Dialogues, Pairs
 from anyx.data.mixture import State
 from anyx.training import losses
 from anyx.training.backbones import Model
-from anyx.training.objectives import OF_THE_LLM, Step, Term, terms
+from anyx.training.conditions import Step
+from anyx.training.objectives import OF_THE_LLM, Term, terms
 from anyx.training.stage import Selection, Stage, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
 
 

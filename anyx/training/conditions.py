@@ -1,0 +1,102 @@
+"""A training step and its conditions: what the LLM's states project to or, without an LLM, what the captions encode to.
+
+Letters: b items, m rows that a key has, l positions, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from anyx.data.batches import Cached, Dialogues, Pairs
+from anyx.interfaces import Condition, Decoder, TextTeacher
+from anyx.model import Output
+from anyx.training.backbones import Model
+
+
+class Step(NamedTuple):
+    """One training step. `output` where a loss wants it; `scale` is the log of a learned 1 / temperature."""
+
+    model: Model
+    batch: Dialogues | Pairs
+    output: Output | None
+    scale: nn.Parameter
+    memo: dict[str, Tensor]  # what is the same at every step, computed once
+
+
+@runtime_checkable
+class LatentSpace(Protocol):
+    """A decoder whose latents can be computed once and denoised later."""
+
+    def latents(self, media: Sequence[Any]) -> Tensor:
+        """Latents of media, one an item."""
+        ...
+
+    def denoising_loss(self, condition: Condition, latents: Tensor) -> Tensor:
+        """The loss from such latents."""
+        ...
+
+
+def conditions(step: Step, keys: Sequence[str] | None) -> Iterator[tuple[str, Condition, Dialogues | Pairs]]:
+    """The condition of each key: what the LLM's states project to or, without an LLM, the caption's own encoding."""
+    if step.output is not None:
+        for key, condition in step.output.conditions.items():
+            if keys is None or key in keys:
+                yield key, condition, step.batch
+        return
+    assert isinstance(step.batch, Pairs)
+    for key in step.batch.media:
+        if key in step.model.outputs and (keys is None or key in keys):
+            yield key, encoded_captions(decoder_of(step.model, key), key, step.batch), step.batch
+
+
+def decoder_of(model: Model, key: str) -> Decoder:
+    """The decoder of an output."""
+    decoder = model.outputs[key].decoder
+    if decoder is None:
+        raise ValueError(f"outputs.{key}: a loss of this stage needs the decoder, which is not loaded")
+    return decoder
+
+
+def encoded_captions(decoder: Decoder, key: str, batch: Pairs) -> Condition:
+    """The conditions of a key's captions, cached or fresh (a text encoder that is learning)."""
+    if key in batch.teachers:
+        return condition_of(batch.teachers[key])
+    if not isinstance(decoder, TextTeacher):
+        null = decoder.null_condition()
+        count = len(batch.rows[key])
+        return Condition(*({n: x.expand(count, *x.shape[1:]) for n, x in part.items()} for part in null))
+    return decoder.encode_text([batch.captions[row] for row in batch.rows[key].tolist()])
+
+
+def condition_of(cached: Cached) -> Condition:
+    """A cached condition: tensors named `values.<name>` and `masks.<name>`."""
+    split = {
+        kind: {n.removeprefix(kind): x for n, x in cached.values.items() if n.startswith(kind)}
+        for kind in ("values.", "masks.")
+    }
+    return Condition(split["values."], split["masks."])
+
+
+def rows_of(condition: Condition, rows: Tensor) -> Condition:
+    """Some rows of a condition."""
+    return Condition(*({name: x[rows.to(x.device)] for name, x in part.items()} for part in condition))
+
+
+def dropped(condition: Condition, decoder: Decoder, rate: float) -> Condition:
+    """The condition with rows replaced by the null condition at a rate."""
+    if not rate:
+        return condition
+    null = decoder.null_condition()
+    first = next(iter(condition.values.values()))
+    chosen = torch.rand(len(first), device=first.device) < rate
+    values = {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in condition.values.items()}
+    masks = {
+        n: torch.where(chosen[:, None], null.masks[n].to(x.device), x)
+        for n, x in condition.masks.items()
+        if n in null.masks
+    }
+    return Condition(values, masks)
