@@ -52,10 +52,9 @@ class Journal(Callback):
             return
         values = trainee.means()
         seconds = self.before + time.monotonic() - self.started
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": rate, **values})
+        self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": trainee.rate, **values})
         for logger in trainer.loggers:
-            logger.log_metrics({"lr": rate, **values}, step=trainee.done)
+            logger.log_metrics({"lr": trainee.rate, **values}, step=trainee.done)
         line = " ".join(f"{name} {value:.4f}" for name, value in values.items())
         self.bar.update(self.task, losses=line)
         if not console().is_terminal:

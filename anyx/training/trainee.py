@@ -39,6 +39,7 @@ class Trainee(lightning.LightningModule):
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
+        self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
         self.position: State = {}  # the same, after the last optimiser step
@@ -102,6 +103,7 @@ class Trainee(lightning.LightningModule):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, count, and let the moving average follow."""
+        self.rate = float(optimizer.param_groups[0]["lr"])
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.done, self.position = self.done + 1, self.fetched
         if self.average:
