@@ -288,10 +288,10 @@ class AnyX(nn.Module, ModelHubMixin):
         save(self, save_directory)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, revision: str | None, **download: Any) -> AnyX:
+    def _from_pretrained(cls, *, model_id: str, revision: str | None, device: str = "cpu", **download: Any) -> AnyX:
         from anyx.hub import load
 
-        return load(model_id, revision=revision)
+        return load(model_id, revision=revision, device=device)
 
 
 def _conversations(given: Conversation | Sequence[Conversation]) -> Sequence[Conversation]:

@@ -98,7 +98,6 @@ class StageConfig:
     clip: float | None = 1.0
     ema: float | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: bool = False
     bucket: bool = True
     workers: int | None = None
     cache: bool = True
