@@ -151,6 +151,7 @@ OBJECTIVES: dict[str, Objective] = {
     "contrastive": contrastive,
     "reconstruct": reconstruct,
 }
+OF_CONDITIONS = {"caption", "denoise"}  # they read no logits
 OF_THE_LLM = {"text", "caption", "denoise"}  # with an LLM, these read its output
 
 

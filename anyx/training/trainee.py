@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from anyx.data.batches import Dialogues, Pairs
 from anyx.data.mixture import State
+from anyx.model import AnyX, Output
 from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Step
-from anyx.training.objectives import OF_THE_LLM, Term, terms
+from anyx.training.objectives import OF_CONDITIONS, OF_THE_LLM, Term, terms
 from anyx.training.stage import Selection, Stage, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.training.states import SignalStates
 
 
 class Trainee(lightning.LightningModule):
@@ -39,6 +41,11 @@ class Trainee(lightning.LightningModule):
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
+        wanted, learning = set(self.weights), set(self.selection.names)
+        after = {f"outputs.{key}.projector" for key in model.outputs}
+        self.states = (
+            SignalStates(model) if isinstance(model, AnyX) and wanted <= OF_CONDITIONS and learning <= after else None
+        )
         self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
@@ -75,7 +82,7 @@ class Trainee(lightning.LightningModule):
         """The weighted sum of the stage's losses."""
         value, self.fetched = batch
         with self.precision():
-            output = self.model(value.batch) if self.reads_output and isinstance(value, Dialogues) else None
+            output = self.output(value) if self.reads_output and isinstance(value, Dialogues) else None
             step = Step(self.model, value, output, self.scale, self.memo)
             found = {term.name: loss for term in self.terms if (loss := term(step)) is not None}
         if not found:
@@ -89,6 +96,13 @@ class Trainee(lightning.LightningModule):
         if not total.requires_grad:  # plain text, where only projectors learn: a step of zero gradients
             total = total + 0.0 * torch.stack([parameter.sum() for parameter in self.selection.parameters()]).sum()
         return total
+
+    def output(self, value: Dialogues) -> Output:
+        """What the losses read of the model: all of it, or conditions of states that were computed once."""
+        if self.states is not None:
+            return self.states(value.batch)
+        output: Output = self.model(value.batch)
+        return output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one group a glob."""

@@ -1,0 +1,78 @@
+"""States at signal groups that are computed once say what the model says."""
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from anyx.model import AnyX
+from anyx.processor import Batch
+from anyx.training.stage import Stage
+from anyx.training.states import SignalStates
+from anyx.training.trainee import Trainee
+
+
+def batch_of(model: AnyX, *replies: list[dict[str, Any]]) -> Batch:
+    chats = [[{"role": "user", "content": "draw"}, {"role": "assistant", "content": reply}] for reply in replies]
+    return model.processor.collate([model.processor(chat) for chat in chats])
+
+
+def part(key: str, caption: str) -> dict[str, Any]:
+    return {"type": key, "caption": caption}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+@pytest.fixture
+def model() -> AnyX:
+    torch.manual_seed(0)
+    return tiny.anyx()
+
+
+def test_conditions_equal_the_models_and_the_llm_runs_once(model: AnyX) -> None:
+    first = batch_of(
+        model, [text("a cow"), part("image", "cow")], [text("no")], [part("audio", "owl"), part("image", "owl")]
+    )
+    second = batch_of(model, [part("image", "fox")], [text("a cow"), part("image", "cow")])
+    states, runs, body = SignalStates(model), [], model.llm.states
+    model.llm.states = lambda *given: runs.append(len(given[0])) or body(*given)  # type: ignore[method-assign]
+    said = [states(batch) for batch in (first, second, first, second)]
+    assert runs == [3, 1]
+    for output, batch in zip(said, (first, second, first, second), strict=True):
+        expected = model(batch).conditions
+        assert output.conditions.keys() == expected.keys()
+        for key, condition in expected.items():
+            for name, value in condition.values.items():
+                torch.testing.assert_close(output.conditions[key].values[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_reach_the_projectors_only(model: AnyX) -> None:
+    output = SignalStates(model)(batch_of(model, [part("image", "cow")]))
+    sum(value.square().sum() for value in output.conditions["image"].values.values()).backward()
+    learnt = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert learnt
+    assert all(name.startswith("outputs.image.projector") for name in learnt - {"llm.signal_tokens.embedding"})
+
+
+def test_rows_past_the_bound_run_each_time(model: AnyX) -> None:
+    states = SignalStates(model, bound=0)
+    states(batch_of(model, [part("image", "cow")]))
+    assert not states.rows
+
+
+@pytest.mark.parametrize(
+    ("train", "losses", "used"),
+    [
+        ({"outputs.*.projector": 1e-3}, {"caption": 1}, True),
+        ({"outputs.*.projector": 1e-3}, {"caption": 1, "text": 1}, False),
+        ({"outputs.*.projector": 1e-3, "llm.signal_tokens": 1e-3}, {"caption": 1}, False),
+    ],
+)
+def test_only_where_nothing_before_the_states_learns(
+    model: AnyX, train: dict[str, float], losses: dict[str, float], used: bool
+) -> None:
+    stage = Stage(name="s", train=train, losses=losses, data={"d": 1}, steps=1)
+    assert (Trainee(model, stage, 1).states is not None) == used
