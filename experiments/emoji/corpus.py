@@ -116,6 +116,14 @@ def train_clip(video: Video, generator: torch.Generator) -> Video:
     return Video(sibling("augment").pictures(frames, generator, together=True), video.fps)
 
 
+def plain_clip(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
+    """Eight successive frames of the first nine, unchanged, for the motion of the video decoder; other media as is."""
+    if not isinstance(media, Video):
+        return media
+    start = int(torch.randint(TRAIN_FRAMES - CLIP + 1, (), generator=generator))
+    return Video(media.frames[start : start + CLIP], media.fps)
+
+
 def seen_clip(video: Video, generator: torch.Generator) -> Video:
     """Eight frames that start at the ninth or later and run round the loop faster than any in training."""
     phase, speed = torch.rand(2, generator=generator).tolist()

@@ -141,3 +141,14 @@ def test_requests_cover_every_cell() -> None:
             assert [part["type"] for part in turn["content"]] == (["text"] if source == "text" else [source, "text"])
     assert world.chosen("sound", None)
     json.dumps(world.request("seen", "image", "audio", first[0], 0))
+
+
+def test_plain_clips_are_training_frames_unchanged() -> None:
+    counted = Video(torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 4, 4).contiguous(), 12.0)
+    starts = set()
+    for seed in range(20):
+        frames = corpus.plain_clip("video", counted, seeded(seed)).frames[:, 0, 0, 0].tolist()
+        assert frames == list(range(frames[0], frames[0] + 8))
+        assert frames[-1] < corpus.TRAIN_FRAMES
+        starts.add(frames[0])
+    assert starts == {0, 1}
