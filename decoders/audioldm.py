@@ -104,13 +104,11 @@ class AudioLDMDecoder(Decoder):
 
     def null_condition(self) -> Condition:
         """The condition of the empty caption, batch 1."""
-        null = self.text.null()
-        return Condition({NAME: null}, {NAME: torch.ones(null.shape[:2], dtype=torch.bool, device=null.device)})
+        return self.text.null_condition()
 
     def encode_text(self, captions: Sequence[str]) -> Condition:
         """The text encoder's normalised vectors for captions."""
-        values, mask = self.text(captions)
-        return Condition({NAME: values}, {NAME: mask})
+        return self.text.condition(captions)
 
     def forward(
         self,

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from anyx.interfaces import Condition
+
 from .folders import Source, is_meta, portable, quiet
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in RoBERTa's order, so that its position ids (pad + 1 + i) stay small
@@ -90,6 +92,16 @@ class TextEncoder(nn.Module):
             vector = encoder(batch["input_ids"], attention_mask=batch["attention_mask"]).text_embeds
             return normalize(vector, dim=-1)[:, None], mask.new_ones(len(captions), 1)
         return encoder(batch["input_ids"])[0], mask  # no mask, as in diffusers: the encoder is causal
+
+    def condition(self, captions: Sequence[str]) -> Condition:
+        """Captions as the decoder's condition; masks of real positions."""
+        values, mask = self(captions)
+        return Condition({NAME: values}, {NAME: mask})
+
+    def null_condition(self) -> Condition:
+        """The empty caption as the decoder's condition, batch 1."""
+        null = self.null()
+        return Condition({NAME: null}, {NAME: torch.ones(null.shape[:2], dtype=torch.bool, device=null.device)})
 
     def null(self) -> Float[Tensor, "1 n d"]:
         """The encoding of the empty caption: fresh while the encoder is in memory (it may be learning), else cached."""

@@ -99,13 +99,11 @@ class VideoDecoder(Decoder):
 
     def null_condition(self) -> Condition:
         """The condition of the empty caption, batch 1."""
-        null = self.text.null()
-        return Condition({NAME: null}, {NAME: torch.ones(null.shape[:2], dtype=torch.bool, device=null.device)})
+        return self.text.null_condition()
 
     def encode_text(self, captions: Sequence[str]) -> Condition:
         """The text encoder's states for captions; masks of real positions."""
-        values, mask = self.text(captions)
-        return Condition({NAME: values}, {NAME: mask})
+        return self.text.condition(captions)
 
     def forward(
         self,
