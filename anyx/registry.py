@@ -17,6 +17,7 @@ ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
 DECODERS = {
     "stable_diffusion": "anyx.decoders.stable_diffusion:StableDiffusionDecoder",

@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
     from .imagebind import ImageBindEncoder
+    from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "ImageBindEncoder"]
+__all__ = ["ClipEncoder", "EfficientNetEncoder", "ImageBindEncoder", "WhisperEncoder"]
 
-_FILES = {"ClipEncoder": "clip", "EfficientNetEncoder": "efficientnet", "ImageBindEncoder": "imagebind"}
+_FILES = {
+    "ClipEncoder": "clip",
+    "EfficientNetEncoder": "efficientnet",
+    "ImageBindEncoder": "imagebind",
+    "WhisperEncoder": "whisper",
+}
 
 
 def __getattr__(name: str) -> object:

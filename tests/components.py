@@ -39,6 +39,24 @@ CLIP = {
     "projection_dim": 12,
 }
 
+WHISPER = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+    "num_mel_bins": 8,
+    "max_source_positions": 20,
+    "max_target_positions": 8,
+    "vocab_size": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -47,7 +65,8 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "audio", "mels": 16, "length": 24, "kernel": 8, "stride": 8, "clips": 1},
         ],
         "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
-        "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}],
+        "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
+        "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],

@@ -87,7 +87,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "llm.template: 'chatmal' is not one of chatml, vicuna_v0, vicuna_v1, plain",
         "llm.dtype: 'int3' is not one of float32, bfloat16, float16",
         "encoders.vision.depht: Key 'depht' not in 'ImageBindEncoder'. Did you mean: 'depth'?",
-        "encoders.other.type: 'clop' is not one of clip, efficientnet, imagebind",
+        "encoders.other.type: 'clop' is not one of clip, efficientnet, imagebind, whisper",
         "inputs.image.encoder: 'visoin' is not one of vision, other",
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",

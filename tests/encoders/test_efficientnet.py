@@ -52,3 +52,19 @@ def test_errors_name_what_was_given() -> None:
         EfficientNetEncoder(output="tokens")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="reads Image or Video, given Audio"):
         EfficientNetEncoder().transform(Audio(torch.zeros(1, 4), 8000))
+
+
+def test_the_pyramid_is_the_statistics_of_five_stages() -> None:
+    torch.manual_seed(0)
+    encoder = EfficientNetEncoder(output="pyramid", size=64, frames=2).eval()
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        values = encoder({"pixels": pixels}).values
+        maps = list(encoder.maps(pixels))
+        assert [x.shape[1:] for x in maps[1:6]] == [(24, 16, 16), (40, 8, 8), (80, 4, 4), (112, 4, 4), (192, 2, 2)]
+        assert values.shape == (2, 1, encoder.dim) == (2, 1, 3040)
+        torch.testing.assert_close(values[:, 0, :24], F.layer_norm(maps[1].mean((2, 3)), (24,)))
+        corner = F.layer_norm(maps[5].flatten(1), (768,))  # two by two already: its quarters are its pixels
+        torch.testing.assert_close(values[:, 0, -768:], corner)
+        clip = encoder({"pixels": pixels[None]}).values
+        torch.testing.assert_close(clip, values.mean(0, keepdim=True))
