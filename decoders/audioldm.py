@@ -65,6 +65,7 @@ class AudioLDMDecoder(Decoder):
         steps: int = 20,
         guidance: float = 2.5,
         min_snr: float | None = None,
+        noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
     ) -> None:
@@ -81,7 +82,8 @@ class AudioLDMDecoder(Decoder):
             source, config=text, tokenizer=tokenizer, length=None, dim=dim, pooled=True, load=load_text
         )
         self.condition = {NAME: (1, dim)}
-        self.normalise, self.steps, self.guidance, self.min_snr = normalise, steps, guidance, min_snr
+        self.normalise, self.steps, self.guidance = normalise, steps, guidance
+        self.min_snr, self.noisy_share = min_snr, noisy_share
         config, scale = self.vocoder.config, diffusion.latent_scale(self.vae)
         self.rate, self.hop = int(config.sampling_rate), math.prod(config.upsample_rates)
         neural = isinstance(self.vocoder, SpeechT5HifiGan)
@@ -159,6 +161,7 @@ class AudioLDMDecoder(Decoder):
             self.scheduler,
             generator=generator,
             min_snr=self.min_snr,
+            noisy_share=self.noisy_share,
         )
 
     def log_mel(self, media: Sequence[Audio] | Tensor) -> Float[Tensor, "b 1 t m"]:

@@ -50,6 +50,9 @@ NOISE = {  # Stable Diffusion's, for decoders that are built from configurations
 }
 
 
+NOISIEST = 0.15  # of the timesteps: where a condition has to say all
+
+
 def make_scheduler(given: Mapping[str, Any] | str | None, source: Source) -> Any:
     """The sampler: the pipeline's own, under another name ("dpmsolver++", ...), or with `{type: name, key: value}`."""
     base: dict[str, Any] = dict(NOISE)
@@ -106,14 +109,20 @@ def denoising_loss(
     *,
     generator: Generator | None = None,
     min_snr: float | None = None,
+    noisy_share: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Mean squared error of `predict(noisy, timesteps)` against the scheduler's own prediction type.
 
-    `min_snr` weighs timesteps by the clipped signal-to-noise ratio (min-SNR-gamma; 5 is usual).
+    `min_snr` weighs timesteps by the clipped signal-to-noise ratio (min-SNR-gamma; 5 is usual). `noisy_share` of the
+    samples is taken from the noisiest 15% of the timesteps, where only the condition says what to make.
     """
     schedule = DDPMScheduler.from_config(scheduler.config)
     count, kind = schedule.config.num_train_timesteps, schedule.config.prediction_type
-    steps = (_rand(len(latents), generator, latents.device) * count).long().clamp(max=count - 1)
+    place = _rand(len(latents), generator, latents.device)
+    if noisy_share:
+        noisiest = _rand(len(latents), generator, latents.device) < noisy_share
+        place = torch.where(noisiest, 1 - NOISIEST * place, place)
+    steps = (place * count).long().clamp(max=count - 1)
     device = latents.device if generator is None else generator.device
     noise = torch.randn(latents.shape, generator=generator, device=device).to(latents)
     target = training_target(schedule, latents, noise, steps)

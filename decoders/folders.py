@@ -121,6 +121,13 @@ def portable(module: nn.Module, dtype: torch.dtype | None) -> Any:
         return copy.deepcopy(module).to(dtype=dtype).apply(_contiguous)
 
 
+def forget_origin(config: Path) -> None:
+    """Take the path that a part was loaded from out of its config: diffusers writes it, and it is nobody's business."""
+    said = json.loads(config.read_text())
+    said.pop("_name_or_path", None)
+    config.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
+
+
 def save(
     folder: Path,
     pipeline: str,
@@ -138,6 +145,7 @@ def save(
     for name, model in models.items():
         with quiet():
             portable(model, dtype).save_pretrained(folder / name)
+        forget_origin(folder / name / "config.json")
         index[name] = [type(model).__module__.split(".")[0], type(model).__name__]
     scheduler.save_pretrained(folder / "scheduler")
     index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)

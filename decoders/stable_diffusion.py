@@ -52,6 +52,7 @@ class StableDiffusionDecoder(Decoder):
         steps: int = 20,
         guidance: float = 7.5,
         min_snr: float | None = None,
+        noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
     ) -> None:
@@ -66,7 +67,7 @@ class StableDiffusionDecoder(Decoder):
         scale = diffusion.latent_scale(self.vae)
         self.size = diffusion.image_size(size, self.unet, self.vae)
         self.latent_shape = (self.unet.config.in_channels, self.size[0] // scale, self.size[1] // scale)
-        self.steps, self.guidance, self.min_snr = steps, guidance, min_snr
+        self.steps, self.guidance, self.min_snr, self.noisy_share = steps, guidance, min_snr, noisy_share
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """What may learn."""
@@ -134,6 +135,7 @@ class StableDiffusionDecoder(Decoder):
             self.scheduler,
             generator=generator,
             min_snr=self.min_snr,
+            noisy_share=self.noisy_share,
         )
 
     def latents(self, media: Sequence[Image] | Tensor, generator: Generator | None = None) -> Float[Tensor, "b c h w"]:

@@ -67,6 +67,7 @@ class VideoDecoder(Decoder):
         steps: int = 20,
         guidance: float = 7.5,
         min_snr: float | None = None,
+        noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
     ) -> None:
@@ -85,7 +86,7 @@ class VideoDecoder(Decoder):
         scale = diffusion.latent_scale(self.vae)
         self.latent_shape = (self.unet.config.in_channels, frames, self.size[0] // scale, self.size[1] // scale)
         self.frames, self.fps = frames, fps
-        self.steps, self.guidance, self.min_snr = steps, guidance, min_snr
+        self.steps, self.guidance, self.min_snr, self.noisy_share = steps, guidance, min_snr, noisy_share
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """What may learn; `motion` is what a motion adapter adds to an image denoiser."""
@@ -161,6 +162,7 @@ class VideoDecoder(Decoder):
             self.scheduler,
             generator=generator,
             min_snr=self.min_snr,
+            noisy_share=self.noisy_share,
         )
 
     def latents(

@@ -75,6 +75,20 @@ def test_loss_is_the_error_against_that_target(kind: str) -> None:
     assert torch.equal(plain, diffusion.denoising_loss(zero, latents, scheduler, generator=generator()))
 
 
+def test_a_share_of_the_samples_is_nearly_all_noise() -> None:
+    scheduler, seen = diffusion.make_scheduler(None, NONE), []
+
+    def predict(noisy: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        seen.append((steps >= 850).float().mean().item())
+        return noisy
+
+    latents = torch.zeros(2000, 1, 1, 1)
+    for share in (0.0, 0.6, 1.0):
+        generator = torch.Generator().manual_seed(0)
+        diffusion.denoising_loss(predict, latents, scheduler, generator=generator, noisy_share=share)
+    assert seen == pytest.approx([0.15, 0.6 + 0.4 * 0.15, 1.0], abs=0.03)
+
+
 def test_unknown_prediction_type() -> None:
     schedule = DDPMScheduler(prediction_type="epsilon")
     schedule.register_to_config(prediction_type="flow")

@@ -66,6 +66,7 @@ def test_round_trip_without_the_text_encoder(tiny: dict[str, Any], seeds: Seeds,
     assert half.unet.dtype == half.null_condition().values["prompt_embeds"].dtype == torch.bfloat16
     assert (half(condition, generators=seeds(3), steps=2)[0].pixels.float() - images[0]).abs().mean() < 3
     assert StableDiffusionDecoder(path=str(tmp_path / "half")).unet.dtype == torch.float32
+    assert not any(str(tmp_path) in file.read_text() for file in (tmp_path / "half").rglob("*.json"))  # no one's paths
 
 
 def test_it_equals_diffusers_on_a_published_layout(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
