@@ -55,6 +55,30 @@ def pictures(pixels: Tensor, generator: torch.Generator, *, together: bool = Fal
     return (x.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
+def restyled(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures (b, 3, h, w) uint8 as another hand might have drawn them, all alike: for learning only.
+
+    Each of these on its own throw: colours mixed, grey, few levels (flat shading), blur, another gamma.
+    """
+    mixed, grey, flat, soft, gamma = (
+        torch.rand(5, generator=generator) < torch.tensor([0.6, 0.1, 0.3, 0.25, 0.6])
+    ).tolist()
+    x = pixels.float() / 255
+    if mixed:
+        mix = torch.eye(3) + 0.12 * torch.randn(3, 3, generator=generator)
+        x = torch.einsum("ij,bjhw->bihw", mix / mix.sum(1, keepdim=True), x).clamp(0, 1)
+    if grey:
+        x = (x * GREY).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+    if gamma:
+        x = x ** float(between(0.65, 1.5, (1,), generator))
+    if flat:
+        levels = int(torch.randint(2, 7, (), generator=generator))
+        x = (x * levels).round() / levels
+    if soft:
+        x = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return (x * 255).round().to(torch.uint8)
+
+
 def pan(pixels: Tensor, frames: int, generator: torch.Generator) -> Tensor:
     """A still (3, h, w) seen by a camera that pans and zooms evenly: (frames, 3, h, w)."""
     time = torch.linspace(0, 1, frames)

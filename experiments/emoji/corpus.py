@@ -98,14 +98,15 @@ def spoken(path: str) -> Audio:
 
 
 def augment(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
-    """A training copy of a corpus file: cropped, shifted, recoloured, noised; the training frames of an animation."""
+    """A training copy of a corpus file: cropped, recoloured, noised, restyled; the training frames of an animation."""
     change = sibling("augment")
     if isinstance(media, Image):
-        return Image(change.pictures(media.pixels[None], generator)[0])
+        return Image(change.restyled(change.pictures(media.pixels[None], generator), generator)[0])
     if isinstance(media, Audio):
         samples = media.mono().resample(RATE).samples[0]
         return Audio(change.speech(samples, generator)[None], RATE)
-    return train_clip(media, generator)
+    clip = train_clip(media, generator)
+    return Video(change.restyled(clip.frames, generator), clip.fps)
 
 
 def train_clip(video: Video, generator: torch.Generator) -> Video:
