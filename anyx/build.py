@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,7 +18,9 @@ from anyx.llm import LLM
 from anyx.media import MEDIA
 from anyx.model import AnyX, InputPort, OutputPort
 from anyx.packaged import locate
-from anyx.schema import LLMConfig, Node, Output, Share
+from anyx.schema import Input, LLMConfig, Node, Output, Share
+
+Made = TypeVar("Made")
 
 
 def build(
@@ -40,11 +42,10 @@ def build(
         llm = language_model(config.llm, {key: port.tokens for key, port in config.outputs.items()}, weights=not meta)
         heard = build_encoders(config.encoders, meta=not encoders)
         spoken = build_decoders(config.outputs, meta=not decoders)
-        inputs = {}
-        for key, port in config.inputs.items():
-            assert port.projector is not None
-            reader = make(f"inputs.{key}.projector", port.projector, heard[port.encoder].dim, llm.dim)
-            inputs[key] = InputPort(port.encoder, cast(InputProjector, reader), kind=MEDIA[port.media])
+        readers = input_projectors(config.inputs, {name: part.dim for name, part in heard.items()}, llm.dim)
+        inputs = {
+            key: InputPort(port.encoder, readers[key], kind=MEDIA[port.media]) for key, port in config.inputs.items()
+        }
         writers = output_projectors(config.outputs, llm.dim, spoken)
         outputs = {
             key: OutputPort(
@@ -101,23 +102,42 @@ def build_decoders(outputs: Mapping[str, Output], *, meta: bool = False) -> dict
         return {key: make(f"outputs.{key}.decoder", port.decoder) for key, port in outputs.items()}
 
 
+def input_projectors(inputs: Mapping[str, Input], widths: Mapping[str, int], dim: int) -> dict[str, InputProjector]:
+    """The input projectors by input; `widths` are the encoders'."""
+    own = {
+        key: make(f"inputs.{key}.projector", port.projector, widths[port.encoder], dim)
+        for key, port in inputs.items()
+        if isinstance(port.projector, Node)
+    }
+    return shared("inputs", inputs, own, {key: widths[port.encoder] for key, port in inputs.items()})
+
+
 def output_projectors(
     outputs: Mapping[str, Output], dim: int, decoders: Mapping[str, Decoder]
 ) -> dict[str, OutputProjector]:
-    """The output projectors by output; a shared one is the same module twice."""
+    """The output projectors by output."""
     own = {
         key: make(f"outputs.{key}.projector", port.projector, dim, decoders[key].condition)
         for key, port in outputs.items()
         if isinstance(port.projector, Node)
     }
-    for key, port in outputs.items():
+    return shared("outputs", outputs, own, {key: dict(decoders[key].condition) for key in outputs})
+
+
+def shared(
+    side: str, ports: Mapping[str, Input] | Mapping[str, Output], own: Mapping[str, Made], shapes: Mapping[str, object]
+) -> dict[str, Made]:
+    """All projectors by port: a shared one is the same module twice, where the frozen part beside it allows."""
+    found = dict(own)
+    for key, port in ports.items():
         if isinstance(port.projector, Share):
-            here, there = dict(decoders[key].condition), dict(decoders[port.projector.key].condition)
+            here, there = shapes[key], shapes[port.projector.key]
             if here != there:
-                told = f"its decoder reads {here}, but {port.projector.share} writes {there}"
-                raise ValueError(f"outputs.{key}.projector.share: {told}")
-            own[key] = own[port.projector.key]
-    return {key: own[key] for key in outputs}
+                part, does = ("encoder", "says") if side == "inputs" else ("decoder", "reads")
+                told = f"its {part} {does} {here}, but {port.projector.share} is made for {there}"
+                raise ValueError(f"{side}.{key}.projector.share: {told}")
+            found[key] = own[port.projector.key]
+    return {key: found[key] for key in ports}
 
 
 @contextmanager

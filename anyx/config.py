@@ -109,8 +109,8 @@ def check(raw: Mapping[str, Any]) -> Config:
     entries = {name: _entries(errors, name, raw) for name in ("encoders", "inputs", "outputs", "stages", "data")}
     llm = _llm(errors, raw)
     encoders = {key: _node(errors, f"encoders.{key}", "encoders", node) for key, node in entries["encoders"].items()}
-    inputs = {key: _input(errors, key, node, encoders, llm) for key, node in entries["inputs"].items()}
-    outputs = {key: _output(errors, key, node, entries["outputs"], llm) for key, node in entries["outputs"].items()}
+    inputs = {key: _input(errors, key, entries["inputs"], encoders, llm) for key in entries["inputs"]}
+    outputs = {key: _output(errors, key, entries["outputs"], llm) for key in entries["outputs"]}
     for key, node in entries["data"].items():
         if not isinstance(mapping_at(errors, f"data.{key}", node).get("type"), str):
             errors.add(f"data.{key}.type", "a source says its type")
@@ -129,7 +129,7 @@ def parts(config: Config) -> Iterator[str]:
         yield from ("llm.signal_tokens",) if config.outputs else ()
         yield "llm.body"
     yield from (f"encoders.{name}" for name in config.encoders)
-    yield from (f"inputs.{key}.projector" for key, port in config.inputs.items() if port.projector)
+    yield from (f"inputs.{key}.projector" for key, port in config.inputs.items() if isinstance(port.projector, Node))
     for key, output in config.outputs.items():
         if isinstance(output.projector, Node):
             yield f"outputs.{key}.projector"
@@ -192,13 +192,24 @@ def _llm(errors: Errors, raw: Mapping[str, Any]) -> LLMConfig | None:
     return LLMConfig(**{"path": "", **given})
 
 
-def _projector(errors: Errors, path: str, kind: str, node: Any, llm: LLMConfig | None) -> Node | None:
+def _projector(
+    errors: Errors, path: str, kind: str, ports: Mapping[str, Any], llm: LLMConfig | None
+) -> Node | Share | None:
+    """The projector of the port at `path`; one of `ports`, the ports beside it, may be the one whose it shares."""
+    side, key = path.split(".")
+    node = mapping_at(errors, path, ports[key] or {}).get("projector")
+    here = f"{path}.projector"
+    if isinstance(node, Mapping) and "share" in node:
+        owners = [f"{side}.{name}.projector" for name, other in ports.items() if "type" in _projector_of(other)]
+        if node["share"] not in owners or len(node) > 1:
+            errors.add(f"{here}.share", f"{node['share']!r} is not one of {', '.join(owners) or 'no projectors'}")
+        return Share(str(node["share"]))
     if node is None and llm is None:
         return None
     if node is None:
-        errors.add(path, f"is missing; its type is one of {', '.join(sorted(registry.table(kind)))}")
+        errors.add(here, f"is missing; its type is one of {', '.join(sorted(registry.table(kind)))}")
         return None
-    return _node(errors, path, kind, node)
+    return _node(errors, here, kind, node)
 
 
 def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str:
@@ -208,34 +219,28 @@ def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str
     return media
 
 
-def _input(errors: Errors, key: str, node: Any, encoders: Mapping[str, Node], llm: LLMConfig | None) -> Input:
+def _input(
+    errors: Errors, key: str, inputs: Mapping[str, Any], encoders: Mapping[str, Node], llm: LLMConfig | None
+) -> Input:
     path = f"inputs.{key}"
-    given = check_fields(errors, path, node, Input)
+    given = check_fields(errors, path, inputs[key], Input)
     encoder = str(given.get("encoder"))
     if "encoder" in given and encoder not in encoders:
         errors.add(f"{path}.encoder", f"{encoder!r} is not one of {', '.join(encoders) or 'no encoders'}")
-    projector = _projector(errors, f"{path}.projector", "input_projectors", given.get("projector"), llm)
+    projector = _projector(errors, path, "input_projectors", inputs, llm)
     return Input(encoder, projector, _media(errors, path, key, given))
 
 
-def _output(errors: Errors, key: str, node: Any, outputs: Mapping[str, Any], llm: LLMConfig | None) -> Output:
+def _output(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMConfig | None) -> Output:
     path = f"outputs.{key}"
-    given = check_fields(errors, path, node, Output)
+    given = check_fields(errors, path, outputs[key], Output)
     decoder = _node(errors, f"{path}.decoder", "decoders", given.get("decoder") or {})
-    projector: Node | Share | None
-    if isinstance(given.get("projector"), Mapping) and "share" in given["projector"]:
-        projector = Share(str(given["projector"]["share"]))
-        owners = [f"outputs.{name}.projector" for name, other in outputs.items() if "type" in _projector_of(other)]
-        if projector.share not in owners or len(given["projector"]) > 1:
-            text = f"{projector.share!r} is not one of {', '.join(owners) or 'no projectors'}"
-            errors.add(f"{path}.projector.share", text)
-    else:
-        projector = _projector(errors, f"{path}.projector", "output_projectors", given.get("projector"), llm)
+    projector = _projector(errors, path, "output_projectors", outputs, llm)
     return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given))
 
 
-def _projector_of(output: Any) -> Mapping[str, Any]:
-    projector = output.get("projector") if isinstance(output, Mapping) else None
+def _projector_of(port: Any) -> Mapping[str, Any]:
+    projector = port.get("projector") if isinstance(port, Mapping) else None
     return projector if isinstance(projector, Mapping) else {}
 
 

@@ -107,8 +107,13 @@ def _config_of(model: AnyX) -> configuration.Config:
 
 def _twins(config: configuration.Config) -> dict[str, str]:
     """Shared projectors by the prefix of their names -> the prefix under which their weights are stored."""
-    shared = {key: port.projector for key, port in config.outputs.items() if isinstance(port.projector, Share)}
-    return {f"outputs.{key}.projector.": f"{projector.share}." for key, projector in shared.items()}
+    sides: dict[str, Mapping[str, Input] | Mapping[str, Output]] = {"inputs": config.inputs, "outputs": config.outputs}
+    return {
+        f"{side}.{key}.projector.": f"{port.projector.share}."
+        for side, ports in sides.items()
+        for key, port in ports.items()
+        if isinstance(port.projector, Share)
+    }
 
 
 def _relative(value: Any, folder: Path) -> Any:

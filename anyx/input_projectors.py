@@ -8,11 +8,17 @@ Letters: b media items, n encoder tokens, m LLM tokens, k tokens made of one.
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from anyx.interfaces import InputProjector, Tokens
 from anyx.layers import LatentResampler
+
+Norm = bool | Literal["data"]
 
 
 class LinearInputProjector(InputProjector):
@@ -33,7 +39,12 @@ class LinearInputProjector(InputProjector):
 
 
 class MLPInputProjector(InputProjector):
-    """Linear maps with GELU between (LLaVA-1.5's `mlp2x_gelu` with `layers=2`); `hidden` is `dim_out` unless given."""
+    """Linear maps with GELU between (LLaVA-1.5's `mlp2x_gelu` with `layers=2`); `hidden` is `dim_out` unless given.
+
+    `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
+    `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
+    often share a large mean, which hides what tells items apart.
+    """
 
     def __init__(
         self,
@@ -43,19 +54,41 @@ class MLPInputProjector(InputProjector):
         layers: int = 2,
         hidden: int | None = None,
         tokens: int = 1,
-        norm: bool = False,
+        stack: int = 1,
+        norm: Norm = False,
     ):
         super().__init__()
-        self.tokens = _positive("tokens", tokens)
+        self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
+        dim_in *= stack
         widths = [dim_in, *[hidden or dim_out] * (_positive("layers", layers) - 1), dim_out * tokens]
-        maps: list[nn.Module] = [nn.LayerNorm(dim_in) if norm else nn.Identity(), nn.Linear(widths[0], widths[1])]
+        maps: list[nn.Module] = [_norm(norm, dim_in), nn.Linear(widths[0], widths[1])]
         for i in range(1, layers):
             maps += [nn.GELU(), nn.Linear(widths[i], widths[i + 1])]
         self.proj = nn.Sequential(*maps)
 
     def forward(self, x: Tokens) -> Tokens:
-        """Map each token."""
+        """Map each token, or each stack of tokens."""
+        if self.stack > 1:
+            x = _stacked(x, self.stack)
         return _spread(x, self.proj(x.values), self.tokens)
+
+
+class Standardise(nn.BatchNorm1d):
+    """Every feature less its mean over its deviation, both taken over all tokens that training has seen so far.
+
+    Unlike batch normalisation it does the same in training as afterwards, however small the batches.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, affine=False, momentum=None)
+
+    def forward(self, input: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Take note of these tokens, if training, then standardise them."""
+        flat = input.flatten(0, -2)
+        if self.training and len(flat) > 1:
+            with torch.no_grad():
+                super().forward(flat)
+        return F.batch_norm(flat, self.running_mean, self.running_var, eps=self.eps).view_as(input)
 
 
 class ResamplerInputProjector(InputProjector):
@@ -73,6 +106,19 @@ class ResamplerInputProjector(InputProjector):
     def forward(self, x: Tokens) -> Tokens:
         """Read all real tokens of an item into a fixed number."""
         return Tokens.full(self.proj_out(self.resampler(self.proj_in(x.values), x.mask)))
+
+
+def _norm(kind: Norm, dim: int) -> nn.Module:
+    if kind not in (True, False, "data"):
+        raise ValueError(f"norm: {kind!r} is not one of true, false, data")
+    return Standardise(dim) if kind == "data" else nn.LayerNorm(dim) if kind else nn.Identity()
+
+
+def _stacked(x: Tokens, k: int) -> Tokens:
+    """Neighbours end to end: (b, n, d) -> (b, n / k, k d); a stack is real where its first token is."""
+    missing = -x.values.shape[1] % k
+    values = F.pad(x.values * x.mask[..., None], (0, 0, 0, missing))
+    return Tokens(values.reshape(len(values), -1, k * values.shape[-1]), F.pad(x.mask, (0, missing))[:, ::k])
 
 
 def _spread(x: Tokens, values: Float[Tensor, "b n kd"], k: int) -> Tokens:

@@ -29,13 +29,13 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The projector of another output, by its path `outputs.<key>.projector`."""
+    """The projector of another port of the same side, by its path, such as `outputs.<key>.projector`."""
 
     share: str
 
     @property
     def key(self) -> str:
-        """The key of the output whose projector it is."""
+        """The key of the port whose projector it is."""
         return self.share.split(".")[1]
 
 
@@ -60,7 +60,7 @@ class Input:
     """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media."""
 
     encoder: str
-    projector: Node | None = None
+    projector: Node | Share | None = None
     media: str = ""
     into: Literal["sequence"] = "sequence"
 

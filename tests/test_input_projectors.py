@@ -45,6 +45,31 @@ def test_one_token_becomes_several_side_by_side(cls: type[InputProjector]) -> No
     assert not torch.allclose(y.values[:, 0], y.values[:, 1])
 
 
+def test_neighbours_are_stacked() -> None:
+    projector, x = MLPInputProjector(6, 10, stack=3), padded()
+    y = projector(x)
+    assert y.mask.tolist() == [[True, True], [True, False]]
+    ends = torch.cat([x.values[0, 3], torch.zeros(12)])
+    torch.testing.assert_close(y.values[0, 1], projector.proj(ends))
+    torch.testing.assert_close(y.values[1, 0], projector.proj(torch.cat([x.values[1, :2].flatten(), torch.zeros(6)])))
+
+
+def test_features_are_standardised_by_all_that_training_saw() -> None:
+    torch.manual_seed(0)
+    projector = MLPInputProjector(4, 8, norm="data")
+    norm, seen = projector.proj[0], torch.randn(5, 16, 3, 4) * torch.tensor([1.0, 5.0, 0.1, 2.0]) + 7
+    for batch in seen:
+        projector(Tokens.full(batch))
+    torch.testing.assert_close(norm.running_mean, seen.mean((0, 1, 2)))
+    standard = norm(seen[-1])
+    assert standard.mean((0, 1)).abs().max() < 0.5
+    assert 0.8 < standard.std() < 1.2
+    projector.eval()
+    torch.testing.assert_close(norm(seen[-1]), standard)  # the same afterwards, and for a single item
+    torch.testing.assert_close(norm(seen[-1][:1]), standard[:1])
+    assert projector.train()(Tokens.full(seen[0][:1, :1])).values.isfinite().all()
+
+
 def test_resampler_gives_a_fixed_number() -> None:
     projector, x = ResamplerInputProjector(6, 10, tokens=5, heads=2), padded()
     y = projector(x)
@@ -56,5 +81,7 @@ def test_resampler_gives_a_fixed_number() -> None:
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="tokens must be at least 1, given 0"):
         LinearInputProjector(6, 10, tokens=0)
+    with pytest.raises(ValueError, match="norm: 'batch' is not one of true, false, data"):
+        MLPInputProjector(6, 10, norm="batch")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layers must be at least 1"):
         MLPInputProjector(6, 10, layers=0)
