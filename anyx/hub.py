@@ -39,7 +39,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
     twins = _twins(config)
     state = {
-        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        name: tensor.detach().to("cpu", dtype if dtype and tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in model.own_state().items()
         if not name.startswith(tuple(twins))
     }

@@ -27,6 +27,7 @@ def raw_model(llm: str) -> dict[str, Any]:
         "inputs": {
             "image": {"encoder": "vision", "projector": LINEAR},
             "photo": {"encoder": "twin", "projector": {"type": "mlp", "tokens": 2}, "media": "image"},
+            "sketch": {"encoder": "twin", "projector": {"share": "inputs.photo.projector"}, "media": "image"},
         },
         "outputs": {
             "image": {"tokens": 2, "projector": LINEAR, "decoder": DECODER},
@@ -51,6 +52,7 @@ def test_parts_are_wired_and_shared(config: Config):
     assert model.config is config
     assert model.encoders["vision"] is model.encoders["twin"]
     assert model.outputs["image"].projector is model.outputs["photo"].projector
+    assert model.inputs["photo"].projector is model.inputs["sketch"].projector
     assert model.outputs["image"].decoder is not model.outputs["photo"].decoder
     assert {key: len(port.ids) for key, port in model.outputs.items()} == {"image": 2, "photo": 3}
     assert model.inputs["photo"].kind is Image
@@ -101,3 +103,8 @@ def test_a_shared_projector_must_fit(tmp_path: Path, tiny_llm_folder: str):
     raw["outputs"]["photo"]["media"] = "audio"
     with pytest.raises(ValueError, match=r"^outputs\.photo\.projector\.share: its decoder reads"):
         build(configure(tmp_path / "a.yaml", raw))
+    raw = raw_model(tiny_llm_folder)
+    raw["encoders"]["twin"] = VISION | {"out_dim": 20}
+    raw["inputs"]["photo"]["encoder"] = "vision"
+    with pytest.raises(ValueError, match=r"^inputs\.sketch\.projector\.share: its encoder says 20, but inputs\.photo"):
+        build(configure(tmp_path / "b.yaml", raw))
