@@ -22,7 +22,7 @@ $(STAMP):
 	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
 	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet -r requirements.lock
 	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -e .
-	$(ANYX) fetch --required HuggingFaceTB/SmolLM2-135M-Instruct
+	$(ANYX) fetch HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0
 	@rm -f $(VENV)/.anyx-* && touch $@
 
 demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/

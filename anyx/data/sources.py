@@ -13,10 +13,12 @@ twice).
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import inspect
 import json
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -42,14 +44,18 @@ LOCATIONS = ("path", "media")  # the keys, beside its own type, under which a pa
 
 
 class JSONLSource(Sequence[Record]):
-    """One JSON record a line. Relative media paths are looked up in `root` (default: the file's folder)."""
+    """One JSON record a line, in a file that may be gzipped (`.jsonl.gz`).
+
+    Relative media paths are looked up in `root` (default: the file's folder).
+    """
 
     def __init__(self, path: str | Path, *, root: str | Path | None = None, limit: int | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise ValueError(f"path: no such file: {self.path}")
         self.root = Path(root) if root is not None else self.path.parent
-        self.lines = [line for line in self.path.read_bytes().splitlines() if line.strip()][:limit]
+        self.name = self.path.name.removesuffix(".gz").removesuffix(".jsonl")
+        self.lines = [line for line in unpacked(self.path).splitlines() if line.strip()][:limit]
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -65,7 +71,15 @@ class JSONLSource(Sequence[Record]):
         record = json.loads(self.lines[index])
         if not isinstance(record, dict) or not {"messages", "media"} & record.keys():
             raise ValueError(f"{self.path}: record {index} has neither 'messages' nor 'media'")
-        return located({"id": f"{self.path.stem}/{index}", **record}, self.root)
+        return located({"id": f"{self.name}/{index}", **record}, self.root)
+
+
+def unpacked(path: Path) -> bytes:
+    """What a file holds, unzipped if its name ends in `.gz`."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"path: {path} cannot be read: {error}") from error
 
 
 def located(record: Record, root: Path) -> Record:

@@ -1,11 +1,13 @@
 """Judges: outputs -> scores of a closed list of labels. They never share weights with the model they judge.
 
 A judge is a class built as `Judge(labels, **keywords)` and called with a list of outputs; it returns one row of scores
-an output. `evaluation.yaml` names one or more for each key; the first is the bar, the others are reported beside it.
+an output, where -inf is no guess: a judge may recognise nothing. `evaluation.yaml` names one or more for each key; the
+first is the bar, the others are reported beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,8 +52,11 @@ def build(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Sequence
 
 
 def rankings(judge: Judge, outputs: Sequence[Any]) -> list[list[int]]:
-    """The `RANKED` best labels for each output, best first."""
+    """The `RANKED` best labels for each output, best first; fewer where a judge scores the rest -inf."""
     if not outputs:
         return []
-    scores = judge(outputs)
-    return [[int(label) for label in row] for row in scores.topk(min(RANKED, scores.shape[1])).indices]
+    best = (scores := judge(outputs)).topk(min(RANKED, scores.shape[1]))
+    return [
+        [label for label, score in zip(labels, row, strict=True) if score > -math.inf]
+        for labels, row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

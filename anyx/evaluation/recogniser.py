@@ -1,164 +1,159 @@
-"""An external speech recogniser as a judge: which of a closed list of labels does Whisper hear?
+"""An external speech recogniser as a judge: which of a closed list of labels does PocketSphinx hear?
 
-Every label is spelt out as a transcript (" Black cat.") and scored by its log-likelihood given the sound, teacher
-forced. All transcripts share one decoder pass: their tokens form a tree, laid out as one sequence whose attention mask
-lets each token see only its ancestors. Half of what a label scores on faint noise is taken off, so that words that are
-likely anyway are not preferred.
+A grammar offers every label as a phrase. The best one is taken out of the grammar and the sound is decoded again, up to
+`RANKED` times; its n-best lists hold halves of phrases and miss labels. The acoustic model (2015, Gaussian mixtures)
+comes inside the package and has no weight in common with any model that anyx trains or loads.
 
-The output layer is wide, so it comes in two steps: scores normalised among the tree's own branches pick `keep` labels,
-and only these are normalised over the whole vocabulary. The encoder reads `seconds` of sound instead of thirty.
+What is heard depends on hiss, on how a sound lies in time and on what was heard before. So every sound loses its steady
+noise, is cut to its loud part, brought to one level, laid into faint seeded noise, and heard once before it counts: the
+recogniser's own estimate of the noise starts empty for each sound and is full from the second pass on. The first pass
+listens for one label only, which costs little. A row is therefore the same in any batch and order.
 
-Letters: b sounds, l labels, k tree nodes, s longest transcript, d width.
+A label's score is `RANKED` less its place; all labels that were not heard share -inf, which is nobody's guess (see
+`judges.rankings`). Silence has such a row only.
+
+Letters: b sounds, l labels, n samples, f bands, t frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from anyx.evaluation.judges import RANKED
 from anyx.media import Audio
 
-NO_TIMESTAMPS = "<|notimestamps|>"
-HIDDEN = -1e4  # what the mask adds; a bfloat16 softmax makes it 0
-
-
-class Tree(NamedTuple):
-    """Transcripts that share their beginnings: nodes, and for every step of a transcript its node and next token."""
-
-    tokens: Int[Tensor, " k"]
-    depth: Int[Tensor, " k"]
-    mask: Bool[Tensor, "k k"]
-    nodes: Int[Tensor, "l s"]
-    following: Int[Tensor, "l s"]
-    real: Bool[Tensor, "l s"]
-
-
-def grow(prefix: Sequence[int], transcripts: Sequence[Sequence[int]]) -> Tree:
-    """The tree of transcripts (each with its end token) under a common prefix."""
-    known: dict[tuple[int, int], int] = {}
-    tokens: list[int] = []
-    parents: list[int] = []
-
-    def node(parent: int, token: int) -> int:
-        if (parent, token) not in known:
-            known[parent, token] = len(tokens)
-            tokens.append(token)
-            parents.append(parent)
-        return known[parent, token]
-
-    root = -1
-    for token in prefix:
-        root = node(root, token)
-    shape = (len(transcripts), max(map(len, transcripts)))
-    nodes, following = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    real = torch.zeros(shape, dtype=torch.bool)
-    for row, transcript in enumerate(transcripts):
-        here = root
-        for step, token in enumerate(transcript):
-            nodes[row, step], following[row, step], real[row, step] = here, token, True
-            here = node(here, token) if step + 1 < len(transcript) else here
-    mask = torch.eye(len(tokens), dtype=torch.bool)
-    for index, parent in enumerate(parents):
-        if parent >= 0:
-            mask[index] |= mask[parent]
-    return Tree(torch.tensor(tokens), mask.sum(1) - 1, mask, nodes, following, real)
+RATE = 16000
+FRAME = 160  # samples of 10 ms
+WINDOW = 400  # samples of 25 ms
+STEADY = 0.1  # the quantile of a band's frames that counts as its noise
+OVER = 1.5  # how much more than that is taken off
+FLOOR = 0.1  # what is left of noise, in amplitude
+LOUD = 0.01  # of the loudest frame: where speech begins and ends
+MARGIN = 5  # frames kept on either side of it
+SILENT = 1e-3  # a peak below this is nothing
+LEVEL = 0.8  # the peak of what is heard
+PADDING = 20  # frames of noise on either side
+NOISE = 1e-3  # its standard deviation
+BEAMS = {"beam": 1e-80, "pbeam": 1e-80, "wbeam": 1e-60}  # wide: a short grammar affords it
 
 
 class SpeechJudge:
-    """Sounds -> log-likelihoods of `labels`, by the Whisper at `path`: a folder, or an id anyx or the Hub knows."""
+    """Sounds -> places of `labels`, by PocketSphinx's US English.
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        *,
-        path: str = "openai/whisper-tiny.en",
-        seconds: int = 4,
-        keep: int = 48,
-        prior: float = 0.5,
-        dtype: str = "bfloat16",
-    ) -> None:
-        from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
+    `words`: pronunciations in ARPAbet ("R IH K SH AO") of words that its dictionary lacks; `dove(2)` is a second one.
+    """
 
-        from anyx.packaged import locate
+    def __init__(self, labels: Sequence[str], *, words: Mapping[str, str] | None = None) -> None:
+        from pocketsphinx import Decoder
 
-        folder = locate(path)
-        model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
-        shorten(model, 50 * seconds)
-        self.model: Any = model
-        self.dtype = model.dtype
-        tokenizer = WhisperTokenizerFast.from_pretrained(folder)
-        mels = model.config.num_mel_bins
-        self.features = WhisperFeatureExtractor(feature_size=mels, chunk_length=seconds)
-        start = [model.config.decoder_start_token_id, tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)]
-        spelt = [tokenizer(f" {label.capitalize()}.", add_special_tokens=False)["input_ids"] for label in labels]
-        self.tree = grow(start, [[*ids, model.config.eos_token_id] for ids in spelt])
-        blocked = torch.zeros(self.tree.mask.shape).masked_fill(~self.tree.mask, HIDDEN)
-        self.mask = blocked[None, None].to(self.dtype)
-        self.keep, self.prior = min(keep, len(labels)), prior
-        noise = torch.randn(4, 16000, generator=torch.Generator().manual_seed(0)) * 1e-4
-        states = self.states([Audio(row[None], 16000) for row in noise])
-        every = torch.arange(len(labels))
-        self.quiet_among = prior * torch.stack([self.among(x) for x in states]).mean(0)
-        self.quiet = prior * torch.stack([self.exact(x, every) for x in states]).mean(0)
+        self.decoder: Any = Decoder(lm=None, loglevel="FATAL", bestpath=False, **BEAMS)
+        for word, sounds in (words or {}).items():
+            try:
+                self.decoder.add_word(word.lower(), sounds, False)
+            except RuntimeError:
+                raise ValueError(
+                    f"words.{word}: '{sounds}' is no pronunciation in ARPAbet ('R IH K SH AO'), or '{word}' is known"
+                ) from None
+        self.phrases = [tuple(re.findall(r"[a-z0-9']+", label.lower())) for label in labels]
+        self.places = {" ".join(phrase): index for index, phrase in enumerate(self.phrases)}
+        if len(self.places) < len(labels) or "" in self.places:
+            raise ValueError(
+                f"{len(labels)} labels but {len(self.places)} phrases: two are spelt alike or one is empty"
+            )
+        unknown = {word for phrase in self.phrases for word in phrase if self.decoder.lookup_word(word) is None}
+        if unknown:
+            raise ValueError(
+                f"no pronunciation of {', '.join(sorted(unknown))}; give them as the judge's option "
+                "words: {rickshaw: R IH K SH AO, ...} in ARPAbet"
+            )
+        everything = range(len(labels))
+        self.grammars = [self.grammar(kept) for kept in (everything[:1], everything)]
 
-    @torch.inference_mode()
     def __call__(self, outputs: Sequence[Audio]) -> Float[Tensor, "b l"]:
-        """One row a sound; labels that the first step drops come last, in its order."""
-        rows = []
-        for states in (state for i in range(0, len(outputs), 8) for state in self.states(outputs[i : i + 8])):
-            rough = self.among(states) - self.quiet_among
-            best = rough.topk(self.keep).indices
-            fine = self.exact(states, best) - self.quiet[best]
-            rows.append((rough - rough.max() + fine.min() - 1).scatter(0, best, fine))
-        return torch.stack(rows)
+        """One row a sound."""
+        rows = torch.full((len(outputs), len(self.phrases)), -torch.inf)
+        for row, output in zip(rows, outputs, strict=True):
+            for place, label in enumerate(self.heard(output)):
+                row[label] = RANKED - place
+        return rows
 
-    @torch.inference_mode()
-    def states(self, outputs: Sequence[Audio]) -> Float[Tensor, "b k d"]:
-        """The decoder's state at every node of the tree."""
-        sounds = [x.mono().resample(16000).samples[0].numpy() for x in outputs]
-        given = self.features(sounds, sampling_rate=16000, return_tensors="pt").input_features.to(self.dtype)
-        heard = self.model.model.encoder(given).last_hidden_state
-        said = self.model.model.decoder(
-            input_ids=self.tree.tokens.expand(len(sounds), -1),
-            attention_mask=self.mask.expand(len(sounds), -1, -1, -1),
-            position_ids=self.tree.depth.expand(len(sounds), -1),
-            encoder_hidden_states=heard,
-            use_cache=False,
-        )
-        return said.last_hidden_state  # type: ignore[no-any-return]
+    def heard(self, output: Audio) -> list[int]:
+        """The labels in the order in which they are heard, up to `RANKED`; fewer where no other fits at all."""
+        samples = prepared(output)
+        if samples is None:
+            return []
+        first, grammar = self.grammars
+        self.decoder.reinit_feat()
+        self.decode(first, samples)
+        found: list[int] = []
+        while True:
+            label = self.places.get(self.decode(grammar, samples), -1)
+            if label < 0 or label in found:  # half a phrase, where no whole one was left within the beam
+                return found
+            found.append(label)
+            if len(found) == min(RANKED, len(self.phrases)):
+                return found
+            grammar = self.grammar([index for index in range(len(self.phrases)) if index not in found])
 
-    @torch.inference_mode()
-    def among(self, states: Float[Tensor, "k d"]) -> Float[Tensor, " l"]:
-        """Scores of all labels, each step normalised among the tree's own branches."""
-        tree = self.tree
-        used: Tensor = torch.unique(torch.stack([tree.nodes[tree.real], tree.following[tree.real]]), dim=1)
-        weight = self.model.proj_out.weight
-        logits = (states[used[0]] * weight[used[1]]).sum(-1).float()
-        total = torch.zeros(len(states)).index_add(0, used[0], (logits - logits.max()).exp())
-        norm = logits.max() + total.clamp_min(1e-30).log()
-        steps = (states[tree.nodes] * weight[tree.following]).sum(-1).float() - norm[tree.nodes]
-        scores: Tensor = (steps * tree.real).sum(-1)
-        return scores
+    def grammar(self, kept: Sequence[int]) -> Any:
+        """A grammar that is one of these labels, all equally likely: a chain of words from state 0 to state 1 each."""
+        steps: list[tuple[int, int, float, str]] = []
+        states = 2
+        for index in kept:
+            *inner, last = self.phrases[index]
+            here = 0
+            for word in inner:
+                steps.append((here, states, 1.0, word))
+                here, states = states, states + 1
+            steps.append((here, 1, 1.0, last))
+        return self.decoder.create_fsg("labels", 0, 1, steps)
 
-    @torch.inference_mode()
-    def exact(self, states: Float[Tensor, "k d"], labels: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
-        """Log-likelihoods of some labels over the whole vocabulary."""
-        nodes, following, real = self.tree.nodes[labels], self.tree.following[labels], self.tree.real[labels]
-        used, place = torch.unique(nodes, return_inverse=True)
-        logits = functional.linear(states[used], self.model.proj_out.weight)
-        norm = logits.float().logsumexp(-1)
-        return ((logits[place, following].float() - norm[place]) * real).sum(-1)
+    def decode(self, grammar: Any, samples: bytes) -> str:
+        """The phrase of a grammar that fits best; empty where none does."""
+        self.decoder.add_fsg("labels", grammar)
+        self.decoder.activate_search("labels")
+        self.decoder.start_utt()
+        self.decoder.process_raw(samples, full_utt=True)
+        self.decoder.end_utt()
+        best = self.decoder.hyp()
+        return best.hypstr if best else ""
 
 
-def shorten(model: Any, positions: int) -> None:
-    """Let a Whisper's encoder read fewer positions than it was trained with (two mel frames each)."""
-    encoder = model.model.encoder
-    positions = min(positions, len(encoder.embed_positions.weight))
-    table = encoder.embed_positions.weight.detach()[:positions].clone()
-    encoder.embed_positions = torch.nn.Embedding(len(table), table.shape[1], _weight=table)
-    encoder.max_source_positions = model.config.max_source_positions = encoder.config.max_source_positions = positions
+def prepared(output: Audio) -> bytes | None:
+    """A sound's loud part at one level between stretches of noise, 16 bit; None where there is none."""
+    if not output.samples.numel():
+        return None
+    sound = Audio(output.samples.nan_to_num(0, 0, 0), output.rate).mono().resample(RATE)
+    if sound.samples.abs().max() < SILENT:
+        return None
+    clean = trimmed(denoised(sound.samples[0]))
+    laid = functional.pad(clean * (LEVEL / clean.abs().max().clamp_min(SILENT)), (PADDING * FRAME, PADDING * FRAME))
+    laid = laid + NOISE * torch.randn(len(laid), generator=torch.Generator().manual_seed(0))
+    return (laid.clamp(-1, 1) * 32767).short().numpy().tobytes()
+
+
+def denoised(samples: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Spectral subtraction of each band's steady part."""
+    window = torch.hann_window(WINDOW)
+    bands = torch.stft(samples, WINDOW, FRAME, window=window, pad_mode="constant", return_complex=True)  # f t
+    noise = OVER * bands.abs().quantile(STEADY, dim=1, keepdim=True)
+    kept = (1 - (noise / bands.abs().clamp_min(1e-9)).square()).clamp_min(FLOOR**2).sqrt()
+    clean: Tensor = torch.istft(bands * kept, WINDOW, FRAME, window=window, length=len(samples))
+    return clean
+
+
+def trimmed(samples: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
+    """The stretch from the first loud frame to the last, with a margin."""
+    frames = functional.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME).square().mean(1)
+    loud = (frames > LOUD**2 * frames.max()).nonzero()
+    if not len(loud):
+        return samples
+    first, last = int(loud[0]), int(loud[-1])
+    return samples[max(0, first - MARGIN) * FRAME : (last + 1 + MARGIN) * FRAME]

@@ -96,9 +96,7 @@ def align(
     `mse` is relative: divided by the mean square of the words, so that silence costs about 1 whatever the scale of
     the embeddings. Captions longer than the media's tokens are cut; items without a caption do not count.
     """
-    n = tokens.values.shape[1]
-    words, real = F.pad(words, (0, 0, 0, max(0, n - words.shape[1])))[:, :n], F.pad(mask, (0, n))[:, :n]
-    target = torch.where(real[..., None], words, neutral).float()
+    target, real = spelt(words, mask, neutral, tokens.values.shape[1])
     said = tokens.values.float()
     counts = tokens.mask & mask.any(1, keepdim=True)
     if kind == "cosine":
@@ -107,6 +105,23 @@ def align(
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(AlignKind))}")
     scale = masked_mean(target.square().mean(-1), real & counts).clamp(min=1e-12)
     return masked_mean((said - target).square().mean(-1), counts) / scale
+
+
+def spelt(
+    words: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"], neutral: Float[Tensor, " d"], n: int
+) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
+    """Captions as n tokens, cut or filled up with `neutral`, and which of them are words."""
+    words, real = F.pad(words, (0, 0, 0, max(0, n - words.shape[1])))[:, :n], F.pad(mask, (0, n))[:, :n]
+    return torch.where(real[..., None], words, neutral).float(), real
+
+
+def tell_apart(
+    said: Float[Tensor, "b n d"], candidates: Float[Tensor, "c n d"], right: Int[Tensor, " b"], scale: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of which candidate was meant, by the cosine of what sets each apart from the candidates' mean."""
+    centre = candidates.mean(0)
+    meant, could = (F.normalize((x.float() - centre).flatten(1), dim=-1) for x in (said, candidates))
+    return F.cross_entropy(scale * meant @ could.T, right)
 
 
 def masked_mean(values: Float[Tensor, "*b"], mask: Bool[Tensor, "*b"] | None) -> Float[Tensor, ""]:

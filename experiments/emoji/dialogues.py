@@ -7,6 +7,7 @@ says the label first, so that the signal group that follows it can read from it.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -228,6 +229,13 @@ def instruct(rng: random.Random, copies: int = 2) -> Iterator[Record]:
         yield from (turns(question, said) for question, said in plain_pairs("train"))
 
 
+def recall(rng: random.Random, copies: int = 8) -> Iterator[Record]:
+    """Questions that the keywords answer: what the LLM has to know by heart."""
+    for concept in corpus.core():
+        for _ in range(copies):
+            yield ask(concept, "text", "text", rng)
+
+
 def several(concept: Any, rng: random.Random) -> Record:
     """Several media in one reply."""
     if rng.random() < 0.5:
@@ -252,8 +260,8 @@ def follow(concept: Any, rng: random.Random) -> Record:
 
 
 def write(path: Path, records: Iterator[Record]) -> int:
-    """Write records as compact JSON lines; returns how many."""
+    """Write records as compact JSON lines, gzipped without a date; returns how many."""
     lines = [json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
     return len(lines)

@@ -1,7 +1,7 @@
 """Write the training dialogues: `python experiments/emoji/make_dialogues.py [--copies 2] [--seed 0]`.
 
-Three files in `experiments/emoji/dialogues/`: captions.jsonl, captions_out.jsonl, instruct.jsonl. The same seed writes
-the same bytes. Media paths are relative to `experiments/emoji/data/`.
+Four files in `experiments/emoji/dialogues/`: captions, captions_out, instruct and recall, each `.jsonl.gz`. The same
+seed writes the same bytes. Media paths are relative to `experiments/emoji/data/`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def main() -> None:
         ("captions", dialogues.captions, 1),
         ("captions_out", dialogues.captions_out, 2),
         ("instruct", dialogues.instruct, given.copies),
+        ("recall", dialogues.recall, 8),
     ):
-        path = given.out / f"{name}.jsonl"
+        path = given.out / f"{name}.jsonl.gz"
         count = dialogues.write(path, make(random.Random(f"{given.seed}/{name}"), copies))
         print(f"{path.name}: {count} records, {path.stat().st_size / 1e6:.1f} MB")
 

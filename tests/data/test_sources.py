@@ -1,5 +1,6 @@
 """JSONL records, the nodes of `data:`, LLaVA and caption pairs."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_jsonl_records_have_ids_and_located_media(tmp_path: Path) -> None:
     assert source[1]["messages"][0]["content"][0]["path"] == "/abs/b.png"
     assert source[0]["messages"][1]["content"] == "A fox."
     assert [record["id"] for record in source[0:2]] == ["chat/0", "second"]
+
+
+def test_jsonl_may_be_gzipped(tmp_path: Path) -> None:
+    plain = write(tmp_path / "chat.jsonl", dialogue(), dialogue())
+    packed = tmp_path / "chat.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert list(JSONLSource(packed)) == list(JSONLSource(plain))
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"chat\.jsonl\.gz cannot be read"):
+        JSONLSource(packed)
 
 
 def test_jsonl_pairs_and_root(tmp_path: Path) -> None:

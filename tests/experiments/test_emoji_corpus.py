@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyx.data.sources import JSONLSource
+from anyx.data.sources import JSONLSource, unpacked
 from anyx.evaluation.corpus import load_file
 from anyx.media import Audio, Image, Video
 
@@ -35,7 +35,7 @@ def test_the_corpus_is_whole() -> None:
 def test_training_records_name_no_held_out_file_and_every_training_file() -> None:
     named: Counter[str] = Counter()
     for name in ("captions", "captions_out", "instruct"):
-        text = (EMOJI / "dialogues" / f"{name}.jsonl").read_text()
+        text = unpacked(EMOJI / "dialogues" / f"{name}.jsonl.gz").decode()
         named.update(re.findall(r'"path":"([^"]+)"', text))
     assert not [path for path in named if any(word in path for word in HELD_OUT)]
     assert not [c.sound[-1] for c in corpus.core() if c.sound and c.sound[-1] in named]
@@ -102,7 +102,7 @@ def test_templates_are_kept_apart_and_plenty() -> None:
 def test_replies_say_the_label_before_the_media() -> None:
     labels = {concept.id: concept.label for concept in corpus.concepts()}
     for name in ("captions", "captions_out", "instruct"):
-        source = JSONLSource(EMOJI / "dialogues" / f"{name}.jsonl", root=corpus.DATA)
+        source = JSONLSource(EMOJI / "dialogues" / f"{name}.jsonl.gz", root=corpus.DATA)
         for index in range(0, len(source), 97):
             for message in source[index]["messages"]:
                 if message["role"] == "assistant" and not isinstance(message["content"], str):
@@ -125,8 +125,9 @@ def test_the_committed_dialogues_are_what_the_script_writes(tmp_path: Path) -> N
     import random
 
     for name, make, copies in (("captions", dialogues.captions, 1), ("captions_out", dialogues.captions_out, 2)):
-        dialogues.write(tmp_path / name, make(random.Random(f"0/{name}"), copies))
-        assert (tmp_path / name).read_bytes() == (EMOJI / "dialogues" / f"{name}.jsonl").read_bytes()
+        file = f"{name}.jsonl.gz"
+        dialogues.write(tmp_path / file, make(random.Random(f"0/{name}"), copies))
+        assert unpacked(tmp_path / file) == unpacked(EMOJI / "dialogues" / file)
 
 
 def test_requests_cover_every_cell() -> None:

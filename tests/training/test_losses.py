@@ -90,6 +90,17 @@ def test_align_is_zero_at_the_words_and_neutral_after(kind: losses.AlignKind) ->
     assert losses.align(Tokens.full(tokens), words, mask, neutral, kind=kind) > 1e-3
 
 
+def test_tell_apart_looks_at_what_sets_candidates_apart() -> None:
+    torch.manual_seed(0)
+    could = torch.randn(4, 2, 5) * 0.1 + 3
+    right = torch.tensor([2, 0])
+    assert losses.tell_apart(could[right], could, right, 30.0) < 0.01
+    assert losses.tell_apart(could[right], could, right.flip(0), 30.0) > 5
+    centre = could.mean(0)
+    small = centre + 0.01 * (could[right] - centre)  # shrunken towards the mean, but still nearest to the right one
+    assert losses.tell_apart(small, could, right, 30.0) < 0.01
+
+
 def test_align_cuts_long_captions_and_is_relative() -> None:
     words, mask = torch.randn(1, 6, 5) * 1e-3, torch.ones(1, 6, dtype=torch.bool)
     silent = Tokens.full(torch.zeros(1, 2, 5))
