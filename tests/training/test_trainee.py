@@ -159,11 +159,13 @@ def test_an_encoder_that_learns_is_not_cached(tmp_path: Path) -> None:
     assert len(FeatureCache(tmp_path / "features")) == 0
 
 
-def test_align_needs_no_llm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("contrast", [0.0, 1.0])
+def test_align_needs_no_llm(tmp_path: Path, contrast: float) -> None:
     made = model()
     made.llm.model.register_forward_hook(lambda *_: pytest.fail("the LLM ran"))
     captions = [FEEDS[0].source[index] for index in (0, 3, 6)]
-    given = stage(train={"inputs.image.projector": 3e-2}, losses={"align": {"kind": "mse", "pad": " "}}, steps=30)
+    options = {"kind": "mse", "pad": " ", "contrast": contrast}
+    given = stage(train={"inputs.image.projector": 3e-2}, losses={"align": options}, steps=30)
     made_run = fit(made, given, tmp_path, [Feed("captions", captions)])
     values = made_run.metrics.curves()["s"]["align"][1]
     assert values[-1] < 0.8 * values[0]
