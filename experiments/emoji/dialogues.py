@@ -229,13 +229,6 @@ def instruct(rng: random.Random, copies: int = 2) -> Iterator[Record]:
         yield from (turns(question, said) for question, said in plain_pairs("train"))
 
 
-def recall(rng: random.Random, copies: int = 8) -> Iterator[Record]:
-    """Questions that the keywords answer: what the LLM has to know by heart."""
-    for concept in corpus.core():
-        for _ in range(copies):
-            yield ask(concept, "text", "text", rng)
-
-
 def several(concept: Any, rng: random.Random) -> Record:
     """Several media in one reply."""
     if rng.random() < 0.5:

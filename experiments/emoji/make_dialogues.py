@@ -1,6 +1,6 @@
 """Write the training dialogues: `python experiments/emoji/make_dialogues.py [--copies 2] [--seed 0]`.
 
-Four files in `experiments/emoji/dialogues/`: captions, captions_out, instruct and recall, each `.jsonl.gz`. The same
+Three files in `experiments/emoji/dialogues/`: captions, captions_out and instruct, each `.jsonl.gz`. The same
 seed writes the same bytes. Media paths are relative to `experiments/emoji/data/`.
 """
 
@@ -26,7 +26,6 @@ def main() -> None:
         ("captions", dialogues.captions, 1),
         ("captions_out", dialogues.captions_out, 2),
         ("instruct", dialogues.instruct, given.copies),
-        ("recall", dialogues.recall, 8),
     ):
         path = given.out / f"{name}.jsonl.gz"
         count = dialogues.write(path, make(random.Random(f"{given.seed}/{name}"), copies))
