@@ -98,5 +98,5 @@ def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) 
     with pytest.raises(ValueError, match="holds a run already: resume it, or name another folder"):
         train(raw, tmp_path / "b")
     raw["stages"]["encode"]["losses"] = {"align": {"knd": "mse"}}
-    with pytest.raises(ValueError, match=r"losses.align.knd: 'align' takes weight, kind, pad, keys"):
+    with pytest.raises(ValueError, match=r"losses.align.knd: 'align' takes weight, kind, contrast, scale, pad, keys"):
         train(raw, tmp_path / "c")
