@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anyx import config as configuration
 from anyx.build import build
+from anyx.compact import restored, shrunk
 from anyx.model import AnyX
 from anyx.packaged import PACKAGED, fetch, locate
 from anyx.schema import DType, Share
@@ -31,23 +32,26 @@ HUB_CONFIG = "config.json"
 
 
 def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
-    """Write a model folder; `dtype` stores the weights in another type. A card that is there already is kept."""
+    """Write a model folder; a card that is there already is kept.
+
+    `dtype` stores the weights in another type; `torch.int8` stores matrices in a byte a weight, with scales.
+    """
     folder = Path(folder)
     config = _config_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     raw = _relative(dict(config.raw), folder.resolve())
     (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
     twins = _twins(config)
-    state = {
-        name: tensor.detach().to("cpu", dtype if dtype and tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in model.own_state().items()
-        if not name.startswith(tuple(twins))
-    }
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(tuple(twins))}
+    if dtype == torch.int8:
+        stored = shrunk(own)
+    else:
+        stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
+    save_file({n: x.contiguous() for n, x in stored.items()}, folder / WEIGHTS, metadata={"format": "pt"})
     model.llm.tokenizer.save_pretrained(folder / TOKENIZER)
     (folder / HUB_CONFIG).write_text('{"model_type": "anyx"}\n')  # the Hub counts downloads by it
     if not (folder / CARD).exists():
-        (folder / CARD).write_text(card(config, state))
+        (folder / CARD).write_text(card(config, own))
     return folder
 
 
@@ -67,7 +71,7 @@ def load(
     if (folder / TOKENIZER).is_dir():
         llm = dataclasses.replace(llm, tokenizer=str(folder / TOKENIZER))
     model = build(dataclasses.replace(config, llm=llm))
-    state = load_file(folder / WEIGHTS)
+    state = restored(load_file(folder / WEIGHTS))
     for twin, owner in _twins(config).items():
         state |= {twin + name.removeprefix(owner): state[name] for name in list(state) if name.startswith(owner)}
     try:

@@ -43,7 +43,8 @@ class MLPInputProjector(InputProjector):
 
     `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
     `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
-    often share a large mean, which hides what tells items apart.
+    often share a large mean, which hides what tells items apart. `dropout` hides that share of the features in
+    training, so that media unlike the training data do not hang on a few of them.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class MLPInputProjector(InputProjector):
         tokens: int = 1,
         stack: int = 1,
         norm: Norm = False,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
         dim_in *= stack
         widths = [dim_in, *[hidden or dim_out] * (_positive("layers", layers) - 1), dim_out * tokens]
-        maps: list[nn.Module] = [_norm(norm, dim_in), nn.Linear(widths[0], widths[1])]
+        self.norm, self.dropout = _norm(norm, dim_in), nn.Dropout(dropout)
+        maps: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
         for i in range(1, layers):
             maps += [nn.GELU(), nn.Linear(widths[i], widths[i + 1])]
         self.proj = nn.Sequential(*maps)
@@ -70,7 +73,7 @@ class MLPInputProjector(InputProjector):
         """Map each token, or each stack of tokens."""
         if self.stack > 1:
             x = _stacked(x, self.stack)
-        return _spread(x, self.proj(x.values), self.tokens)
+        return _spread(x, self.proj(self.dropout(self.norm(x.values))), self.tokens)
 
 
 class Standardise(nn.BatchNorm1d):

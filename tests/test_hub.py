@@ -53,6 +53,14 @@ def test_a_card_is_written_once(model: AnyX, tmp_path: Path):
     assert hub.load(tmp_path / "saved").llm.dim == model.llm.dim
 
 
+def test_a_byte_a_weight_is_enough(model: AnyX, tmp_path: Path):
+    folder = hub.save(model, tmp_path / "small", dtype=torch.int8)
+    assert folder.joinpath("model.safetensors").stat().st_size < 0.4 * sum(x.nbytes for x in model.own_state().values())
+    again = hub.load(folder).own_state()
+    for name, tensor in model.own_state().items():
+        assert (again[name] - tensor).abs().max() <= tensor.abs().max() / 200, name
+
+
 def test_the_card_names_its_bases(model: AnyX):
     config = model.config
     raw = {**config.raw, "llm": {"path": "HuggingFaceTB/SmolLM2-135M-Instruct"}}

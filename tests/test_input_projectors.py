@@ -28,7 +28,7 @@ def test_linear_is_a_linear_map() -> None:
 
 def test_mlp_is_llava_s() -> None:
     projector, x = MLPInputProjector(6, 10), padded()
-    first, second = projector.proj[1], projector.proj[3]
+    first, second = projector.proj[0], projector.proj[2]
     torch.testing.assert_close(projector(x).values, second(torch.nn.functional.gelu(first(x.values))))
     assert len([m for m in MLPInputProjector(6, 10, layers=3, hidden=7).proj if isinstance(m, torch.nn.Linear)]) == 3
 
@@ -57,7 +57,7 @@ def test_neighbours_are_stacked() -> None:
 def test_features_are_standardised_by_all_that_training_saw() -> None:
     torch.manual_seed(0)
     projector = MLPInputProjector(4, 8, norm="data")
-    norm, seen = projector.proj[0], torch.randn(5, 16, 3, 4) * torch.tensor([1.0, 5.0, 0.1, 2.0]) + 7
+    norm, seen = projector.norm, torch.randn(5, 16, 3, 4) * torch.tensor([1.0, 5.0, 0.1, 2.0]) + 7
     for batch in seen:
         projector(Tokens.full(batch))
     torch.testing.assert_close(norm.running_mean, seen.mean((0, 1, 2)))
@@ -68,6 +68,14 @@ def test_features_are_standardised_by_all_that_training_saw() -> None:
     torch.testing.assert_close(norm(seen[-1]), standard)  # the same afterwards, and for a single item
     torch.testing.assert_close(norm(seen[-1][:1]), standard[:1])
     assert projector.train()(Tokens.full(seen[0][:1, :1])).values.isfinite().all()
+
+
+def test_dropout_hides_features_in_training_alone() -> None:
+    torch.manual_seed(0)
+    projector, x = MLPInputProjector(64, 8, dropout=0.5), Tokens.full(torch.randn(2, 3, 64))
+    assert not torch.equal(projector(x).values, projector(x).values)
+    projector.eval()
+    torch.testing.assert_close(projector(x).values, projector.proj(x.values))
 
 
 def test_resampler_gives_a_fixed_number() -> None:

@@ -13,6 +13,7 @@ twice).
 
 from __future__ import annotations
 
+import ast
 import gzip
 import hashlib
 import inspect
@@ -136,16 +137,36 @@ class Feed:
 
     @property
     def identity(self) -> str:
-        """What the augmentation is: a text that changes when the code of its folder does."""
+        """What the augmentation is: a text that changes when its code does."""
         return identity_of(self.augment) if self.augment else ""
 
 
 @cache
 def identity_of(function: Augment) -> str:
-    """A function's name and a digest of the sources beside it, which it may call."""
-    files = sorted(Path(inspect.getfile(function)).parent.glob("*.py"))
-    code = hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=20)
+    """A function's name and a digest of its file and of the files beside it that it may call."""
+    code = hashlib.blake2b(digest_size=20)
+    for file in within_reach(Path(inspect.getfile(function))):
+        code.update(file.read_bytes())
     return f"{function.__qualname__}/{code.hexdigest()}"
+
+
+def within_reach(file: Path) -> list[Path]:
+    """A Python file and those beside it that it imports or names in a string, and so on from there."""
+    found, todo = {file}, [file]
+    while todo:
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {node.module or "", *(alias.name for alias in node.names)}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+        stems = {part for name in names for part in (name, name.removesuffix(".py"), name.rpartition(".")[2])}
+        new = {other for other in file.parent.glob("*.py") if other.stem in stems} - found
+        found |= new
+        todo += new
+    return sorted(found)
 
 
 def feed(name: str, node: Mapping[str, Any]) -> Feed:

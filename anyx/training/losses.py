@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,18 +24,28 @@ def text(logits: Float[Tensor, "m v"], labels: Int[Tensor, " m"]) -> Float[Tenso
     return F.cross_entropy(logits.float(), labels)
 
 
-def caption(said: Condition, taught: Condition, *, kind: CaptionKind = "l2norm") -> Float[Tensor, ""]:
+def caption(
+    said: Condition, taught: Condition, *, kind: CaptionKind = "l2norm", pads: float = 0.0
+) -> Float[Tensor, ""]:
     """Distance of a projected condition to the teacher's, mean over the teacher's real positions and over names.
 
-    `l2norm` is NExT-GPT's: the Euclidean norm over d (not squared). `cosine` is one minus the cosine.
+    `l2norm` is NExT-GPT's: the Euclidean norm over d (not squared). `cosine` is one minus the cosine. `pads` is what
+    a position past the caption's end counts: 1 where the decoder reads it as well (Stable Diffusion attends to all).
     """
     return torch.stack(
-        [distance(said.values[name], value, taught.masks.get(name), kind) for name, value in taught.values.items()]
+        [
+            distance(said.values[name], value, taught.masks.get(name), kind, pads)
+            for name, value in taught.values.items()
+        ]
     ).mean()
 
 
 def distance(
-    said: Float[Tensor, "b l d"], taught: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"] | None, kind: CaptionKind
+    said: Float[Tensor, "b l d"],
+    taught: Float[Tensor, "b l d"],
+    mask: Bool[Tensor, "b l"] | None,
+    kind: CaptionKind,
+    pads: float = 0.0,
 ) -> Float[Tensor, ""]:
     """One named tensor of `caption`."""
     said, taught = said.float(), taught.float()
@@ -47,7 +57,8 @@ def distance(
         each = 1 - F.cosine_similarity(said, taught, dim=-1)
     else:
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(CaptionKind))}")
-    return masked_mean(each, mask)
+    weights = mask if mask is None or not pads else torch.where(mask, 1.0, pads)
+    return masked_mean(each, weights)
 
 
 def contrastive(
@@ -124,8 +135,8 @@ def tell_apart(
     return F.cross_entropy(scale * meant @ could.T, right)
 
 
-def masked_mean(values: Float[Tensor, "*b"], mask: Bool[Tensor, "*b"] | None) -> Float[Tensor, ""]:
-    """The mean where the mask is True; 0 where it never is."""
+def masked_mean(values: Float[Tensor, "*b"], mask: Num[Tensor, "*b"] | None) -> Float[Tensor, ""]:
+    """The mean where the mask is True, or weighted by it; 0 where it never is."""
     if mask is None:
         return values.mean()
     return (values * mask).sum() / mask.sum().clamp(min=1)

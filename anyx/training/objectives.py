@@ -37,15 +37,16 @@ def caption(
     step: Step,
     *,
     kind: losses.CaptionKind = "l2norm",
+    pads: float = 0.0,
     keys: Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> Tensor | None:
-    """Projected conditions against the decoders' own encodings of the captions."""
+    """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`."""
     found = {}
     for key, said, batch in conditions(step, keys):
         teacher = batch.teachers.get(key)
         if teacher is not None:
-            found[key] = losses.caption(rows_of(said, teacher.rows), condition_of(teacher), kind=kind)
+            found[key] = losses.caption(rows_of(said, teacher.rows), condition_of(teacher), kind=kind, pads=pads)
     return total(found, weights)
 
 

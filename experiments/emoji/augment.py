@@ -1,6 +1,7 @@
 """Seeded changes of pictures and speech: what training draws, and what the tests draw under other seeds.
 
-All of it is tensor arithmetic on whole batches, uint8 in and out for pictures.
+`augment` and `plain_clip` are the hooks that a YAML's `data:` names. All of it is tensor arithmetic on whole batches,
+uint8 in and out for pictures.
 
 Letters: b pictures, h height, w width, n samples.
 """
@@ -14,8 +15,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from anyx.media import Audio, Image, Video
+
+RATE = 16000  # Hz
+CLIP = 8  # frames of a clip
+TRAIN_FRAMES = 9  # frames 0 to 8 of 12 may be learnt from
 GREY = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 N_FFT, HOP = 512, 128
+
+
+def augment(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
+    """A training copy of a corpus file: cropped, recoloured, noised, restyled; the training frames of an animation."""
+    if isinstance(media, Image):
+        return Image(restyled(pictures(media.pixels[None], generator), generator)[0])
+    if isinstance(media, Audio):
+        samples = media.mono().resample(RATE).samples[0]
+        return Audio(speech(samples, generator)[None], RATE)
+    clip = train_clip(media, generator)
+    return Video(restyled(clip.frames, generator), clip.fps)
+
+
+def train_clip(video: Video, generator: torch.Generator) -> Video:
+    """Eight frames of the first nine, at a seeded phase and speed, all cropped and coloured alike."""
+    phase, speed = torch.rand(2, generator=generator).tolist()
+    places = (phase + (0.6 + 0.4 * speed) * torch.arange(CLIP)).round().long().clamp(max=TRAIN_FRAMES - 1)
+    frames = video.frames[places.clamp(max=len(video.frames) - 1)]
+    return Video(pictures(frames, generator, together=True), video.fps)
+
+
+def plain_clip(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
+    """Eight successive frames of the first nine, unchanged, for the motion of the video decoder; other media as is."""
+    if not isinstance(media, Video):
+        return media
+    start = int(torch.randint(TRAIN_FRAMES - CLIP + 1, (), generator=generator))
+    return Video(media.frames[start : start + CLIP], media.fps)
 
 
 def seed_of(*parts: object) -> int:

@@ -3,8 +3,7 @@
 *Train*: the noto and fluent stills, frames 0 to 8 of the animations, the voices slt, rms and awb, all augmented.
 *Seen* test: the same sources under seeds that training never draws, clips that run through frames 9 to 11. *Unseen*
 test: twemoji, the voice kal16, and clips made of twemoji stills by a seeded pan and zoom (synthetic). espeak and the
-animals' own sounds are reported apart. `augment` is the hook that a YAML's `data:` names; `EmojiCorpus` is what
-`evaluation.yaml` names.
+animals' own sounds are reported apart. `augment.py` draws the copies; `EmojiCorpus` is what `evaluation.yaml` names.
 
 Letters: b pictures, t frames, h height, w width, n samples.
 """
@@ -27,11 +26,10 @@ from anyx.media import Audio, Image, Video
 
 FOLDER = Path(__file__).parent
 DATA = FOLDER / "data"
-RATE = 16000
+change = load_file(FOLDER / "augment.py")
+CLIP, RATE, TRAIN_FRAMES = change.CLIP, change.RATE, change.TRAIN_FRAMES
 STYLES = {"train": ("noto", "fluent"), "seen": ("noto", "fluent"), "unseen": ("twemoji",)}
 VOICES = {"train": ("slt", "rms", "awb"), "seen": ("slt", "rms", "awb"), "unseen": ("kal16",), "espeak": ("espeak",)}
-CLIP = 8  # frames of a clip
-TRAIN_FRAMES = 9  # frames 0 to 8 of 12
 
 
 @dataclass(frozen=True)
@@ -97,39 +95,11 @@ def spoken(path: str) -> Audio:
     return Audio.read(DATA / path, rate=RATE).mono()
 
 
-def augment(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
-    """A training copy of a corpus file: cropped, recoloured, noised, restyled; the training frames of an animation."""
-    change = sibling("augment")
-    if isinstance(media, Image):
-        return Image(change.restyled(change.pictures(media.pixels[None], generator), generator)[0])
-    if isinstance(media, Audio):
-        samples = media.mono().resample(RATE).samples[0]
-        return Audio(change.speech(samples, generator)[None], RATE)
-    clip = train_clip(media, generator)
-    return Video(change.restyled(clip.frames, generator), clip.fps)
-
-
-def train_clip(video: Video, generator: torch.Generator) -> Video:
-    """Eight frames of the first nine, at a seeded phase and speed, all cropped and coloured alike."""
-    phase, speed = torch.rand(2, generator=generator).tolist()
-    places = (phase + (0.6 + 0.4 * speed) * torch.arange(CLIP)).round().long().clamp(max=TRAIN_FRAMES - 1)
-    frames = video.frames[places.clamp(max=len(video.frames) - 1)]
-    return Video(sibling("augment").pictures(frames, generator, together=True), video.fps)
-
-
-def plain_clip(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
-    """Eight successive frames of the first nine, unchanged, for the motion of the video decoder; other media as is."""
-    if not isinstance(media, Video):
-        return media
-    start = int(torch.randint(TRAIN_FRAMES - CLIP + 1, (), generator=generator))
-    return Video(media.frames[start : start + CLIP], media.fps)
-
-
 def seen_clip(video: Video, generator: torch.Generator) -> Video:
     """Eight frames that start at the ninth or later and run round the loop faster than any in training."""
     phase, speed = torch.rand(2, generator=generator).tolist()
     places = (8.5 + phase + (1.05 + 0.4 * speed) * torch.arange(CLIP)).round().long() % len(video.frames)
-    return Video(sibling("augment").pictures(video.frames[places], generator, together=True), video.fps)
+    return Video(change.pictures(video.frames[places], generator, together=True), video.fps)
 
 
 def train_frames(concept: Concept) -> Tensor:
@@ -139,7 +109,6 @@ def train_frames(concept: Concept) -> Tensor:
 
 def held_out(concept: Concept, key: str, split: str, seed: int) -> Image | Audio | Video:
     """A test medium of a concept, decided by its split and seed."""
-    change = sibling("augment")
     generator = torch.Generator().manual_seed(change.seed_of("test", split, key, concept.id, seed))
     pick = int(torch.randint(1 << 30, (), generator=generator))
     if key == "image":

@@ -1,6 +1,6 @@
 """Write the training dialogues: `python experiments/emoji/make_dialogues.py [--copies 2] [--seed 0]`.
 
-Three files in `experiments/emoji/dialogues/`: captions, captions_out and instruct, each `.jsonl.gz`. The same
+Four files in `experiments/emoji/dialogues/`: captions, captions_out, recall and instruct, each `.jsonl.gz`. The same
 seed writes the same bytes. Media paths are relative to `experiments/emoji/data/`.
 """
 
@@ -25,6 +25,7 @@ def main() -> None:
     for name, make, copies in (
         ("captions", dialogues.captions, 1),
         ("captions_out", dialogues.captions_out, 2),
+        ("recall", dialogues.recall, 16),
         ("instruct", dialogues.instruct, given.copies),
     ):
         path = given.out / f"{name}.jsonl.gz"

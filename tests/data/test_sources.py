@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anyx.data.formats import CaptionSource, LlavaSource
-from anyx.data.sources import JSONLSource, feed, length_of
+from anyx.data.sources import JSONLSource, feed, length_of, within_reach
 from anyx.media import Image
 
 
@@ -73,6 +73,15 @@ def test_feed_builds_a_node(tmp_path: Path) -> None:
     assert (by_file.variants, by_file.identity) == (2, endless.identity)
     custom = feed("chat", {"type": "anyx.data.sources:JSONLSource", "path": str(file), "limit": 1})
     assert len(custom.source) == 1
+
+
+def test_an_augmentation_is_known_by_the_code_it_can_reach(tmp_path: Path) -> None:
+    """A change of what it imports, or loads by name, is a change; one of what merely lies beside it is none."""
+    files = {"top": "import middle\n", "middle": "load('low.py')\n", "low": "x = 1\n", "other": '"""About top."""\n'}
+    for name, code in files.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    assert [path.stem for path in within_reach(tmp_path / "top.py")] == ["low", "middle", "top"]
+    assert [path.stem for path in within_reach(tmp_path / "other.py")] == ["other"]
 
 
 @pytest.mark.parametrize(

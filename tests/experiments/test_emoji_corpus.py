@@ -63,7 +63,7 @@ def test_copies_are_seeded_and_differ(key: str) -> None:
         "audio": corpus.spoken(cow.speech["slt"]),
         "video": corpus.animation(cow.video),
     }[key]
-    tensors = [values(corpus.augment(key, media, seeded(seed))) for seed in (1, 1, 2)]
+    tensors = [values(change.augment(key, media, seeded(seed))) for seed in (1, 1, 2)]
     assert torch.equal(tensors[0], tensors[1])
     assert tensors[0].shape != tensors[2].shape or not torch.equal(tensors[0], tensors[2])
     for split in ("seen", "unseen"):
@@ -148,7 +148,7 @@ def test_plain_clips_are_training_frames_unchanged() -> None:
     counted = Video(torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 4, 4).contiguous(), 12.0)
     starts = set()
     for seed in range(20):
-        frames = corpus.plain_clip("video", counted, seeded(seed)).frames[:, 0, 0, 0].tolist()
+        frames = change.plain_clip("video", counted, seeded(seed)).frames[:, 0, 0, 0].tolist()
         assert frames == list(range(frames[0], frames[0] + 8))
         assert frames[-1] < corpus.TRAIN_FRAMES
         starts.add(frames[0])

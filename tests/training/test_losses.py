@@ -45,6 +45,18 @@ def test_caption_does_not_see_padding(kind: losses.CaptionKind) -> None:
     assert said.grad[mask].any(-1).all()
 
 
+@pytest.mark.parametrize("pads", [0.25, 1.0])
+def test_caption_weighs_padding_where_the_decoder_reads_it(pads: float) -> None:
+    said, taught = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool()
+    weights = torch.where(mask, 1.0, pads)
+    each = (said - taught).square().mean(-1)
+    loss = losses.caption(condition(said), condition(taught, mask), kind="mse", pads=pads)
+    assert torch.allclose(loss, (each * weights).sum() / weights.sum())
+    full = losses.caption(condition(said), condition(taught), kind="mse", pads=pads)
+    assert torch.allclose(full, each.mean())
+
+
 def test_caption_at_the_target_has_a_finite_gradient() -> None:
     said = torch.ones(1, 2, 3, requires_grad=True)
     losses.caption(condition(said), condition(torch.ones(1, 2, 3))).backward()

@@ -1,0 +1,43 @@
+"""Weights in a byte each: matrices as int8 with one scale along their shorter side, the rest in bf16.
+
+A LoRA of rank r has r scales at either end, a projector as many as its narrower width. The error is at most 1/254 of
+the largest weight that shares a scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SCALE = ".scale"  # name of a matrix's scales: its own and this
+SMALL = 256  # numbers: below this a matrix is not worth it
+
+
+def shrunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as it is stored."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            found[name] = tensor
+        elif tensor.ndim < 2 or tensor.numel() < SMALL:
+            found[name] = tensor.bfloat16()
+        else:
+            flat = tensor.detach().float().flatten(1)
+            largest = flat.abs().amax(int(flat.shape[0] <= flat.shape[1]), keepdim=True)
+            scale = largest.clamp(min=torch.finfo(torch.float32).tiny) / 127
+            found[name] = (flat / scale).round().to(torch.int8).view_as(tensor)
+            found[name + SCALE] = scale
+    return found
+
+
+def restored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A stored state dict in fp32 where it was int8; any other is left as it is."""
+    found = {}
+    for name, tensor in state.items():
+        if tensor.dtype == torch.int8 and name + SCALE in state:
+            found[name] = (tensor.flatten(1) * state[name + SCALE]).view_as(tensor)
+        elif not (name.endswith(SCALE) and state.get(name.removesuffix(SCALE), tensor).dtype == torch.int8):
+            found[name] = tensor
+    return found
