@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of a missing torchvision, which nobody needs
+    tell()
     try:
         application()([word for word in words if word != "--debug"], prog_name="anyx")
     except (ValueError, OSError, ImportError) as error:
@@ -49,3 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(2) from None
+
+
+def tell() -> None:
+    """Say on stderr what the library logs: how far a run is, what was skipped."""
+    log = logging.getLogger("anyx")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -57,6 +57,11 @@ def train(
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
+    strangers = [folder.parent.name for folder in sorted(out.glob(f"*/{checkpoint.FINAL}"))]
+    if strangers := [name for name in strangers if name not in config.stages]:
+        raise ValueError(
+            f"{out} holds the stages {strangers}, which this configuration does not have; name another folder"
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(config.to_yaml())
     done = [name for name in config.stages if (out / name / checkpoint.FINAL).is_file()]

@@ -220,7 +220,7 @@ def instruct(rng: random.Random, copies: int = 2) -> Iterator[Record]:
     for concept in corpus.core():
         for source in KEYS:
             for target in KEYS:
-                for _ in range(copies):
+                for _ in range(2 * copies if target == "text" != source else copies):
                     yield ask(concept, source, target, rng)
         for _ in range(copies):
             yield several(concept, rng)

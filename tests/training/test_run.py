@@ -97,6 +97,10 @@ def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) 
     (tmp_path / "b" / "encode").mkdir(parents=True)
     with pytest.raises(ValueError, match="holds a run already: resume it, or name another folder"):
         train(raw, tmp_path / "b")
+    (tmp_path / "b" / "other").mkdir()
+    (tmp_path / "b" / "other" / "final.safetensors").touch()
+    with pytest.raises(ValueError, match=r"holds the stages \['other'\], which this configuration does not have"):
+        train(raw, tmp_path / "b", resume=True)
     raw["stages"]["encode"]["losses"] = {"align": {"knd": "mse"}}
     with pytest.raises(ValueError, match=r"losses.align.knd: 'align' takes weight, kind, contrast, scale, pad, keys"):
         train(raw, tmp_path / "c")
