@@ -49,7 +49,7 @@ def test_only_test_clips_reach_the_last_frames() -> None:
     dark[corpus.TRAIN_FRAMES :] = 255
     marked = Video(dark, 12.0)
     for seed in range(30):
-        learnt, tested = (make(marked, seeded(seed)).frames for make in (corpus.train_clip, corpus.seen_clip))
+        learnt, tested = (make(marked, seeded(seed)).frames for make in (change.train_clip, corpus.seen_clip))
         assert len(learnt) == len(tested) == 8
         assert learnt[:, :, 32, 32].max() < 110
         assert tested[:, :, 32, 32].max() > 150
