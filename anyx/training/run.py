@@ -57,8 +57,7 @@ def train(
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
-    strangers = [folder.parent.name for folder in sorted(out.glob(f"*/{checkpoint.FINAL}"))]
-    if strangers := [name for name in strangers if name not in config.stages]:
+    if strangers := sorted({file.parent.name for file in out.glob(f"*/{checkpoint.FINAL}")} - config.stages.keys()):
         raise ValueError(
             f"{out} holds the stages {strangers}, which this configuration does not have; name another folder"
         )

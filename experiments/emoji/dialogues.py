@@ -259,6 +259,13 @@ def follow(concept: Any, rng: random.Random) -> Record:
     )
 
 
+def files(seed: int = 0, copies: int = 2) -> dict[str, Iterator[Record]]:
+    """The records of each training file; `copies` of every concept and route in the last stage."""
+    made = {"captions": (captions, 1), "captions_out": (captions_out, 2), "recall": (recall, 16)}
+    made["instruct"] = (instruct, copies)
+    return {name: make(random.Random(f"{seed}/{name}"), count) for name, (make, count) in made.items()}
+
+
 def write(path: Path, records: Iterator[Record]) -> int:
     """Write records as compact JSON lines, gzipped without a date; returns how many."""
     lines = [json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records]

@@ -7,7 +7,6 @@ seed writes the same bytes. Media paths are relative to `experiments/emoji/data/
 from __future__ import annotations
 
 import argparse
-import random
 from pathlib import Path
 
 from anyx.evaluation.corpus import load_file
@@ -22,14 +21,9 @@ def main() -> None:
     options.add_argument("--copies", type=int, default=2, help="samples per concept and route in the last stage")
     given = options.parse_args()
     dialogues = load_file(HERE / "dialogues.py")
-    for name, make, copies in (
-        ("captions", dialogues.captions, 1),
-        ("captions_out", dialogues.captions_out, 2),
-        ("recall", dialogues.recall, 16),
-        ("instruct", dialogues.instruct, given.copies),
-    ):
+    for name, records in dialogues.files(given.seed, given.copies).items():
         path = given.out / f"{name}.jsonl.gz"
-        count = dialogues.write(path, make(random.Random(f"{given.seed}/{name}"), copies))
+        count = dialogues.write(path, records)
         print(f"{path.name}: {count} records, {path.stat().st_size / 1e6:.1f} MB")
 
 
