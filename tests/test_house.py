@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"anyx": ROOT / "anyx", "anyx.encoders": ROOT / "encoders", "anyx.decoders": ROOT / "decoders"}
 FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
-    "packaged": 0, "compact": 0,
+    "packaged": 0, "compact": 0, "imports": 0,
     "encoders": 1, "decoders": 1, "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "decoding": 1, "reply": 1, "ports": 1, "conversions": 1,
     "model": 2, "processor": 2,

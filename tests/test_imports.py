@@ -1,37 +1,29 @@
-"""`import anyx` is light and quick, and its names come when asked for."""
+"""What a YAML names is found, or the error says which key named it."""
 
-import json
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
-import anyx
-
-CODE = """
-import json, sys, time
-start = time.perf_counter(); import torch; torch_seconds = time.perf_counter() - start
-start = time.perf_counter(); import anyx; from anyx import Tokens, Image; seconds = time.perf_counter() - start
-print(json.dumps([seconds, [name for name in sys.argv[1:] if name in sys.modules]]))
-"""
-HEAVY = ("diffusers", "lightning", "gradio", "transformers", "peft", "omegaconf", "av", "soundfile", "torchaudio")
+from anyx.imports import find, import_file
 
 
-def test_importing_costs_little_and_loads_nothing_heavy():
-    done = subprocess.run([sys.executable, "-c", CODE, *HEAVY], capture_output=True, text=True, check=True)
-    seconds, loaded = json.loads(done.stdout)
-    assert not loaded
-    assert seconds <= 1
+def test_a_file_beside_the_yaml_is_one_module(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Thing: pass\nmade = Thing()\n")
+    assert find("mine.py:Thing", "corpus", tmp_path) is type(import_file(tmp_path / "mine.py").made)
+    assert find("pathlib:Path", "corpus", tmp_path) is Path
 
 
-def test_every_name_of_the_face_is_there():
-    for name in anyx.__all__:
-        assert getattr(anyx, name).__name__ == name
-    assert set(anyx.__all__) <= set(dir(anyx))
-    with pytest.raises(AttributeError, match="Anyy"):
-        anyx.Anyy  # noqa: B018
+def test_a_file_that_fails_is_no_module(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        import_file(broken)
+    broken.write_text("fixed = True\n")
+    assert import_file(broken).fixed
 
 
-def test_python_m_anyx_prints_help():
-    done = subprocess.run([sys.executable, "-m", "anyx", "--help"], capture_output=True, text=True, check=True)
-    assert "train" in done.stdout
+@pytest.mark.parametrize("name", ["nowhere.py:Thing", "mine.py:Other", "no_such_package:Thing", "Thing"])
+def test_errors_name_the_key(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Thing: pass\n")
+    with pytest.raises(ValueError, match=f"^judges: '{name}' cannot be imported"):
+        find(name, "judges", tmp_path)

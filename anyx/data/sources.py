@@ -18,19 +18,16 @@ import gzip
 import hashlib
 import inspect
 import json
-import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast, overload
 
 import torch
 
+from anyx.imports import find
 from anyx.interfaces import Media
 
 Record = dict[str, Any]
@@ -188,30 +185,3 @@ def feed(name: str, node: Mapping[str, Any]) -> Feed:
     if not len(source):
         raise ValueError(f"data.{name}: the source holds no records")
     return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, variants)
-
-
-def find(name: str, key: str) -> Callable[..., Any]:
-    """The object that 'module:name' or 'file.py:name' names."""
-    place, _, attribute = name.rpartition(":")
-    try:
-        module = import_file(Path(place)) if place.endswith(".py") else import_module(place)
-        return cast(Callable[..., Any], getattr(module, attribute))
-    except (ImportError, AttributeError, ValueError, OSError) as error:
-        raise ValueError(f"{key}: {name!r} cannot be imported as 'module:name' or 'file.py:name': {error}") from error
-
-
-def import_file(path: Path) -> ModuleType:
-    """A Python file as a module, once."""
-    path = path.resolve()
-    name = f"anyx_file_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[name] = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]

@@ -1,4 +1,4 @@
-"""What an evaluation asks of a corpus, and how the files that an `evaluation.yaml` names are found.
+"""What an evaluation asks of a corpus.
 
 A corpus holds concepts, each with a label out of a closed list, and media of them that training never saw. Cells are
 named input->output over its `keys`, of which "text" is words and the others are kinds of media. A corpus is an
@@ -7,12 +7,7 @@ experiment's own: the YAML names it as `file.py:Class`, relative to itself, so t
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 from anyx.interfaces import Media
@@ -53,29 +48,3 @@ class Corpus(Protocol):
     def plain(self) -> list[str]:
         """Requests whose replies must be words only."""
         ...
-
-
-def load_file(path: str | Path) -> ModuleType:
-    """A Python file as a module, once; its name comes from its folder and its stem."""
-    path = Path(path).resolve()
-    name = f"{path.parent.name}_{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ValueError(f"there is no Python file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def find(name: str, folder: Path, key: str) -> Any:
-    """The object that `file.py:name` (relative to `folder`) or `module:name` names."""
-    place, _, attribute = name.partition(":")
-    try:
-        module = load_file(folder / place) if place.endswith(".py") else import_module(place)
-        return getattr(module, attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{key}: {name!r} is not 'file.py:name' or 'module:name': {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from anyx.evaluation.corpus import find
+from anyx.imports import find
 
 RANKED = 5  # labels kept of a ranking
 
@@ -41,7 +41,7 @@ def build(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Sequence
             options = dict(node)
             if "type" not in options:
                 raise ValueError(f"judges.{key}.{name}.type: missing; it is 'file.py:Class' or 'module:Class'")
-            kind = find(str(options.pop("type")), folder, f"judges.{key}.{name}.type")
+            kind = find(str(options.pop("type")), f"judges.{key}.{name}.type", folder)
             if "path" in options and (folder / str(options["path"])).exists():
                 options["path"] = str(folder / str(options["path"]))
             try:

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 from anyx import config
 from anyx.evaluation import report, routes
-from anyx.evaluation.corpus import Corpus, find
+from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import build
 from anyx.evaluation.matrix import ceilings_of, markdown, matrix
 from anyx.evaluation.records import Records
+from anyx.imports import find
 
 SETTINGS: Mapping[str, Any] = {"model": "model", "limit": 100, "batch": 10, "max_new_tokens": 32}
 
@@ -40,7 +41,7 @@ def evaluate(
     folder, out = Path(folder), Path(out)
     settings = read_settings(folder)
     folder = folder if folder.is_dir() else folder.parent
-    corpus: Corpus = find(settings["corpus"], folder, "corpus")()
+    corpus: Corpus = find(settings["corpus"], "corpus", folder)()
     size = None if all else limit if limit is not None else int(settings["limit"])
     if model is None or isinstance(model, str | Path):
         place = folder / str(settings["model"]) if model is None else Path(model)

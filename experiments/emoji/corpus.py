@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyx.evaluation.corpus import Message, load_file
+from anyx.evaluation.corpus import Message
+from anyx.imports import import_file
 from anyx.media import Audio, Image, Video
 
 FOLDER = Path(__file__).parent
 DATA = FOLDER / "data"
-change = load_file(FOLDER / "augment.py")
+change = import_file(FOLDER / "augment.py")
 CLIP, RATE, TRAIN_FRAMES = change.CLIP, change.RATE, change.TRAIN_FRAMES
 STYLES = {"train": ("noto", "fluent"), "seen": ("noto", "fluent"), "unseen": ("twemoji",)}
 VOICES = {"train": ("slt", "rms", "awb"), "seen": ("slt", "rms", "awb"), "unseen": ("kal16",), "espeak": ("espeak",)}
@@ -77,7 +78,7 @@ def core(folder: Path = DATA) -> tuple[Concept, ...]:
 
 def sibling(name: str) -> ModuleType:
     """Another file of this folder as a module, wherever the interpreter was started."""
-    return load_file(FOLDER / f"{name}.py")
+    return import_file(FOLDER / f"{name}.py")
 
 
 @lru_cache(maxsize=1024)

@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
-from anyx.evaluation.corpus import load_file
+from anyx.imports import import_file
 
 HERE = Path(__file__).parent
-corpus = load_file(HERE / "corpus.py")
+corpus = import_file(HERE / "corpus.py")
 templates = yaml.safe_load((HERE / "templates.yaml").read_text(encoding="utf-8"))
 chat = yaml.safe_load((HERE / "plain.yaml").read_text(encoding="utf-8"))
 

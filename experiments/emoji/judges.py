@@ -28,14 +28,14 @@ from anyx.evaluation.classifiers import (
     sound_net,
     stored,
 )
-from anyx.evaluation.corpus import load_file
 from anyx.evaluation.judges import build, rankings
 from anyx.evaluation.metrics import hits
+from anyx.imports import import_file
 from anyx.media import Audio
 
 HERE = Path(__file__).parent
-corpus = load_file(HERE / "corpus.py")
-augment = load_file(HERE / "augment.py")
+corpus = import_file(HERE / "corpus.py")
+augment = import_file(HERE / "augment.py")
 Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]
 
 

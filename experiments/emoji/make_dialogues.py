@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anyx.evaluation.corpus import load_file
+from anyx.imports import import_file
 
 HERE = Path(__file__).parent
 
@@ -20,7 +20,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--copies", type=int, default=2, help="samples per concept and route in the last stage")
     given = options.parse_args()
-    dialogues = load_file(HERE / "dialogues.py")
+    dialogues = import_file(HERE / "dialogues.py")
     for name, records in dialogues.files(given.seed, given.copies).items():
         path = given.out / f"{name}.jsonl.gz"
         count = dialogues.write(path, records)

@@ -10,14 +10,14 @@ import json
 from pathlib import Path
 
 from anyx.decoders.text import word_tokenizer
-from anyx.evaluation.corpus import load_file
+from anyx.imports import import_file
 
 HERE = Path(__file__).parent
 VOICE = "slt"  # the model speaks with one voice
 
 
 def main() -> None:
-    corpus = load_file(HERE / "corpus.py")
+    corpus = import_file(HERE / "corpus.py")
     records = []
     for concept in corpus.core():
         media = {

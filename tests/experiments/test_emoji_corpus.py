@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from anyx.data.sources import JSONLSource, unpacked
-from anyx.evaluation.corpus import load_file
+from anyx.imports import import_file
 from anyx.media import Audio, Image, Video
 
 EMOJI = Path(__file__).parents[2] / "experiments" / "emoji"
-corpus = load_file(EMOJI / "corpus.py")
-dialogues = load_file(EMOJI / "dialogues.py")
-change = load_file(EMOJI / "augment.py")
+corpus = import_file(EMOJI / "corpus.py")
+dialogues = import_file(EMOJI / "dialogues.py")
+change = import_file(EMOJI / "augment.py")
 HELD_OUT = ("twemoji", "kal16", "espeak")
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from anyx.evaluation.classifiers import PictureJudge, SoundJudge
-from anyx.evaluation.corpus import load_file
+from anyx.imports import import_file
 
 EMOJI = Path(__file__).parents[2] / "experiments" / "emoji"
-corpus = load_file(EMOJI / "corpus.py")
+corpus = import_file(EMOJI / "corpus.py")
 WEIGHTS = EMOJI / "judges"
 
 
