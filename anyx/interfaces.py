@@ -36,6 +36,11 @@ class Tokens(NamedTuple):
         """Tokens that are all real."""
         return cls(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
 
+    def chosen(self, items: Sequence[int]) -> Tokens:
+        """Some items of the batch."""
+        layout = None if self.layout is None else tuple(self.layout[item] for item in items)
+        return Tokens(self.values[list(items)], self.mask[list(items)], layout)
+
 
 class TextBatch(NamedTuple):
     """Token ids (b, n) and their mask, for encoders that read the instruction (`reads_text`)."""

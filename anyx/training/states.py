@@ -1,19 +1,22 @@
 """States at signal groups, computed once: in a stage where only output projectors learn, nothing before them changes.
 
-A row of plain text is known by its ids; its states are kept in memory up to a bound, and from the second time on the
-LLM does not run for it. Rows with media, and what is past the bound, run each time.
+A row is known by its ids and by the cached encoder tokens of its media; its states are kept in memory up to a bound,
+and from the second time on the LLM does not run for it. It never runs for rows without groups. Rows whose media
+are encoded afresh, and what is past the bound, run each time.
 
 Letters: b rows, s positions, m groups of a key, t tokens of a group, d width.
 """
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from anyx.model import AnyX, Output
-from anyx.processor import Batch, TargetBatch
+from anyx.processor import Batch, MediaBatch, TargetBatch
 
 BOUND = 1 << 30  # bytes
 Row = dict[str, Float[Tensor, "m t d"]]  # the states of one row's groups, in their order
@@ -24,19 +27,17 @@ class SignalStates:
 
     def __init__(self, model: AnyX, bound: int = BOUND) -> None:
         self.model, self.bound, self.bytes = model, bound, 0
-        self.rows: dict[tuple[int, ...], Row] = {}
+        self.rows: dict[bytes, Row] = {}
 
     def __call__(self, batch: Batch) -> Output:
         """Conditions with gradients from the projectors on; no logits."""
-        names = [tuple(ids[mask].tolist()) for ids, mask in zip(batch.ids, batch.mask, strict=True)]
-        if batch.inputs:
-            found = self.compute(batch)
-        else:
-            new = [row for row, name in enumerate(names) if name not in self.rows]
-            fresh = dict(zip(new, self.compute(chosen(batch, new)), strict=True)) if new else {}
-            found = [fresh[row] if row in fresh else self.rows[name] for row, name in enumerate(names)]
-            for row in new:
-                self.keep(names[row], fresh[row])
+        names = names_of(batch)
+        wanted = sorted({row for target in batch.targets.values() for row in target.rows.tolist()})
+        new = [row for row in wanted if names[row] not in self.rows]
+        fresh = dict(zip(new, self.compute(chosen(batch, new)), strict=True)) if new else {}
+        found = [fresh[row] if row in fresh else self.rows[names[row]] for row in wanted]
+        for row in new:
+            self.keep(names[row], fresh[row])
         conditions = {}
         for key in batch.targets:
             conditions[key] = self.model.condition(key, torch.cat([row[key] for row in found if key in row]))
@@ -58,21 +59,55 @@ class SignalStates:
                 found[row][key] = groups[target.rows == row]
         return found
 
-    def keep(self, name: tuple[int, ...], row: Row) -> None:
-        """Remember a row while there is room."""
+    def keep(self, name: bytes, row: Row) -> None:
+        """Remember a row that has a name, while there is room."""
         size = sum(states.nbytes for states in row.values())
-        if self.bytes + size <= self.bound:
+        if name and self.bytes + size <= self.bound:
             self.rows[name] = row
             self.bytes += size
 
 
+def names_of(batch: Batch) -> list[bytes]:
+    """A digest of what each row consists of; nothing where it has media that come without cached tokens."""
+    parts = [[ids[mask].cpu().numpy().tobytes()] for ids, mask in zip(batch.ids, batch.mask, strict=True)]
+    nameless: set[int] = set()
+    for key, media in batch.inputs.items():
+        for item, row in enumerate(media.rows.tolist()):
+            if media.tokens is None:
+                nameless.add(row)
+                continue
+            tokens = media.tokens.values[item][media.tokens.mask[item]]
+            parts[row] += [key.encode(), tokens.contiguous().cpu().view(torch.uint8).numpy().tobytes()]
+    return [b"" if row in nameless else digest(part) for row, part in enumerate(parts)]
+
+
+def digest(parts: list[bytes]) -> bytes:
+    """A digest of byte strings, each with its length."""
+    code = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        code.update(len(part).to_bytes(8, "big") + part)
+    return code.digest()
+
+
 def chosen(batch: Batch, rows: list[int]) -> Batch:
-    """Some rows of a batch without media."""
+    """Some rows of a batch."""
     place = {row: i for i, row in enumerate(rows)}
+
+    def kept(owners: Tensor) -> tuple[list[int], Tensor]:
+        items = [i for i, row in enumerate(owners.tolist()) if row in place]
+        return items, torch.tensor([place[int(owners[i])] for i in items], dtype=torch.long, device=owners.device)
+
+    inputs: dict[str, MediaBatch] = {}
+    for key, media in batch.inputs.items():
+        items, owners = kept(media.rows)
+        if items:
+            tensors = {name: tensor[items] for name, tensor in media.tensors.items()}
+            inputs[key] = MediaBatch(
+                owners, media.positions[items], tensors, media.tokens and media.tokens.chosen(items)
+            )
     targets: dict[str, TargetBatch] = {}
     for key, target in batch.targets.items():
-        kept = [i for i, row in enumerate(target.rows.tolist()) if row in place]
-        if kept:
-            owners = torch.tensor([place[int(target.rows[i])] for i in kept], device=batch.ids.device)
-            targets[key] = TargetBatch(owners, target.positions[kept], [], [])
-    return Batch(batch.ids[rows], batch.mask[rows], batch.labels[rows], {}, targets)
+        items, owners = kept(target.rows)
+        if items:
+            targets[key] = TargetBatch(owners, target.positions[items], [], [])
+    return Batch(batch.ids[rows], batch.mask[rows], batch.labels[rows], inputs, targets)
