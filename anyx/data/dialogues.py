@@ -117,8 +117,11 @@ class DialogueReader:
         )
 
     def ids(self, text: str) -> list[int]:
-        """A caption's ids."""
-        return list(self.processor.prompt.tokenizer(text, add_special_tokens=False)["input_ids"])
+        """A caption's ids, as it stands in the midst of a sentence: there words are whole that would be in pieces."""
+        before, whole = (
+            self.processor.prompt.tokenizer(x, add_special_tokens=False)["input_ids"] for x in ("a", f"a {text}")
+        )
+        return list(whole[len(before) :])
 
     def wanted(self, record: Record, feed: Feed) -> Iterable[Wanted]:
         """Which encoders' and autoencoders' outputs the record needs."""

@@ -67,13 +67,18 @@ def test_latents_and_teachers_are_looked_up(tmp_path: Path) -> None:
     assert batch.to("cpu").teachers["image"].values["values.p"].shape == (1, 4)
 
 
+def test_caption_ids_are_those_of_words_in_a_sentence() -> None:
+    reader = DialogueReader(tiny.anyx().processor, caption_ids=True)
+    assert reader.processor.prompt.tokenizer.decode(reader.ids("red fox")) == " red fox"
+
+
 def test_caption_ids_follow_the_order_of_media() -> None:
     reader = DialogueReader(tiny.anyx().processor, caption_ids=True)
     batch = reader.collate([reader.read(record(caption=text), FEED, 0) for text in ("a fox", "", "a red fox, please")])
     ids = batch.captions["image"]
     assert ids.shape[0] == 3
     assert ids[1].tolist() == [-1] * ids.shape[1]
-    assert reader.processor.prompt.tokenizer.decode(ids[2][ids[2] >= 0]) == "a red fox, please"
+    assert reader.processor.prompt.tokenizer.decode(ids[2][ids[2] >= 0]) == " a red fox, please"
 
 
 def test_augmented_copies_depend_on_variant_and_media_alone() -> None:
