@@ -43,15 +43,16 @@ def build(
         heard = build_encoders(config.encoders, meta=not encoders)
         spoken = build_decoders(config.outputs, meta=not decoders)
         readers = input_projectors(config.inputs, {name: part.dim for name, part in heard.items()}, llm.dim)
-        inputs = {
-            key: InputPort(port.encoder, readers[key], kind=MEDIA[port.media]) for key, port in config.inputs.items()
-        }
+        inputs = {}
+        for key, port in config.inputs.items():
+            with named(f"inputs.{key}"):
+                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], blend=port.blend)
         writers = output_projectors(config.outputs, llm.dim, spoken)
         outputs = {
             key: OutputPort(
-                writers[key], ids=llm.groups[key], kind=MEDIA[port.media], decoder=spoken[key] if decoders else None
+                writers[key], ids=llm.groups[key], kind=MEDIA[out.media], decoder=spoken[key] if decoders else None
             )
-            for key, port in config.outputs.items()
+            for key, out in config.outputs.items()
         }
         model = AnyX(
             llm, template=config.llm.template, encoders=heard if encoders else {}, inputs=inputs, outputs=outputs

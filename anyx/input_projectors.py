@@ -44,9 +44,7 @@ class MLPInputProjector(InputProjector):
     `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
     `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
     often share a large mean, which hides what tells items apart. `dropout` hides that share of the features in
-    training, so that media unlike the training data do not hang on a few of them. `blend` mixes up to that share of
-    another item of the batch into each item's tokens in training (manifold mixup with the label kept; Verma et al.
-    2019), so that the LLM learns to read what is meant most.
+    training, so that media unlike the training data do not hang on a few of them.
     """
 
     def __init__(
@@ -60,10 +58,8 @@ class MLPInputProjector(InputProjector):
         stack: int = 1,
         norm: Norm = False,
         dropout: float = 0.0,
-        blend: float = 0.0,
     ):
         super().__init__()
-        self.blend = blend
         self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
         dim_in *= stack
         widths = [dim_in, *[hidden or dim_out] * (_positive("layers", layers) - 1), dim_out * tokens]
@@ -77,11 +73,7 @@ class MLPInputProjector(InputProjector):
         """Map each token, or each stack of tokens."""
         if self.stack > 1:
             x = _stacked(x, self.stack)
-        values = self.proj(self.dropout(self.norm(x.values)))
-        if self.training and self.blend:
-            share = self.blend * torch.rand(len(values), 1, 1, device=values.device, dtype=values.dtype)
-            values = values.lerp(values.roll(1, 0), share)
-        return _spread(x, values, self.tokens)
+        return _spread(x, self.proj(self.dropout(self.norm(x.values))), self.tokens)
 
 
 class Standardise(nn.BatchNorm1d):

@@ -78,19 +78,6 @@ def test_dropout_hides_features_in_training_alone() -> None:
     torch.testing.assert_close(projector(x).values, projector.proj(x.values))
 
 
-def test_blend_mixes_in_a_neighbour_in_training_alone() -> None:
-    torch.manual_seed(0)
-    projector, x = MLPInputProjector(6, 8, blend=0.5), Tokens.full(torch.randn(3, 4, 6))
-    plain = projector.proj(x.values)
-    mixed = projector(x).values
-    shares = (mixed - plain) / (plain.roll(1, 0) - plain)  # one share an item
-    assert (shares > 0).all()
-    assert (shares < 0.5).all()
-    torch.testing.assert_close(shares, shares[:, :1, :1].expand_as(shares), atol=1e-3, rtol=1e-3)
-    projector.eval()
-    torch.testing.assert_close(projector(x).values, plain)
-
-
 def test_resampler_gives_a_fixed_number() -> None:
     projector, x = ResamplerInputProjector(6, 10, tokens=5, heads=2), padded()
     y = projector(x)
