@@ -1,7 +1,8 @@
 """`anyx plan`: what a YAML's model weighs, what learns in which stage, and the memory that takes. No weight is read.
 
 The model is built on the meta device. Memory of a stage is an estimate: weights as stored, gradients and AdamW's two
-moments for what learns, and what the LLM keeps for its backward pass over a batch of `--length` tokens a row.
+moments for what learns, and what the LLM keeps for its backward pass over a batch of `--length` tokens a row, where
+a stage has one: a warm-up that only aligns does not run the LLM, and output projectors learn from states that it gave.
 
 Letters in comments: d width, f feed-forward width, v vocabulary.
 """
@@ -60,15 +61,16 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
 
 
 def estimate(parts: Parts, stage: StageConfig, shape: Shape | None, length: int) -> Memory:
-    """The memory of a stage: AdamW's moments have the parameters' own type."""
+    """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body."""
+    from anyx.training.objectives import OF_CONDITIONS, OF_THE_LLM
     from anyx.training.stage import select
 
-    selection = select(parts, stage.train)
+    selection, wanted = select(parts, stage.train), set(stage.losses)
     learning = size(selection.parameters())
+    given = wanted <= OF_CONDITIONS and all(name.startswith("outputs.") for name in selection.names)
     activations = 0
-    if shape is not None:
-        llm = unique(parts, [name for name in parts if name.startswith("llm.")])
-        item = max((parameter.element_size() for parameter in llm), default=4)
+    if shape is not None and wanted & OF_THE_LLM and not given:
+        item = max((parameter.element_size() for parameter in parts.get("llm.body", ())), default=4)
         activations = shape.activations(stage.batch_size * length, item)
     return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)
 

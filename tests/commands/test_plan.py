@@ -21,8 +21,21 @@ def test_memory_follows_from_the_counts() -> None:
     parts = {"llm.lora": [lora], "llm.body": [body]}
     assert estimate(parts, stage, None, 10) == Memory(2 * 1000 + 4 * 100, 400, 800, 0)
     shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
-    kept = 3 * 10 * (2 * (8 * 8 + 3 * 16) * 4 + 8 * 50)
+    kept = 3 * 10 * (2 * (8 * 8 + 3 * 16) * 2 + 8 * 50)
     assert estimate(parts, stage, shape, 10).activations == kept
+
+
+def test_a_stage_without_a_backward_pass_through_the_llm_keeps_nothing_of_it() -> None:
+    parts = {"inputs.a.projector": [nn.Parameter(torch.empty(1))], "outputs.a.projector": [nn.Parameter(torch.empty(1))]}
+    shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
+
+    def kept(train: str, *losses: str) -> int:
+        stage = StageConfig(train={train: 1e-4}, losses=dict.fromkeys(losses, 1), data={"some": 1})
+        return estimate(parts, stage, shape, 10).activations
+
+    assert kept("inputs.*.projector", "align") == 0
+    assert kept("outputs.*.projector", "caption") == 0
+    assert kept("inputs.*.projector", "text", "align") == kept("outputs.*.projector", "text", "caption") > 0
 
 
 def test_a_shared_part_weighs_once() -> None:
