@@ -36,6 +36,8 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
 
     `dtype` stores the weights in another type; `torch.int8` stores matrices in a byte a weight, with scales.
     """
+    if dtype is not None and dtype != torch.int8 and not dtype.is_floating_point:
+        raise ValueError(f"dtype: {dtype} is neither a floating-point type nor torch.int8")
     folder = Path(folder)
     config = _config_of(model)
     folder.mkdir(parents=True, exist_ok=True)

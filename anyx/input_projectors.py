@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anyx.interfaces import InputProjector, Tokens
-from anyx.layers import LatentResampler
+from anyx.layers import LatentResampler, Standardise
 
 Norm = bool | Literal["data"]
 
@@ -74,24 +73,6 @@ class MLPInputProjector(InputProjector):
         if self.stack > 1:
             x = _stacked(x, self.stack)
         return _spread(x, self.proj(self.dropout(self.norm(x.values))), self.tokens)
-
-
-class Standardise(nn.BatchNorm1d):
-    """Every feature less its mean over its deviation, both taken over all tokens that training has seen so far.
-
-    Unlike batch normalisation it does the same in training as afterwards, however small the batches.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim, affine=False, momentum=None)
-
-    def forward(self, input: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Take note of these tokens, if training, then standardise them."""
-        flat = input.flatten(0, -2)
-        if self.training and len(flat) > 1:
-            with torch.no_grad():
-                super().forward(flat)
-        return F.batch_norm(flat, self.running_mean, self.running_var, eps=self.eps).view_as(input)
 
 
 class ResamplerInputProjector(InputProjector):

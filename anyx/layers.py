@@ -132,3 +132,37 @@ class LatentResampler(nn.Module):
         for block in self.blocks:
             latents = block(latents, context, mask)
         return self.norm(latents)  # type: ignore[no-any-return]
+
+
+class Standardise(nn.Module):
+    """Every feature less its mean over its deviation, both taken over all tokens that training has seen so far.
+
+    Unlike batch normalisation it does the same in training as afterwards, however small the batches. With `memory`,
+    older batches fade as in an average over that many, so that it follows inputs that themselves are learning.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, dim: int, *, memory: int | None = None, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps, self.least = eps, 1 / memory if memory else 0.0
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Take note of these tokens, if training, then standardise them."""
+        if self.training and x.numel() > x.shape[-1]:
+            self.note(x.detach().flatten(0, -2).float())
+        return (x - self.running_mean) * (self.running_var + self.eps).rsqrt()
+
+    @torch.no_grad()
+    def note(self, x: Float[Tensor, "t d"]) -> None:
+        """Let a batch count as much as each before it, or as `memory` says."""
+        self.num_batches_tracked += 1
+        share = self.num_batches_tracked.reciprocal().clamp(min=self.least)
+        variance, mean = torch.var_mean(x, 0)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)

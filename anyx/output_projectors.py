@@ -10,6 +10,7 @@ Letters: b groups, s signal tokens of a group, l length of a condition, d its wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anyx.interfaces import Condition, OutputProjector, Tokens
+from anyx.layers import Standardise
+
+MEMORY = 100  # batches: the LLM, and with it its states, may be learning
 
 
 class QueryTransformer(nn.Module):
@@ -58,8 +62,9 @@ class TokenMap(nn.Module):
     GILL's linear form where there are as many signal tokens as the condition is long, or more: the first `length`.
     """
 
-    def __init__(self, dim_in: int, length: int, dim: int, *, hidden: int | None):
+    def __init__(self, dim_in: int, length: int, dim: int, *, hidden: int | None, norm: bool = False):
         super().__init__()
+        self.norm = Standardise(dim_in, memory=MEMORY) if norm else nn.Identity()
         self.fc = None if hidden is None else nn.Linear(dim_in, hidden)
         width = dim_in if hidden is None else hidden
         self.positions = nn.Parameter(torch.zeros(length, dim if hidden is None else width))
@@ -69,6 +74,7 @@ class TokenMap(nn.Module):
         """Map the states; those that are not real count as zero."""
         length = len(self.positions)
         x = (x * mask[..., None]).repeat_interleave(-(-length // x.shape[1]), dim=1)[:, :length]
+        x = self.norm(x)
         if self.fc is None:
             return self.model(x) + self.positions  # type: ignore[no-any-return]
         return self.model(F.gelu(self.fc(x) + self.positions))  # type: ignore[no-any-return]
@@ -122,11 +128,28 @@ class LinearOutputProjector(OutputProjector):
 
 
 class MLPOutputProjector(OutputProjector):
-    """Two linear maps with a GELU between, the place in the condition learned; input embeddings are not read."""
+    """Two linear maps with a GELU between, the place in the condition learned; input embeddings are not read.
 
-    def __init__(self, dim_in: int, condition: Mapping[str, tuple[int, int]], *, hidden: int = 512):
+    `norm: data` standardises every feature of the states by its statistics in training: an LLM's states have a few
+    features that are a hundred times larger than what tells one reply from another, and drown it.
+    """
+
+    def __init__(
+        self,
+        dim_in: int,
+        condition: Mapping[str, tuple[int, int]],
+        *,
+        hidden: int = 512,
+        norm: Literal[False, "data"] = False,
+    ):
         super().__init__()
-        self.conditions = _for_each(condition, lambda length, dim: TokenMap(dim_in, length, dim, hidden=hidden))
+        if norm not in (False, "data"):
+            raise ValueError(f"norm: {norm!r} is not one of false, data")
+
+        def make(length: int, dim: int) -> nn.Module:
+            return TokenMap(dim_in, length, dim, hidden=hidden, norm=norm == "data")
+
+        self.conditions = _for_each(condition, make)
 
     def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
         """Map the states."""

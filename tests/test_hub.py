@@ -61,6 +61,12 @@ def test_a_byte_a_weight_is_enough(model: AnyX, tmp_path: Path):
         assert (again[name] - tensor).abs().max() <= tensor.abs().max() / 61, name
 
 
+def test_no_other_integers_hold_weights(model: AnyX, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"dtype: torch.int16 is neither a floating-point type nor torch.int8"):
+        hub.save(model, tmp_path / "small", dtype=torch.int16)
+    assert not (tmp_path / "small").exists()
+
+
 def test_the_card_names_its_bases(model: AnyX):
     config = model.config
     raw = {**config.raw, "llm": {"path": "HuggingFaceTB/SmolLM2-135M-Instruct"}}

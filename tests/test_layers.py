@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from anyx.layers import Attention, Block, LatentResampler
+from anyx.layers import Attention, Block, LatentResampler, Standardise
 
 
 @pytest.mark.parametrize("bias_kv", [False, True])
@@ -46,3 +46,18 @@ def test_resampler_reads_only_real_tokens_in_any_order() -> None:
     torch.testing.assert_close(resampler(x, mask)[1], resampler(x[1:, :4])[0])
     torch.testing.assert_close(resampler(x), resampler(x.flip(1)))
     assert not torch.allclose(resampler(x)[:, 0], resampler(x)[:, 1])
+
+
+def test_standardised_features_follow_what_is_fed_last() -> None:
+    torch.manual_seed(0)
+    everything, lately = Standardise(2), Standardise(2, memory=5)
+    batches = [torch.randn(8, 3, 2) + shift for shift in [0.0] * 40 + [9.0] * 40]
+    for batch in batches:
+        everything(batch)
+        lately(batch)
+    seen = torch.cat(batches).flatten(0, 1)
+    torch.testing.assert_close(everything.running_mean, seen.mean(0))
+    torch.testing.assert_close(lately.running_mean, seen[-480:].mean(0), atol=0.2, rtol=0)
+    said, same = lately.eval()(batches[-1]), lately(batches[-1])
+    assert torch.equal(said, same)
+    assert said.std() == pytest.approx(1, abs=0.3)

@@ -58,7 +58,22 @@ def test_linear_takes_the_first_states_or_repeats_them() -> None:
         torch.testing.assert_close(projector(Tokens.full(states)).values["c"], wanted)
 
 
+def test_a_feature_that_drowns_the_others_is_taken_out() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(64, 2, 6) + torch.tensor([400.0, 0, 0, 0, 0, 0])
+    projector = MLPOutputProjector(6, {"prompt_embeds": (1, 4)}, norm="data").train()
+    projector(Tokens.full(states))
+    read: list[torch.Tensor] = []
+    projector.conditions["prompt_embeds"].fc.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    projector.eval()(Tokens.full(states))
+    assert read[0].shape == (64, 1, 6)
+    torch.testing.assert_close(read[0].std((0, 1)), torch.ones(6), atol=1e-3, rtol=1e-3)
+    assert read[0].mean((0, 1)).abs().max() < 1e-3
+
+
 def test_errors_name_what_was_given() -> None:
+    with pytest.raises(ValueError, match="norm: True is not one of false, data"):
+        MLPOutputProjector(6, {"prompt_embeds": (1, 4)}, norm=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="condition is empty"):
         LinearOutputProjector(10, {})
     with pytest.raises(ValueError, match="hidden=10, heads=4"):

@@ -26,7 +26,10 @@ def test_memory_follows_from_the_counts() -> None:
 
 
 def test_a_stage_without_a_backward_pass_through_the_llm_keeps_nothing_of_it() -> None:
-    parts = {"inputs.a.projector": [nn.Parameter(torch.empty(1))], "outputs.a.projector": [nn.Parameter(torch.empty(1))]}
+    parts = {
+        "inputs.a.projector": [nn.Parameter(torch.empty(1))],
+        "outputs.a.projector": [nn.Parameter(torch.empty(1))],
+    }
     shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
 
     def kept(train: str, *losses: str) -> int:
