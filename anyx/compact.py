@@ -1,8 +1,9 @@
 """Weights in a byte each: matrices as int8 with one scale along their shorter side; vectors stay as they are.
 
 A LoRA of rank r has r scales at either end, a projector as many as its narrower width. The error is at most 1/62 of the
-largest weight that shares a scale: what trained weights bear, and a compressor (git's, an archive's) packs the bytes to
-five bits or so.
+largest weight that shares a scale, which projectors bear, and a compressor (git's, an archive's) packs their bytes to
+five bits or so. For narrow matrices, such as a LoRA's, it is 1/254: they change every layer, and projectors that were
+trained after them read the sum of their errors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 SCALE = ".scale"  # name of a matrix's scales: its own and this
 LEVELS = 31  # on either side of zero
+FINE, NARROW = 127, 64  # levels of matrices that are this narrow or narrower
 SMALL = 256  # numbers: below this a matrix is not worth it
 
 
@@ -28,7 +30,8 @@ def shrunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             flat = tensor.detach().float().flatten(1)
             largest = flat.abs().amax(int(flat.shape[0] <= flat.shape[1]), keepdim=True)
-            scale = largest.clamp(min=torch.finfo(torch.float32).tiny) / LEVELS
+            levels = FINE if min(flat.shape) <= NARROW else LEVELS
+            scale = largest.clamp(min=torch.finfo(torch.float32).tiny) / levels
             found[name] = (flat / scale).round().to(torch.int8).view_as(tensor)
             found[name + SCALE] = scale
     return found
