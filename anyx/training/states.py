@@ -72,12 +72,12 @@ def names_of(batch: Batch) -> list[bytes]:
     parts = [[ids[mask].cpu().numpy().tobytes()] for ids, mask in zip(batch.ids, batch.mask, strict=True)]
     nameless: set[int] = set()
     for key, media in batch.inputs.items():
-        for item, row in enumerate(media.rows.tolist()):
+        for item, (row, position) in enumerate(zip(media.rows.tolist(), media.positions.tolist(), strict=True)):
             if media.tokens is None:
                 nameless.add(row)
                 continue
-            tokens = media.tokens.values[item][media.tokens.mask[item]]
-            parts[row] += [key.encode(), tokens.contiguous().cpu().view(torch.uint8).numpy().tobytes()]
+            tokens = media.tokens.values[item][media.tokens.mask[item]].contiguous().cpu()
+            parts[row] += [f"{key} at {position}".encode(), tokens.view(torch.uint8).numpy().tobytes()]
     return [b"" if row in nameless else digest(part) for row, part in enumerate(parts)]
 
 

@@ -6,11 +6,11 @@ import pytest
 import tiny
 import torch
 
-from anyx.media import Image
+from anyx.media import Audio, Image
 from anyx.model import AnyX
 from anyx.processor import Batch
 from anyx.training.stage import Stage
-from anyx.training.states import SignalStates
+from anyx.training.states import SignalStates, names_of
 from anyx.training.trainee import Trainee
 
 
@@ -74,6 +74,21 @@ def test_media_with_cached_tokens_are_known_and_others_run_each_time(model: AnyX
         said = states(batch).conditions["image"].values["prompt_embeds"]
         torch.testing.assert_close(said, value, atol=1e-5, rtol=1e-4)
     assert runs == [2, 2, 2]  # the last batch says of the second picture, twice, what is known
+
+
+def test_the_same_media_in_another_order_are_another_row(model: AnyX) -> None:
+    picture = {"type": "image", "media": Image.read(torch.rand(3, 4, 4))}
+    sound = {"type": "audio", "media": Audio(torch.rand(1, 16), 16000)}
+    chats = [
+        [{"role": "user", "content": list(media)}, {"role": "assistant", "content": [part("image", "it")]}]
+        for media in ((picture, sound), (sound, picture))
+    ]
+    batch = model.processor.collate([model.processor(chat) for chat in chats])
+    inputs = {
+        key: media._replace(tensors={}, tokens=model.encode(key, media.tensors)) for key, media in batch.inputs.items()
+    }
+    first, second = names_of(batch._replace(inputs=inputs))
+    assert first != second
 
 
 def test_gradients_reach_the_projectors_only(model: AnyX) -> None:
