@@ -62,14 +62,14 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
 
 def estimate(parts: Parts, stage: StageConfig, shape: Shape | None, length: int) -> Memory:
     """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body."""
-    from anyx.training.objectives import OF_CONDITIONS, OF_THE_LLM
+    from anyx.training.objectives import OF_THE_LLM, states_are_given
     from anyx.training.stage import select
 
-    selection, wanted = select(parts, stage.train), set(stage.losses)
+    selection = select(parts, stage.train)
     learning = size(selection.parameters())
-    given = wanted <= OF_CONDITIONS and all(name.startswith("outputs.") for name in selection.names)
     activations = 0
-    if shape is not None and wanted & OF_THE_LLM and not given:
+    runs = OF_THE_LLM.intersection(stage.losses) and not states_are_given(stage.losses, selection.names)
+    if shape is not None and runs:
         item = max((parameter.element_size() for parameter in parts.get("llm.body", ())), default=4)
         activations = shape.activations(stage.batch_size * length, item)
     return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)

@@ -9,7 +9,7 @@ Letters: b items, m rows that a key has, l positions, d width.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,13 @@ OBJECTIVES: dict[str, Objective] = {
 }
 OF_CONDITIONS = {"caption", "denoise"}  # they read no logits
 OF_THE_LLM = {"text", "caption", "denoise"}  # with an LLM, these read its output
+
+
+def states_are_given(losses: Iterable[str], learning: Iterable[str]) -> bool:
+    """Whether nothing up to the LLM's states changes in a stage: only output projectors learn, from conditions."""
+    return set(losses) <= OF_CONDITIONS and all(
+        name.startswith("outputs.") and name.endswith(".projector") for name in learning
+    )
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ Letters: b rows, s positions, m groups of a key, t tokens of a group, d width.
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anyx.data.cache import digest
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
 
@@ -27,7 +26,7 @@ class SignalStates:
 
     def __init__(self, model: AnyX, bound: int = BOUND) -> None:
         self.model, self.bound, self.bytes = model, bound, 0
-        self.rows: dict[bytes, Row] = {}
+        self.rows: dict[str, Row] = {}
 
     def __call__(self, batch: Batch) -> Output:
         """Conditions with gradients from the projectors on; no logits."""
@@ -59,7 +58,7 @@ class SignalStates:
                 found[row][key] = groups[target.rows == row]
         return found
 
-    def keep(self, name: bytes, row: Row) -> None:
+    def keep(self, name: str, row: Row) -> None:
         """Remember a row that has a name, while there is room."""
         size = sum(states.nbytes for states in row.values())
         if name and self.bytes + size <= self.bound:
@@ -67,8 +66,9 @@ class SignalStates:
             self.bytes += size
 
 
-def names_of(batch: Batch) -> list[bytes]:
+def names_of(batch: Batch) -> list[str]:
     """A digest of what each row consists of; nothing where it has media that come without cached tokens."""
+    parts: list[list[bytes | str]]
     parts = [[ids[mask].cpu().numpy().tobytes()] for ids, mask in zip(batch.ids, batch.mask, strict=True)]
     nameless: set[int] = set()
     for key, media in batch.inputs.items():
@@ -77,16 +77,8 @@ def names_of(batch: Batch) -> list[bytes]:
                 nameless.add(row)
                 continue
             tokens = media.tokens.values[item][media.tokens.mask[item]].contiguous().cpu()
-            parts[row] += [f"{key} at {position}".encode(), tokens.view(torch.uint8).numpy().tobytes()]
-    return [b"" if row in nameless else digest(part) for row, part in enumerate(parts)]
-
-
-def digest(parts: list[bytes]) -> bytes:
-    """A digest of byte strings, each with its length."""
-    code = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        code.update(len(part).to_bytes(8, "big") + part)
-    return code.digest()
+            parts[row] += [f"{key} at {position}", tokens.view(torch.uint8).numpy().tobytes()]
+    return ["" if row in nameless else digest(*part) for row, part in enumerate(parts)]
 
 
 def chosen(batch: Batch, rows: list[int]) -> Batch:

@@ -22,7 +22,7 @@ from anyx.model import AnyX, Output
 from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Step
-from anyx.training.objectives import OF_CONDITIONS, OF_THE_LLM, Term, terms
+from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
 from anyx.training.stage import Selection, Stage, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
 from anyx.training.states import SignalStates
 
@@ -41,11 +41,8 @@ class Trainee(lightning.LightningModule):
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
-        wanted, learning = set(self.weights), set(self.selection.names)
-        after = {f"outputs.{key}.projector" for key in model.outputs}
-        self.states = (
-            SignalStates(model) if isinstance(model, AnyX) and wanted <= OF_CONDITIONS and learning <= after else None
-        )
+        given = states_are_given(self.weights, self.selection.names)
+        self.states = SignalStates(model) if isinstance(model, AnyX) and given else None
         self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
