@@ -3,7 +3,9 @@
 `{"seen": {"text->image": {"n":, "valid":, "top1":, "top5":, "ci95": [lo, hi], "ceiling":, "chance":, ...}}, "unseen":
 ..., "plain_chat": {...}}`. An invalid output counts as wrong. `ci95` is the Wilson interval of top1: a cell asks
 once for each concept, so its records are independent. `ceiling` is the judge's own top-1 on real held-out media of the
-output's kind; `chance` is top-1 after the cell's outputs are shuffled among its requests. `others` are further judges.
+output's kind, of the first split: outputs are in the styles and voices that training showed, whatever went in; the
+other splits' stand under `judges`. `chance` is top-1 when the cell's outputs are shuffled among its requests. `others`
+are further judges.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def plain(rows: Sequence[Record]) -> Figures:
 
 
 def ceilings_of(corpus: Corpus, judges: Judges, *, limit: int | None, seed: int) -> Figures:
-    """Top-1 of every judge on real held-out media: key -> judge -> split -> share, n beside it."""
+    """Top-1 of every judge on real held-out media: key -> judge -> split -> share."""
     numbers = {label: index for index, label in enumerate(corpus.labels)}
     found: Figures = {}
     for key, named in judges.items():

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-
-import torch
 
 from anyx.media import Audio, Image, Video
 
 Z95 = 1.959964
-SHUFFLES = 200
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -30,15 +28,14 @@ def hits(ranked: Sequence[Sequence[int]], targets: Sequence[int], k: int) -> int
     return sum(target in row[:k] for row, target in zip(ranked, targets, strict=True))
 
 
-def chance(ranked: Sequence[Sequence[int]], targets: Sequence[int], seed: int = 0) -> float:
-    """Mean top-1 when outputs are dealt out to the wrong requests (`SHUFFLES` seeded shuffles)."""
-    if not targets:
+def chance(ranked: Sequence[Sequence[int]], targets: Sequence[int]) -> float:
+    """Mean top-1 when every output is handed to each request but its own: what shuffled outputs score on average."""
+    total = len(targets)
+    if total < 2:
         return 0.0
-    generator = torch.Generator().manual_seed(seed)
-    first = torch.tensor([row[0] if row else -1 for row in ranked])
-    wanted = torch.tensor(list(targets))
-    orders = torch.stack([torch.randperm(len(wanted), generator=generator) for _ in range(SHUFFLES)])
-    return (first[None] == wanted[orders]).float().mean().item()
+    first = Counter(row[0] for row in ranked if row)
+    matches = sum(first[target] for target in targets)
+    return (matches - hits(ranked, targets, 1)) / (total * (total - 1))
 
 
 def sound(media: Image | Audio | Video | str) -> bool:

@@ -1,14 +1,14 @@
 """`evaluate`: a folder with an `evaluation.yaml` and a model -> records, `matrix.json`, `report.html`, a contact sheet.
 
 The YAML names a corpus (`corpus: corpus.py:MyCorpus`), the judges of each key, the model's folder, and the sizes of a
-run. A stopped run goes on where it was; a folder that holds another model's records is refused.
+run. A stopped run goes on where it was; a folder with the records of another model, judge or setting is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +48,8 @@ def evaluate(
         identity, model = fingerprint(place), load_model(place, device)
     else:
         identity = "given"
-    claim(out, {"model": identity, "seed": seed})
+    world = fingerprint(folder, without=(folder / str(settings["model"]), out))
+    claim(out, {"model": identity, "experiment": world, "seed": seed})
     judges = build(settings["judges"], corpus.labels, folder)
     records = Records(out / "records.jsonl")
     jobs = routes.plan(corpus, limit=size, seed=seed)
@@ -95,13 +96,14 @@ def load_model(place: Path, device: str) -> routes.Model:
     return cast(routes.Model, AnyX.from_pretrained(str(place)).to(device).eval())
 
 
-def fingerprint(place: Path) -> str:
-    """A digest of a model folder's files; a Hub id is its own."""
+def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
+    """A digest of a folder's files, but for notes and what lies in the folders `without`; a Hub id is its own."""
     if not place.is_dir():
         return str(place)
     state = hashlib.blake2b(digest_size=12)
+    left = {folder.resolve() for folder in without}
     for file in sorted(place.rglob("*")):
-        if file.is_file():
+        if file.is_file() and file.suffix not in (".md", ".pyc") and left.isdisjoint(file.resolve().parents):
             state.update(file.relative_to(place).as_posix().encode())
             with file.open("rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())

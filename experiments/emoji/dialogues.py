@@ -103,7 +103,13 @@ def request(concept: Any, split: str, source: str, target: str, seed: int) -> li
     sets = {"seen": templates["test"], "unseen": templates["author"]}
     options = sets.get(split, templates["test"])[f"{source}->{target}"]
     rng = random.Random(f"{split}/{source}/{target}/{concept.id}/{seed}")
-    words = {"type": "text", "text": filled(rng.choice(options), concept, rng)}
+    template = rng.choice(options)
+    text = filled(template, concept, rng)
+    for _ in range(30 if "{h}" in template else 0):
+        if f'"{concept.label}"' not in text:
+            break  # else the first letters are the whole name: other keywords, where some leave fewer letters
+        text = filled(template, concept, rng)
+    words = {"type": "text", "text": text}
     return [{"role": "user", "content": [words] if source == "text" else [{"type": source, "media": None}, words]}]
 
 

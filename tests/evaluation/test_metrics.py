@@ -32,10 +32,19 @@ def test_hits_count_targets_among_the_first_k() -> None:
         hits(ranked, [3], 1)
 
 
-def test_chance_is_one_over_the_labels_for_a_perfect_cell_and_for_a_constant_one() -> None:
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=9), st.data())
+def test_chance_is_the_mean_over_all_wrong_pairs(targets: list[int], data: st.DataObject) -> None:
+    first = data.draw(st.lists(st.integers(0, 5), min_size=len(targets), max_size=len(targets)))
+    wrong = [said == wanted for i, said in enumerate(first) for j, wanted in enumerate(targets) if i != j]
+    assert chance([[said] for said in first], targets) == pytest.approx(sum(wrong) / len(wrong))
+
+
+def test_chance_of_a_perfect_cell_is_nil_and_of_one_that_says_all_alike_one_over_its_requests() -> None:
     targets = list(range(20))
-    assert chance([[t] for t in targets], targets) == pytest.approx(1 / 20, abs=0.02)
+    assert chance([[t] for t in targets], targets) == 0
     assert chance([[0] for _ in targets], targets) == pytest.approx(1 / 20)
+    assert chance([[] for _ in targets], targets) == 0
+    assert chance([[0]], [0]) == 0
 
 
 def test_sound_refuses_blank_media() -> None:

@@ -34,7 +34,7 @@ def test_an_oracle_reaches_the_ceiling(folder: Path, tmp_path: Path) -> None:
         for cell in found[split].values():
             assert {"n", "valid", "top1", "top5", "ci95", "ceiling", "chance"} <= cell.keys()
             assert (cell["n"], cell["valid"], cell["exact"], cell["top1"], cell["ceiling"]) == (4, 1, 1, 1, 1)
-            assert cell["chance"] == pytest.approx(0.25, abs=0.1)
+            assert cell["chance"] == 0
     assert found["unseen"]["image->text"]["synthetic_input"]
     assert "synthetic_input" not in found["seen"]["image->text"]
     assert found["seen"]["text->audio"]["others"]["second"]["top1"] == 1
@@ -45,7 +45,7 @@ def test_an_oracle_reaches_the_ceiling(folder: Path, tmp_path: Path) -> None:
 
 def test_a_deaf_model_falls_to_chance(folder: Path, tmp_path: Path) -> None:
     found = evaluate(folder, tmp_path / "out", model=Oracle(deaf=True), show=False)
-    assert {cell["top1"] for cell in found["seen"].values()} == {0.25}
+    assert {(cell["top1"], cell["chance"]) for cell in found["seen"].values()} == {(0.25, 0.25)}
 
 
 def test_the_report_stands_alone(folder: Path, tmp_path: Path) -> None:
@@ -75,6 +75,9 @@ def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
     with pytest.raises(ValueError, match="holds records of another run"):
         evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, seed=1, show=False)
+    (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 8\n")
+    with pytest.raises(ValueError, match="holds records of another run"):
+        evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +98,6 @@ def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> No
     (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 4\n")
     found = evaluate(folder, tmp_path / "out", model=tiny.anyx().eval(), limit=2, show=False)
     assert {cell["n"] for cell in found["unseen"].values()} == {2}
-    assert all(cell["valid"] <= 1 and cell["ceiling"] == 1 for cell in found["seen"].values())
+    assert all(cell["top1"] <= cell["valid"] and cell["ceiling"] == 1 for cell in found["seen"].values())
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert len(records) == sum(cell["n"] for split in ("seen", "unseen", "loud") for cell in found[split].values()) + 2
