@@ -32,6 +32,8 @@ def demo(
 ) -> None:
     """Answer every request of a file; the default are sixteen, one for each pair of modalities.
 
+    Ends with 1 where an id says what is asked for ("->image") and the reply holds none.
+
     \b
     anyx demo --out out/
     anyx demo my_requests.jsonl --model runs/emoji --out out/mine
@@ -43,6 +45,7 @@ def demo(
     records = list(JSONLSource(requests))
     loaded = options.load_model(model, device)
     exchanges: list[gallery.Exchange] = []
+    missed: list[str] = []
     for start in range(0, len(records), batch_size):
         batch = records[start : start + batch_size]
         replies = loaded.generate(
@@ -52,12 +55,18 @@ def demo(
         )
         for record, reply in zip(batch, replies, strict=True):
             exchanges.append(exchange(record, reply, out))
+            wanted = str(record["id"]).partition("->")[2]
+            if wanted and wanted not in reply.keys:
+                missed.append(str(record["id"]))
             files = " ".join(str(file) for file in exchanges[-1].answered_files if file.suffix != ".txt")
             line = f"{record['id']:<14}  {reply.text.strip()}  {files}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     for path in gallery.write(exchanges, out):
         console.print(str(path), style="cyan", markup=False, highlight=False)
     console.print(f"{len(records)} requests in {time.perf_counter() - began:.0f} s", style="dim", highlight=False)
+    if missed:
+        console.print(f"without what was asked for: {', '.join(missed)}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1)
 
 
 def exchange(record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:

@@ -53,15 +53,28 @@ def test_demo_writes_replies_and_sheets(model: AnyX, tmp_path: Path, capsys: pyt
     with pytest.raises(SystemExit) as ended:
         main([*words, "--max-new-tokens", "6", "--device", "cpu"])
     printed = capsys.readouterr()
-    assert ended.value.code == 0, printed.err
+    assert ended.value.code == 0, printed.out + printed.err
     assert "2 requests in" in printed.out
     assert (out / "image_to_text" / "asked" / "0_image.png").is_file()
-    assert list((out / "text_to_image").iterdir())
+    assert list((out / "text_to_image").glob("*.png"))
     page = (out / "index.html").read_text()
     assert "What is &lt;this&gt;?" in page
     assert 'src="image_to_text/asked/0_image.png"' in page
     with PILImage.open(out / "sheet.png") as sheet:
         assert sheet.width > sheet.height
+
+
+def test_demo_fails_where_a_reply_lacks_what_was_asked_for(
+    model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path / "model")
+    row = {"id": "text->video", "messages": [{"role": "user", "content": "Move."}]}
+    (tmp_path / "requests.jsonl").write_text(json.dumps(row))
+    words = ["demo", str(tmp_path / "requests.jsonl"), "--model", str(tmp_path / "model"), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--max-new-tokens", "2", "--device", "cpu"])
+    assert ended.value.code == 1
+    assert "without what was asked for: text->video" in capsys.readouterr().out
 
 
 def test_the_demo_s_requests_are_one_a_cell() -> None:
