@@ -46,7 +46,7 @@ def build(
         inputs = {}
         for key, port in config.inputs.items():
             with named(f"inputs.{key}"):
-                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], blend=port.blend)
+                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media])
         writers = output_projectors(config.outputs, llm.dim, spoken)
         outputs = {
             key: OutputPort(

@@ -94,8 +94,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
         """Encode, project and splice the media of a batch; the projected tokens by key."""
         tokens = {key: self.project(key, media) for key, media in batch.inputs.items()}
-        shown = {key: self.inputs[key].shown(value) for key, value in tokens.items()}
-        places = {key: (media.rows, media.positions, shown[key]) for key, media in batch.inputs.items()}
+        places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
         return splice(self.llm.embed(batch.ids), batch.ids, places, batch.mask, batch.labels, side=side), tokens
 
     def project(self, key: str, media: MediaBatch) -> Tokens:

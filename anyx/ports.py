@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -28,29 +27,13 @@ class Output(NamedTuple):
 
 
 class InputPort(nn.Module):
-    """An input: the name of its encoder, its projector, the class of its media.
+    """An input: the name of its encoder, its projector, the class of its media."""
 
-    `blend` mixes up to that share of another item into each item's tokens while the projector learns (manifold mixup
-    with the label kept; Verma et al. 2019): the LLM learns to read what is meant most.
-    """
-
-    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any], blend: float = 0.0) -> None:
+    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any]) -> None:
         super().__init__()
-        if not 0 <= blend < 1:
-            raise ValueError(f"blend must be at least 0 and below 1, given {blend}")
         self.encoder = encoder
         self.projector = projector
         self.kind = kind
-        self.blend = blend
-
-    def shown(self, tokens: Tokens) -> Tokens:
-        """Projected tokens as the LLM reads them: blended in training, else as they are."""
-        if not (self.training and self.blend):
-            return tokens
-        values = tokens.values
-        share = self.blend * torch.rand(len(values), 1, 1, device=values.device, dtype=values.dtype)
-        share = share * tokens.mask.roll(1, 0)[..., None]  # nothing of a neighbour's padding
-        return tokens._replace(values=values.lerp(values.roll(1, 0), share))
 
 
 class OutputPort(nn.Module):

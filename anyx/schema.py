@@ -57,15 +57,11 @@ class LLMConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media.
-
-    `blend`, a share below 1, mixes another item into each item's tokens in training.
-    """
+    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media."""
 
     encoder: str
     projector: Node | Share | None = None
     media: str = ""
-    blend: float = 0.0
     into: Literal["sequence"] = "sequence"
 
 
