@@ -6,6 +6,7 @@ without a floor fails.
 
 import ast
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -235,10 +236,20 @@ def test_files_are_short() -> None:
 
 
 def committed() -> list[Path]:
-    """The files git knows, or would know: tracked and not ignored."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    """The files git knows, or would know: tracked and not ignored; without git, all but what is made."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    made = ("out", "runs")
+    tops = [path for path in ROOT.iterdir() if path.name not in made and not path.name.startswith(".")]
+    return [file for top in tops for file in (top, *top.rglob("*")) if file.is_file() and file.suffix != ".pyc"]
+
+
+def test_contributing_shows_the_same_floors() -> None:
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    shown = {name: int(floor) for floor, text in rows for name in re.findall(r"`(\w+)`", text)}
+    assert shown == {name: floor for name, floor in FLOORS.items() if not name.startswith("__")}
 
 
 def test_nothing_of_a_machine_is_committed() -> None:

@@ -11,10 +11,12 @@ import pytest
 import typer
 from omegaconf import OmegaConf
 
-from anyx.commands import application
+from anyx.commands import application, main
+from anyx.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+NAMES = ("README.md", "CONTRIBUTING.md", "experiments/emoji/README.md", "experiments/benchmarks/README.md")
+TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
 BLOCKS = [
     (name, language, code)
     for name, text in TEXTS.items()
@@ -50,6 +52,22 @@ def test_anyx_lines_parse(line: str) -> None:
     command = group.commands[words[0]]  # type: ignore[attr-defined]
     context = command.make_context(words[0], [word for word in words[1:] if word != "--debug"])
     assert context.info_name == words[0]
+    if words[0] in ("train", "check", "plan"):
+        load(ROOT / context.params["config"], context.params["overrides"] or ())
+
+
+@pytest.mark.parametrize("line", [line for line in INVOCATIONS if line.split()[1] in ("check", "plan")])
+def test_what_reads_no_weights_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line)[1:])
+    assert ended.value.code == 0
+
+
+def test_scripts_exist() -> None:
+    scripts = {found for text in TEXTS.values() for found in re.findall(r"python\s+(\S+\.py)", text)}
+    assert scripts
+    assert all((ROOT / script).is_file() for script in scripts)
 
 
 def there(module: object, name: str) -> bool:
@@ -71,8 +89,6 @@ def test_python_compiles_and_its_imports_exist(code: str) -> None:
 
 @pytest.mark.parametrize("code", [code for _, language, code in BLOCKS if language == "yaml"])
 def test_yaml_is_a_model(code: str, tmp_path: Path) -> None:
-    from anyx.config import load
-
     path = tmp_path / "model.yaml"
     path.write_text(code + "data:\n  captions: {type: jsonl, path: captions.jsonl}\n")
     assert OmegaConf.load(path).llm.path
@@ -94,7 +110,8 @@ def test_the_component_of_the_readme_works() -> None:
 
 @pytest.mark.parametrize("name", list(TEXTS))
 def test_links_and_files_exist(name: str) -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXTS[name]) if "://" not in link]
+    beside = (ROOT / name).parent.relative_to(ROOT)
+    links = [str(beside / link) for link in re.findall(r"\]\(([^)#]+)\)", TEXTS[name]) if "://" not in link]
     links += re.findall(r"`((?:anyx|tests|configs|experiments|encoders|decoders)/[\w./]*)`", TEXTS[name])
     missing = [link for link in links if not (ROOT / link).exists() and "mine" not in link]
     assert not missing

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-ROOT = Path(os.environ.get("ANYX_GOLDENS") or Path(__file__).parent / "data")
+ROOT = Path(os.environ.get("ANYX_GOLDENS", Path(__file__).parent / "data"))
 READ: dict[str, float] = {}  # case -> largest absolute error of its values
 
 
