@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image as PILImage
-from PIL import ImageSequence
+from PIL import ImageOps, ImageSequence
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,7 +26,10 @@ CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
 
 
 def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of a PIL image; alpha is laid on white."""
+    """The pixels of a PIL image, upright as its EXIF says; alpha is laid on white, 16-bit grey becomes 8-bit."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):  # PIL would cut it off at 255
+        picture = PILImage.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = PILImage.alpha_composite(PILImage.new("RGBA", picture.size, "white"), picture)
@@ -46,6 +49,17 @@ def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
     if track is None:
         raise ValueError("no sound track in this file")
     return track
+
+
+def write_samples(samples: Float[Tensor, "c n"], rate: int, format: str) -> bytes:
+    """A wav (16 bit), flac or ogg (Vorbis) file."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate, len(samples), format=format.upper()) as file:
+        for start in range(0, samples.shape[1], rate):  # libsndfile's Vorbis overflows the stack on long blocks
+            file.write(samples[:, start : start + rate].T.contiguous().numpy())
+    return buffer.getvalue()
 
 
 def read_frames(

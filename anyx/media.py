@@ -43,16 +43,14 @@ class Image:
 
     @classmethod
     def read(cls, source: Any) -> Image:
-        """Read a path, bytes, PIL image, array (h, w[, c]), tensor (3, h, w) or Image; alpha is laid on white."""
+        """Read a path, bytes, PIL image, array (h, w[, c]), tensor (c, h, w) or Image; alpha is laid on white.
+
+        Arrays and tensors have 1, 3 or 4 channels (grey, RGB, RGBA) of uint8, or of floats in [0, 1].
+        """
         if isinstance(source, Image):
             return source
-        if isinstance(source, Tensor):
-            return cls(_bytes(source.detach().cpu()))
-        if isinstance(source, np.ndarray):
-            source = _bytes(torch.from_numpy(np.ascontiguousarray(source)))
-            if source.ndim == 2:
-                source = source[..., None]
-            return cls(source[..., :3].permute(2, 0, 1).expand(3, -1, -1).contiguous())
+        if isinstance(source, Tensor | np.ndarray):
+            return cls(_pixels(source))
         if isinstance(source, PILImage.Image):
             return cls(codecs.rgb(source))
         return _guard(source, lambda file: cls(codecs.rgb(PILImage.open(file))))
@@ -95,22 +93,22 @@ class Audio:
 
     def __post_init__(self) -> None:
         _check(self.samples, torch.float32, (None, None), "Audio.samples")
-        if self.rate <= 0:
-            raise ValueError(f"Audio.rate is in Hz and must be positive, but {self.rate} was given")
+        if self.rate <= 0 or not self.samples.numel():
+            raise MediaError(
+                f"an Audio has samples and rate > 0 Hz, but {tuple(self.samples.shape)} at {self.rate} were given"
+            )
 
     @classmethod
     def read(cls, source: Any, *, rate: int | None = None) -> Audio:
         """Read a path, bytes, array or tensor ([c,] n) or Audio; video files give their sound track.
 
-        `rate` is required for arrays, which do not say it, and resamples everything else.
+        `rate` is required for arrays, which do not say it, and resamples everything else. Arrays hold floats in
+        [-1, 1] or, as in WAV files, int16, int32, or uint8 whose silence is 128.
         """
         if isinstance(source, np.ndarray | Tensor):
             if rate is None:
                 raise ValueError("an array of samples does not say its rate: give Audio.read(array, rate=...) in Hz")
-            samples = torch.as_tensor(source).detach().cpu()
-            if not samples.is_floating_point():
-                samples = samples.double() / torch.iinfo(samples.dtype).max
-            return cls((samples if samples.ndim > 1 else samples[None]).float().contiguous(), rate)
+            return cls(_samples(source), rate)
         audio = source if isinstance(source, Audio) else _guard(source, lambda file: cls(*codecs.read_samples(file)))
         return audio if rate is None else audio.resample(rate)
 
@@ -133,12 +131,7 @@ class Audio:
 
     def to_bytes(self, format: str = "wav") -> bytes:
         """Encode as wav (16 bit), flac or ogg (Vorbis)."""
-        import soundfile
-
-        buffer = io.BytesIO()
-        samples = self.samples.clamp(-1, 1).T.contiguous().numpy()
-        soundfile.write(buffer, samples, self.rate, format=_one_of(format, ("wav", "flac", "ogg")).upper())
-        return buffer.getvalue()
+        return codecs.write_samples(self.samples.clamp(-1, 1), self.rate, _one_of(format, ("wav", "flac", "ogg")))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the suffix says the format."""
@@ -160,25 +153,35 @@ class Video:
 
     @classmethod
     def read(cls, source: Any, *, fps: float | None = None) -> Video:
-        """Read a path, bytes, array (t, h, w, 3), tensor (t, 3, h, w), sequence of images or Video.
+        """Read a path, bytes, array (t, h, w, c), tensor (t, c, h, w), sequence of images, one image, or Video.
 
-        `fps` is required for arrays and sequences, which do not say it. A still picture is a video of one frame.
+        `fps` is required for arrays and sequences, which do not say it, and resamples everything else. A still picture
+        is a video of one frame that lasts a second.
         """
-        if isinstance(source, Video):
-            return source
         if isinstance(source, Tensor | np.ndarray | Sequence) and not isinstance(source, str | bytes):
             if fps is None:
                 raise ValueError("frames do not say their speed: give Video.read(frames, fps=...)")
-            if not len(source):
-                raise MediaError("a video of no frames was given")
-            return cls(torch.stack([Image.read(frame).pixels for frame in source]), fps)
-        frames, speed, sound = _guard(source, codecs.read_frames)
-        return cls(frames, speed, Audio(*sound) if sound else None)
+            return cls(_frames(source), fps)
+        if isinstance(source, Image | PILImage.Image):
+            video = cls(Image.read(source).pixels[None], 1.0)
+        elif isinstance(source, Video):
+            video = source
+        else:
+            frames, speed, sound = _guard(source, codecs.read_frames)
+            video = cls(frames, speed, Audio(*sound) if sound else None)
+        return video if fps is None else video.resample(fps)
 
     @property
     def seconds(self) -> float:
         """Length in seconds."""
         return len(self.frames) / self.fps
+
+    def resample(self, fps: float) -> Video:
+        """The same clip at another speed: each new frame is what was shown in its middle."""
+        if fps == self.fps:
+            return self
+        middles = (torch.arange(max(round(self.seconds * fps), 1)) + 0.5) / fps
+        return Video(self.frames[(middles * self.fps).long().clamp(max=len(self.frames) - 1)], fps, self.audio)
 
     def sample(self, num_frames: int) -> Video:
         """`num_frames` frames from the middles of equal spans, over the same time (frames repeat if too few)."""
@@ -218,10 +221,54 @@ def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int | None, ...], na
         raise MediaError(f"{name} must be {dtype} ({wanted}), but {tensor.dtype} {tuple(tensor.shape)} was given")
 
 
-def _bytes(pixels: Tensor) -> Tensor:
+def _numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Tensor:
+    """An array on the CPU: floats, or the integers that have a meaning here."""
+    try:
+        tensor = torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array.detach().cpu()
+        known = tensor.is_floating_point() or tensor.dtype in integers
+    except TypeError:  # numpy has types that torch has not
+        known = False
+    if not known:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in integers)
+        raise MediaError(f"an array holds floats or {names} here, but {array.dtype} was given")
+    return tensor
+
+
+def _pixels(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
+    pixels = _numbers(array, [torch.uint8])
+    if pixels.ndim == 3 and isinstance(array, np.ndarray):
+        pixels = pixels.permute(2, 0, 1)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or len(pixels) not in (1, 3, 4):
+        shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, 3 or 4"
+        raise MediaError(f"a picture is {shapes}, but {tuple(array.shape)} was given")
     if pixels.is_floating_point():
-        return (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return pixels.to(torch.uint8)
+        pixels = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    if len(pixels) == 4:
+        return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
+    return pixels.expand(3, -1, -1).contiguous()
+
+
+def _samples(array: Tensor | NDArray[Any]) -> Float[Tensor, "c n"]:
+    samples = _numbers(array, [torch.int16, torch.int32, torch.uint8])
+    if samples.ndim not in (1, 2):
+        raise MediaError(f"sound is an array (n) or (c, n), but {tuple(array.shape)} was given")
+    if samples.dtype == torch.uint8:
+        samples = (samples.double() - 128) / 128
+    elif not samples.is_floating_point():
+        samples = samples.double() / torch.iinfo(samples.dtype).max
+    return (samples if samples.ndim == 2 else samples[None]).float().contiguous()
+
+
+def _frames(source: Tensor | NDArray[Any] | Sequence[Any]) -> UInt8[Tensor, "t 3 h w"]:
+    if not isinstance(source, Sequence) and source.ndim != 4:
+        shapes = "an array (t, h, w, c), a tensor (t, c, h, w) or a sequence of images"
+        raise MediaError(f"frames are {shapes}, but {tuple(source.shape)} was given")
+    images = [Image.read(frame) for frame in source]
+    sizes = sorted({image.size for image in images})
+    if len(sizes) != 1:
+        raise MediaError(f"a video has frames of one size (h, w), but {len(images)} frames of {sizes} were given")
+    return torch.stack([image.pixels for image in images])
 
 
 def _guard(source: Any, parse: Callable[[BinaryIO], T]) -> T:
