@@ -10,8 +10,10 @@ Letters: b rows, s positions, d width, v vocabulary, n ids of a group.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -25,6 +27,14 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+
+RANGES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
+    "max_new_tokens": (Integral, lambda value: value >= 1, "a whole number, 1 or more"),
+    "temperature": (Real, lambda value: 0 <= value < inf, "0 (greedy) or more"),
+    "top_p": (Real, lambda value: 0 < value <= 1, "above 0 and at most 1 (all)"),
+    "top_k": (Integral, lambda value: value >= 0, "a whole number, 0 (all) or more"),
+    "repetition_penalty": (Real, lambda value: 0 < value < inf, "above 0; 1 is none"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,22 +51,22 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: {self.max_new_tokens} given; it is at least 1")
-        if self.temperature < 0:
-            raise ValueError(f"temperature: {self.temperature} given; it is 0 (greedy) or more")
+        for name, (kind, fits, words) in RANGES.items():
+            value = vars(self)[name]
+            if not isinstance(value, kind) or not fits(value):
+                raise ValueError(f"{name}: {value!r} given; it is {words}")
 
     def processors(self) -> LogitsProcessorList:
-        """Transformers' own processors, in the order of its `generate`."""
+        """Transformers' own processors, in the order of its `generate`; they want Python's own numbers."""
         steps = LogitsProcessorList()
         if self.repetition_penalty != 1.0:
-            steps.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+            steps.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
         if self.temperature not in (0.0, 1.0):
-            steps.append(TemperatureLogitsWarper(self.temperature))
+            steps.append(TemperatureLogitsWarper(float(self.temperature)))
         if self.temperature and self.top_k:
-            steps.append(TopKLogitsWarper(self.top_k))
+            steps.append(TopKLogitsWarper(int(self.top_k)))
         if self.temperature and self.top_p < 1.0:
-            steps.append(TopPLogitsWarper(self.top_p))
+            steps.append(TopPLogitsWarper(float(self.top_p)))
         return steps
 
 
@@ -155,10 +165,12 @@ def speak(
 
 def seeds_of(seeds: int | Sequence[int], count: int) -> list[int]:
     """One seed a row; a single number serves all."""
-    spread = [seeds] * count if isinstance(seeds, int) else list(seeds)
+    spread: list[Any] = list(seeds) if isinstance(seeds, Iterable) else [seeds] * count
+    if wrong := [seed for seed in spread if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**64]:
+        raise ValueError(f"seeds: {wrong[0]!r} given; a seed is a whole number of at most 64 bits")
     if len(spread) != count:
         raise ValueError(f"seeds: {len(spread)} given for {count} conversations; give one each, or one for all")
-    return spread
+    return [int(seed) for seed in spread]
 
 
 def generator(seed: int, number: int) -> torch.Generator:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,8 +37,9 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
 
     `dtype` stores the weights in another type; `torch.int8` stores matrices in a byte a weight, with scales.
     """
-    if dtype is not None and dtype != torch.int8 and not dtype.is_floating_point:
-        raise ValueError(f"dtype: {dtype} is neither a floating-point type nor torch.int8")
+    known = dtype is None or dtype == torch.int8 or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
+    if not known:
+        raise ValueError(f"dtype: {dtype!r} is neither a floating-point type nor torch.int8")
     folder = Path(folder)
     config = _config_of(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,14 +60,28 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
 
 
 def load(
-    path: str | Path, *, device: str | torch.device = "cpu", dtype: DType | None = None, revision: str | None = None
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: DType | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
 ) -> AnyX:
-    """Load a model folder or Hub id; `dtype` overrides that of the LLM's body."""
+    """Load a model folder or Hub id; `dtype` overrides that of the LLM's body. The rest is how the Hub is asked."""
     folder = Path(path)
     if not folder.is_dir():
-        folder = Path(snapshot_download(str(path), revision=revision))
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{path} is no model folder: it has no {CONFIG}")
+        try:
+            found = snapshot_download(
+                str(path), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        except Exception as error:  # whatever the Hub's client and its HTTP library raise
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is neither a folder nor a Hub id that can be reached: {said}") from error
+        folder = Path(found)
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        raise ValueError(f"{path} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / CONFIG)
     if config.llm is None:
         raise ValueError(f"{folder / CONFIG}: llm: is missing")
@@ -73,7 +89,10 @@ def load(
     if (folder / TOKENIZER).is_dir():
         llm = dataclasses.replace(llm, tokenizer=str(folder / TOKENIZER))
     model = build(dataclasses.replace(config, llm=llm))
-    state = restored(load_file(folder / WEIGHTS))
+    try:
+        state = restored(load_file(folder / WEIGHTS))
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
     for twin, owner in _twins(config).items():
         state |= {twin + name.removeprefix(owner): state[name] for name in list(state) if name.startswith(owner)}
     try:

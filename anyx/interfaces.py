@@ -43,7 +43,7 @@ class Tokens(NamedTuple):
 
 
 class TextBatch(NamedTuple):
-    """Token ids (b, n) and their mask, for encoders that read the instruction (`reads_text`)."""
+    """Token ids (b, n) in the encoder's own vocabulary and their mask, for encoders that read an instruction."""
 
     ids: Int[Tensor, "b n"]
     mask: Bool[Tensor, "b n"]
@@ -60,7 +60,7 @@ class Encoder(nn.Module, ABC):
     """Frozen media -> tokens. `transform` runs in data workers (picklable, no weights) on one item."""
 
     dim: int  # d of the tokens it returns
-    reads_text: bool = False  # True: the processor also hands over the sample's instruction
+    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` hands over none yet
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -91,6 +91,10 @@ class Decoder(nn.Module, ABC):
     """A condition -> media. Seeded per item, batched, run without its text encoder."""
 
     condition: Mapping[str, tuple[int, int]]  # name -> (length, dim)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """What may learn, by the names that stages select with; a decoder of several parts names them (vae, text)."""
+        return {"denoiser": list(self.parameters())}
 
     @abstractmethod
     def null_condition(self) -> Condition:

@@ -25,16 +25,17 @@ from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, Output, OutputPort, Parted, rest
-from anyx.processor import Batch, MediaBatch, Processor
-from anyx.prompt import IGNORE, Message, Prompt
+from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest
+from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
+from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
+from anyx.schema import DType
 from anyx.splice import Side, Spliced, splice
 from anyx.templates import Template
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 
-Conversation = Sequence[Message]
+Seeds = int | Sequence[int]
 Decode = Mapping[str, Mapping[str, Any]]  # output key -> {steps, guidance}
 
 
@@ -60,14 +61,10 @@ class AnyX(nn.Module, ModelHubMixin):
         self.inputs = cast(Mapping[str, InputPort], nn.ModuleDict(inputs))
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
         self.config: Config | None = None  # what it was built from, if it was; saved with it
-        self._hub_mixin_config = None  # the mixin would write the arguments of this constructor
-        self.processor = Processor(
-            Prompt(llm.tokenizer, template, list(self.inputs), groups),
-            transforms={
-                key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders
-            },
-            kinds={key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()},
-        )
+        prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups)
+        transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
+        kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}
+        self.processor = Processor(prompt, transforms=transforms, kinds=kinds)
         for part in (*self.encoders.values(), *self._decoders().values()):
             part.requires_grad_(False)
         self.eval()
@@ -107,10 +104,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""
         name = self.inputs[key].encoder
         if name not in self.encoders:
-            loaded = ", ".join(self.encoders) or "none"
-            raise ValueError(
-                f"inputs.{key}: encoder {name!r} is not loaded (loaded: {loaded}) and no cached tokens were given"
-            )
+            told = f"is not loaded (loaded: {', '.join(self.encoders) or 'none'}) and no cached tokens were given"
+            raise ValueError(f"inputs.{key}: encoder {name!r} {told}")
         encoder = self.encoders[name]
         learns = any(parameter.requires_grad for parameter in encoder.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
@@ -129,7 +124,7 @@ class AnyX(nn.Module, ModelHubMixin):
         conversations: Conversation | Sequence[Conversation],
         *,
         max_new_tokens: int = 128,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         decode: Decode | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -138,11 +133,12 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> list[Reply]:
         """Answer conversations side by side; the media of one output are made in one batch at the end.
 
-        `seeds` is one seed a conversation, or one for all; a row's answer does not depend on its neighbours.
+        `seeds` is one seed a conversation, or one for all. A row sees neither its neighbours nor their noise, but a
+        batch of another size is rounded otherwise, which in bfloat16 can turn a close choice of a token.
         """
-        chats = _conversations(conversations)
+        chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        events = list(self._events(chats, sampling, seeds_of(seeds, len(chats)), decode or {}, eager=False))
+        events = list(self._events(chats, sampling, seeds, decode, eager=False))
         return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
 
     def chat(
@@ -150,7 +146,7 @@ class AnyX(nn.Module, ModelHubMixin):
         messages: Conversation,
         *,
         max_new_tokens: int = 128,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         decode: Decode | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -159,14 +155,14 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> Reply:
         """Answer one conversation."""
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        return Reply.gather(self._events([messages], sampling, seeds_of(seeds, 1), decode or {}, eager=False))
+        return Reply.gather(self._events([conversation_of(messages)], sampling, seeds, decode, eager=False))
 
     def stream(
         self,
         conversations: Conversation | Sequence[Conversation],
         *,
         max_new_tokens: int = 128,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         decode: Decode | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -174,46 +170,36 @@ class AnyX(nn.Module, ModelHubMixin):
         repetition_penalty: float = 1.0,
     ) -> Iterator[TextEvent | MediaEvent]:
         """The same answers as they come: text at once, media as soon as their group is said."""
-        chats = _conversations(conversations)
+        chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        yield from self._events(chats, sampling, seeds_of(seeds, len(chats)), decode or {}, eager=True)
+        yield from self._events(chats, sampling, seeds, decode, eager=True)
 
     def _events(
-        self, chats: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int], decode: Decode, *, eager: bool
+        self, chats: Sequence[Conversation], sampling: Sampling, seeds: Seeds, decode: Decode | None, *, eager: bool
     ) -> Iterator[TextEvent | MediaEvent]:
         """Text and media in order; `eager` makes media at every step, else all at the end."""
-        if unknown := sorted(set(decode) - set(self.outputs)):
-            raise ValueError(f"decode: {unknown} are not among the outputs {', '.join(self.outputs)}")
+        seeds, how = seeds_of(seeds, len(chats)), makings(decode or {}, self.outputs)
         prompt = self.processor.prompt
         batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
         with torch.no_grad():
             spliced, _ = self.read(batch.to(self.device), side="left")
-        stop = {*prompt.stop[0], *self.llm.stop}
-        held: list[Words | Group] = []
-        for said in speak(
-            self.llm,
-            spliced.embeddings,
-            spliced.mask,
-            sampling=sampling,
-            seeds=seeds,
-            stop=stop,
-            stop_text=prompt.stop[1],
-        ):
-            held += said
-            if eager:
-                yield from self._realise(held, seeds, decode)
-                held = []
-        yield from self._realise(held, seeds, decode)
+        ids, text = prompt.stop
+        stop = {*ids, *self.llm.stop}
+        steps = speak(
+            self.llm, spliced.embeddings, spliced.mask, sampling=sampling, seeds=seeds, stop=stop, stop_text=text
+        )
+        for said in steps if eager else [[item for step in steps for item in step]]:
+            yield from self._realise(said, seeds, how)
 
     def _realise(
-        self, said: Sequence[Words | Group], seeds: Sequence[int], decode: Decode
+        self, said: Sequence[Words | Group], seeds: Sequence[int], how: Mapping[str, Making]
     ) -> Iterator[TextEvent | MediaEvent]:
         """Make the media of what was said, one batch a key, and hand everything out in order."""
         groups = [item for item in said if isinstance(item, Group)]
         made: dict[tuple[int, int], Media] = {}
         for key in dict.fromkeys(group.key for group in groups):
             mine = [group for group in groups if group.key == key]
-            media = self._decode(key, mine, [generator(seeds[group.row], group.number) for group in mine], decode)
+            media = self._decode(key, mine, seeds, how.get(key, Making()))
             made |= {(group.row, group.number): medium for group, medium in zip(mine, media, strict=True)}
         for item in said:
             if isinstance(item, Words):
@@ -222,19 +208,13 @@ class AnyX(nn.Module, ModelHubMixin):
                 yield MediaEvent(item.row, item.key, made[item.row, item.number])
 
     @torch.no_grad()
-    def _decode(
-        self, key: str, groups: Sequence[Group], generators: Sequence[torch.Generator], decode: Decode
-    ) -> list[Media]:
+    def _decode(self, key: str, groups: Sequence[Group], seeds: Sequence[int], how: Making) -> list[Media]:
         decoder = self.outputs[key].decoder
         if decoder is None:
             raise ValueError(f"outputs.{key}: the model wants to show this output, but its decoder is not loaded")
-        settings = decode.get(key, {})
-        if unknown := sorted(set(settings) - {"steps", "guidance"}):
-            raise ValueError(f"decode.{key}: unknown settings {unknown}; it may have steps and guidance")
         condition = self.condition(key, torch.stack([group.states for group in groups]))
-        media: list[Media] = decoder(
-            condition, generators=generators, steps=settings.get("steps"), guidance=settings.get("guidance")
-        )
+        noise = [generator(seeds[group.row], group.number) for group in groups]
+        media: list[Media] = decoder(condition, generators=noise, steps=how.steps, guidance=how.guidance)
         return media
 
     def train(self, mode: bool = True) -> AnyX:
@@ -250,7 +230,7 @@ class AnyX(nn.Module, ModelHubMixin):
         parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
         parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
         for key, decoder in self._decoders().items():
-            for name, parameters in cast(Parted, decoder).parts().items():
+            for name, parameters in decoder.parts().items():
                 parts[f"outputs.{key}.decoder.{name}"] = parameters
         return parts
 
@@ -281,19 +261,37 @@ class AnyX(nn.Module, ModelHubMixin):
     def _decoders(self) -> dict[str, Decoder]:
         return {key: port.decoder for key, port in self.outputs.items() if port.decoder is not None}
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(  # type: ignore[override]  # the mixin takes any keyword
+        self, folder: str | Path, *, dtype: torch.dtype | None = None, config: Any = None, model_card_kwargs: Any = None
+    ) -> Path:
+        """Write a model folder, as `anyx.hub.save`. `push_to_hub` writes and uploads one, with its own two keywords."""
         from anyx.hub import save
 
-        save(self, save_directory)
+        if config is not None or model_card_kwargs is not None:
+            raise ValueError("config, model_card_kwargs: a model writes its own; edit the files in the folder")
+        return save(self, folder, dtype=dtype)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, revision: str | None, device: str = "cpu", **download: Any) -> AnyX:
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: DType | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> AnyX:
+        """Load a model folder or Hub id, as `anyx.hub.load`."""
         from anyx.hub import load
 
-        return load(model_id, revision=revision, device=device)
-
-
-def _conversations(given: Conversation | Sequence[Conversation]) -> Sequence[Conversation]:
-    if not given:
-        raise ValueError("generate: no conversation was given")
-    return [given] if isinstance(given[0], Mapping) else given  # type: ignore[list-item, return-value]
+        return load(
+            path,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )

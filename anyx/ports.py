@@ -5,8 +5,10 @@ Letters: m supervised positions, v vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -54,13 +56,27 @@ class OutputPort(nn.Module):
         return len(self.ids)
 
 
-@runtime_checkable
-class Parted(Protocol):
-    """A decoder's parts: name -> parameters, such as vae, denoiser, text."""
+class Making(NamedTuple):
+    """How a decoder makes media: denoising steps and classifier-free guidance; None is the decoder's own default."""
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        """What may learn."""
-        ...
+    steps: int | None = None
+    guidance: float | None = None
+
+
+def makings(given: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> dict[str, Making]:
+    """What a caller said of some outputs, checked: `{key: {"steps": 1 or more, "guidance": 0 or more}}`."""
+    if not isinstance(given, Mapping) or any(key not in outputs for key in given):
+        raise ValueError(f"decode: {given!r} given; its keys are among the outputs {', '.join(outputs)}")
+    found = {}
+    for key, settings in given.items():
+        if not isinstance(settings, Mapping) or any(name not in Making._fields for name in settings):
+            raise ValueError(f"decode.{key}: {settings!r} given; it may have {' and '.join(Making._fields)}")
+        made = found[key] = Making(**settings)
+        if made.steps is not None and not (isinstance(made.steps, Integral) and made.steps >= 1):
+            raise ValueError(f"decode.{key}.steps: {made.steps!r} given; it is a whole number, 1 or more")
+        if made.guidance is not None and not (isinstance(made.guidance, Real) and 0 <= made.guidance < inf):
+            raise ValueError(f"decode.{key}.guidance: {made.guidance!r} given; it is 0 or more")
+    return found
 
 
 def rest(module: nn.Module) -> None:

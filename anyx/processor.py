@@ -19,6 +19,8 @@ from torch import Tensor
 from anyx.interfaces import Media, Tokens
 from anyx.prompt import IGNORE, Message, Prompt
 
+LOCATIONS = ("media", "path")  # under which a part may bring its medium, beside its own type; the first counts
+Conversation = Sequence[Message]
 Transform = Callable[[Any], dict[str, Tensor]]
 Features = Callable[[str, Mapping[str, Any]], Tokens | None]  # (key, media part) -> cached encoder tokens, b = 1
 
@@ -143,11 +145,11 @@ class Processor:
         return Received(key, position, self.transforms[key](self.read(key, part)), None)
 
     def _target(self, key: str, part: Mapping[str, Any]) -> Media | None:
-        return self.read(key, part) if self.targets_media and source_of(key, part) is not None else None
+        return self.read(key, part) if self.targets_media and source_of(part) is not None else None
 
     def read(self, key: str, part: Mapping[str, Any]) -> Media:
         """The medium of a part."""
-        source = source_of(key, part)
+        source = source_of(part)
         if source is None:
             raise ValueError(
                 f'a part of type {key!r} says where it is by "path", "{key}" or "media"; received {sorted(part)}'
@@ -190,9 +192,28 @@ class Processor:
         )
 
 
-def source_of(key: str, part: Mapping[str, Any]) -> Any:
-    """Where a part's medium is: under "media", "path" or its own key; None if it brings none."""
-    return next((part[name] for name in ("media", "path", key) if part.get(name) is not None), None)
+def conversation_of(given: Any) -> Conversation:
+    """One conversation, checked to be a list of messages."""
+    listed = isinstance(given, Sequence) and not isinstance(given, str)
+    if not listed or not all(isinstance(message, Mapping) for message in given):
+        shown = f"{type(given).__name__} {given!r:.80}"
+        raise ValueError(
+            f'a conversation is a list of messages, [{{"role": "user", "content": "..."}}, ...]; received {shown}'
+        )
+    return given  # type: ignore[no-any-return]
+
+
+def conversations_of(given: Any) -> list[Conversation]:
+    """Conversations from one or a list of them."""
+    if isinstance(given, Sequence) and not given:
+        raise ValueError("no conversation was given")
+    several = isinstance(given, Sequence) and not isinstance(given, str) and not isinstance(given[0], Mapping)
+    return [conversation_of(chat) for chat in (given if several else [given])]
+
+
+def source_of(part: Mapping[str, Any]) -> Any:
+    """A part's medium: what stands under "media", "path" or its own type, in this order; None if it brings none."""
+    return next((part[name] for name in (*LOCATIONS, part["type"]) if part.get(name) is not None), None)
 
 
 def _places(items: Sequence[tuple[int, Any]]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:

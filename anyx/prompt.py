@@ -197,7 +197,7 @@ def parts_of(message: Message) -> list[Mapping[str, Any]]:
     if not isinstance(content, Sequence):
         raise ValueError(f"content: {type(content).__name__} given; it is a string or a list of parts")
     for part in content:
-        if not isinstance(part, Mapping) or "type" not in part:
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             raise ValueError(f'content: each part is a mapping with a "type"; received {part!r}')
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise ValueError(f'content: a text part has a string "text"; received {part!r}')

@@ -82,7 +82,7 @@ class AudioLDMDecoder(Decoder):
             source, config=text, tokenizer=tokenizer, length=None, dim=dim, pooled=True, load=load_text
         )
         self.condition = {NAME: (1, dim)}
-        self.normalise, self.steps, self.guidance = normalise, steps, guidance
+        self.normalise, self.steps, self.guidance = normalise, diffusion.check_steps(steps), guidance
         self.min_snr, self.noisy_share = min_snr, noisy_share
         config, scale = self.vocoder.config, diffusion.latent_scale(self.vae)
         self.rate, self.hop = int(config.sampling_rate), math.prod(config.upsample_rates)
@@ -132,7 +132,7 @@ class AudioLDMDecoder(Decoder):
                 negative_prompt_embeds=self._unit(self.text.null().to(embeds)).expand_as(embeds)[:, 0],
                 latents=diffusion.starting_noise(self.latent_shape, generators, like),
                 generator=generators,
-                num_inference_steps=self.steps if steps is None else steps,
+                num_inference_steps=diffusion.check_steps(self.steps if steps is None else steps),
                 guidance_scale=self.guidance if guidance is None else guidance,
                 audio_length_in_s=self.seconds,
                 output_type="pt",

@@ -10,6 +10,7 @@ own axes: (c, h, w), for videos (c, t, h, w).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import diffusers
@@ -90,6 +91,13 @@ def check_generators(generators: Sequence[Generator], items: int) -> list[Genera
     if len(generators) != items:
         raise ValueError(f"received {len(generators)} generators for {items} conditions; each item has exactly one")
     return list(generators)
+
+
+def check_steps(steps: int) -> int:
+    """Denoising steps: at least one, or what comes out is decoded noise."""
+    if not isinstance(steps, Integral) or steps < 1:
+        raise ValueError(f"steps: {steps!r} given; it is a whole number, 1 or more")
+    return int(steps)
 
 
 def drop(

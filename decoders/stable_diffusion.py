@@ -67,7 +67,8 @@ class StableDiffusionDecoder(Decoder):
         scale = diffusion.latent_scale(self.vae)
         self.size = diffusion.image_size(size, self.unet, self.vae)
         self.latent_shape = (self.unet.config.in_channels, self.size[0] // scale, self.size[1] // scale)
-        self.steps, self.guidance, self.min_snr, self.noisy_share = steps, guidance, min_snr, noisy_share
+        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.min_snr, self.noisy_share = min_snr, noisy_share
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """What may learn."""
@@ -104,7 +105,7 @@ class StableDiffusionDecoder(Decoder):
                 negative_prompt_embeds=self.text.null().to(embeds).expand_as(embeds),
                 latents=diffusion.starting_noise(self.latent_shape, generators, like),
                 generator=generators,
-                num_inference_steps=self.steps if steps is None else steps,
+                num_inference_steps=diffusion.check_steps(self.steps if steps is None else steps),
                 guidance_scale=self.guidance if guidance is None else guidance,
                 height=self.size[0],
                 width=self.size[1],

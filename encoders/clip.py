@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, OutputKind, TextBatch, Tokens
+from anyx.signatures import require
 
 from .pictures import CLIP_MEAN, CLIP_STD, PictureTransform
 
@@ -41,6 +42,7 @@ class ClipEncoder(Encoder):
             raise ValueError("give either path (a folder or hub id) or config (sizes of a random tower)")
         facts: Mapping[str, Any] = {}
         if path is None:
+            require("config", config or {}, CLIPVisionConfig)
             sizes = CLIPVisionConfig(**(config or {}))
         else:
             sizes = CLIPVisionConfig.from_pretrained(path)

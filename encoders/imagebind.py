@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -73,7 +73,7 @@ class ImageBindEncoder(Encoder):
         self,
         *,
         path: str | None = None,
-        trunk: str = "vision",
+        trunk: Literal["vision", "audio", "text"] = "vision",
         output: OutputKind = "global",
         scaled: bool = False,
         dim: int | None = None,

@@ -146,7 +146,11 @@ class TextTransform:
     def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_file(self.tokenizer)
+        try:
+            return Tokenizer.from_file(self.tokenizer)
+        except Exception as error:  # that is all it raises
+            wanted = "the JSON of a `tokenizers` tokenizer, which the text trunk reads (published: CLIP's)"
+            raise ValueError(f"tokenizer: {self.tokenizer!r} is not {wanted}: {error}") from error
 
     @cached_property
     def ends(self) -> tuple[int, int]:

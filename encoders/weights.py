@@ -9,16 +9,19 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from anyx.packaged import locate
+
 
 def load(model: nn.Module, path: str | Path) -> None:
     """Load the model's keys from a .pth / .pt file, a safetensors file or a folder with model.safetensors.
 
-    Other keys of the file are not read. On the meta device nothing is.
+    An id of `packaged.PACKAGED` is such a folder. Other keys of the file are not read. On the meta device nothing is.
     """
     wanted = model.state_dict()
     if any(tensor.is_meta for tensor in wanted.values()):
         return
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    file = Path(locate(str(path)))
+    file = file / "model.safetensors" if file.is_dir() else file
     if not file.is_file():
         raise ValueError(f"path: no weights at {file}; give a .pth or .safetensors file, or a folder of the latter")
     if file.suffix == ".safetensors":

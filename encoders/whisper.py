@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from anyx.interfaces import Encoder, Media, TextBatch, Tokens
 from anyx.media import Audio
 from anyx.packaged import locate
+from anyx.signatures import require
 
 RATE = 16000
 FRAMES, POSITIONS = 100, 50  # a second's mel frames, and what the second convolution's stride leaves of them
@@ -66,6 +67,7 @@ class WhisperEncoder(Encoder):
 
         if (path is None) == (config is None):
             raise ValueError("give either path (a folder or hub id) or config (sizes of a random encoder)")
+        require("config", config or {}, WhisperConfig)
         folder = path if path is None else locate(path)
         sizes = WhisperConfig(**(config or {})) if folder is None else WhisperConfig.from_pretrained(folder)
         positions = sizes.max_source_positions if seconds is None else round(seconds * POSITIONS)

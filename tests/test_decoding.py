@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -188,7 +191,39 @@ def test_seeds_and_settings() -> None:
     assert torch.equal(noise[0], noise[2])
     assert not torch.equal(noise[0], noise[1])
     assert torch.equal(noise[0], torch.rand(3, generator=torch.Generator().manual_seed(7)))
-    with pytest.raises(ValueError, match="max_new_tokens: 0 given"):
-        Sampling(0)
-    with pytest.raises(ValueError, match=r"temperature: -1.0"):
-        Sampling(temperature=-1.0)
+    assert seeds_of(np.int64(3), 2) == [3, 3]
+    assert seeds_of(np.arange(2), 2) == [0, 1]
+    for wrong in (1.5, "3", None, 2**64, [0, None]):
+        with pytest.raises(ValueError, match=r"seeds: .* given; a seed is a whole number of at most 64 bits"):
+            seeds_of(wrong, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 2.5},
+        {"temperature": -1.0},
+        {"temperature": "hot"},
+        {"temperature": float("nan")},
+        {"top_p": 0},
+        {"top_p": 5},
+        {"top_k": -1},
+        {"repetition_penalty": 0},
+    ],
+    ids=str,
+)
+def test_sampling_out_of_range_is_refused(given: dict[str, Any]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=f"{name}: {value!r} given; it is "):
+        Sampling(**given)
+
+
+def test_any_number_will_do() -> None:
+    """Transformers' processors want Python's own floats and ints; a caller need not know."""
+    model = llm()
+    _, embeddings, mask = prompts(model, [[5, 6, 7]])
+    whole = Sampling(6, temperature=2, top_p=1, top_k=np.int64(5), repetition_penalty=3)
+    exact = Sampling(6, temperature=2.0, top_p=1.0, top_k=5, repetition_penalty=3.0)
+    first, second = (list(speak(model, embeddings, mask, sampling=each, seeds=[0])) for each in (whole, exact))
+    assert first == second

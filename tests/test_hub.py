@@ -54,6 +54,13 @@ def test_a_card_is_written_once(model: AnyX, tmp_path: Path):
     assert hub.load(tmp_path / "saved").llm.dim == model.llm.dim
 
 
+def test_cut_off_weights_are_named(model: AnyX, tmp_path: Path):
+    weights = hub.save(model, tmp_path / "saved") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read: "):
+        hub.load(tmp_path / "saved")
+
+
 def test_a_byte_a_weight_is_enough(model: AnyX, tmp_path: Path):
     folder = hub.save(model, tmp_path / "small", dtype=torch.int8)
     assert folder.joinpath("model.safetensors").stat().st_size < 0.4 * sum(x.nbytes for x in model.own_state().values())
@@ -95,6 +102,28 @@ def test_what_is_no_model_folder_is_said(tmp_path: Path, model: AnyX):
     model.config = None
     with pytest.raises(ValueError, match="by hand"):
         hub.save(model, tmp_path / "saved")
+
+
+def test_every_keyword_counts(model: AnyX, tmp_path: Path):
+    model.save_pretrained(tmp_path / "half", dtype=torch.bfloat16)
+    assert {x.dtype for x in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.bfloat16}
+    again = AnyX.from_pretrained(tmp_path / "half", dtype="bfloat16")
+    assert again.llm.model.dtype == torch.bfloat16
+    for wrong in ({"devise": "cuda"}, {"temperature": 3}):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            AnyX.from_pretrained(tmp_path / "half", **wrong)
+    with pytest.raises(ValueError, match=r"dtype: 'int3' is not one of float32, bfloat16, float16"):
+        AnyX.from_pretrained(tmp_path / "half", dtype="int3")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="dtype: 'int8' is neither"):
+        model.save_pretrained(tmp_path / "none", dtype="int8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="config, model_card_kwargs"):
+        model.save_pretrained(tmp_path / "none", config={})
+
+
+@pytest.mark.parametrize("path", ["runs/none", "runs/none/such", "./none", "none"])
+def test_a_folder_that_is_not_there_is_one_error(path: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=f"{path} is neither a folder nor a Hub id that can be reached: "):
+        AnyX.from_pretrained(path, cache_dir=tmp_path, local_files_only=True)
 
 
 def test_locate_leaves_folders_and_ids_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

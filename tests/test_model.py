@@ -183,16 +183,39 @@ def test_a_reply_goes_back_into_the_conversation(tmp_path: Path) -> None:
     model.chat([*CHATS[0][:1], reply.message(), user("more")], max_new_tokens=3)
 
 
-def test_guidance_reaches_the_decoder_and_unknown_settings_are_named() -> None:
+def test_guidance_reaches_the_decoder() -> None:
     model, replies = mixed()
     chats = [chat[:1] for chat in CHATS]
     strong = model.generate(chats, max_new_tokens=12, seeds=[1, 2, 3], decode={"image": {"guidance": 9.0}})
     assert [reply.text for reply in strong] == [reply.text for reply in replies]
     assert not all(same(one, other) for one, other in zip(strong, replies, strict=True))
-    with pytest.raises(ValueError, match=r"decode.image: unknown settings \['scale'\]"):
-        model.generate(chats, max_new_tokens=12, decode={"image": {"scale": 2}})
-    with pytest.raises(ValueError, match=r"decode: \['imag'\] are not among the outputs image, audio"):
-        model.generate(chats, decode={"imag": {"steps": 2}})
+
+
+@pytest.mark.parametrize(
+    ("decode", "told"),
+    [
+        ({"image": {"stpes": 3}}, r"decode.image: {'stpes': 3} given; it may have steps and guidance"),
+        ({"image": 3}, "decode.image: 3 given; it may have steps and guidance"),
+        ({"imag": {"steps": 2}}, r"decode: {'imag': .* given; its keys are among the outputs image, audio"),
+        ({"image": {"steps": 0}}, "decode.image.steps: 0 given; it is a whole number, 1 or more"),
+        ({"audio": {"guidance": "strong"}}, "decode.audio.guidance: 'strong' given; it is 0 or more"),
+    ],
+)
+def test_decode_is_checked_before_anything_is_said(decode: Any, told: str) -> None:
+    model = tiny.anyx()  # it says no medium here: the check does not wait for one
+    with pytest.raises(ValueError, match=told):
+        model.chat(CHATS[1][:1], max_new_tokens=1, decode=decode)
+
+
+@pytest.mark.parametrize("given", ["What is this?", {"role": "user", "content": "hi"}, ["a"], [["a"]], 3, None])
+def test_what_is_no_conversation_is_refused(given: Any) -> None:
+    model = tiny.anyx()
+    with pytest.raises(ValueError, match="a conversation is a list of messages"):
+        model.chat(given)
+    with pytest.raises(ValueError, match="a conversation is a list of messages"):
+        model.generate(given)
+    with pytest.raises(ValueError, match="a conversation is a list of messages"):
+        next(model.stream(given))
 
 
 def test_without_decoders_training_works_and_showing_is_refused() -> None:

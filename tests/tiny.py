@@ -120,9 +120,6 @@ class TinyDecoder(Decoder):
         self.map = nn.Linear(15, 48 if kind is Image else 16)
         self.batches: list[int] = []  # how many items each call made
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        return {"denoiser": list(self.parameters())}
-
     def null_condition(self) -> Condition:
         return Condition({"prompt_embeds": torch.zeros(1, 3, 5)}, {"prompt_embeds": torch.ones(1, 3, dtype=torch.bool)})
 

@@ -25,12 +25,8 @@ from anyx.model import AnyX
 
 
 @runtime_checkable
-class Parted(Protocol):
-    """A decoder that names its parts and writes a folder that its `path` reads."""
-
-    def parts(self) -> dict[str, list[Parameter]]:
-        """Parameters by part: vae, denoiser, text, ..."""
-        ...
+class Saves(Protocol):
+    """A decoder that writes a folder that its `path` reads."""
 
     def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write the folder."""
@@ -81,9 +77,8 @@ class Backbones(nn.Module):
     def parts(self) -> dict[str, list[Parameter]]:
         """What may learn, by name; parts without parameters are left out."""
         found = {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
-        for key, decoder in self.decoders.items():
-            if isinstance(decoder, Parted):
-                found |= {f"outputs.{key}.decoder.{name}": part for name, part in decoder.parts().items()}
+        for key, made in self.outputs.items():
+            found |= {f"outputs.{key}.decoder.{name}": part for name, part in made.decoder.parts().items()}
         return {name: part for name, part in found.items() if part}
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -94,7 +89,7 @@ class Backbones(nn.Module):
             state = {k: x.detach().cpu().to(dtype or x.dtype).contiguous() for k, x in encoder.state_dict().items()}
             save_atomic(state, folder / "encoders" / name / "model.safetensors")
         for key, decoder in self.decoders.items():
-            if isinstance(decoder, Parted):
+            if isinstance(decoder, Saves):
                 decoder.save(folder / "decoders" / key, dtype)
         return folder
 

@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from anyx.decoders import diffusion
 from anyx.decoders.folders import Source
+from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.interfaces import Condition
 
 NONE = Source(None, "float32")
@@ -21,6 +24,15 @@ def test_schedulers_by_name_keep_the_noise_schedule() -> None:
 def test_wrong_scheduler_is_named(given: object) -> None:
     with pytest.raises(ValueError, match=r"'dpm' is not one of ddim|'prediction_typ' not in DDIMScheduler"):
         diffusion.make_scheduler(given, NONE)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, "4"])
+def test_decoded_noise_is_nobody_s_wish(steps: object, tiny: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"steps: .* given; it is a whole number, 1 or more"):
+        StableDiffusionDecoder(**tiny, steps=steps)  # type: ignore[arg-type]
+    decoder = StableDiffusionDecoder(**tiny)
+    with pytest.raises(ValueError, match=r"steps: .* given; it is a whole number, 1 or more"):
+        decoder(decoder.null_condition(), generators=[torch.Generator()], steps=steps)
 
 
 def test_noise_of_an_item_ignores_its_neighbours() -> None:

@@ -53,5 +53,7 @@ def test_errors_name_what_was_given() -> None:
         ClipEncoder()
     with pytest.raises(ValueError, match="layer: 9 is not one of the 4 hidden layers"):
         ClipEncoder(config=CONFIG, layer=9)
+    with pytest.raises(ValueError, match=r"config.hiden_size: .* Did you mean: 'hidden_size'"):
+        ClipEncoder(config=CONFIG | {"hiden_size": 8})
     with pytest.raises((ValueError, TypeError), match="global"):
         ClipEncoder(config=CONFIG, output="cls")  # type: ignore[arg-type]

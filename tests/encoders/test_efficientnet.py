@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from anyx import packaged
 from anyx.encoders.efficientnet import EfficientNetEncoder, SameConv2d
 from anyx.media import Audio, Image, Video
 
@@ -45,6 +46,16 @@ def test_pooled_and_patches(tmp_path: Path) -> None:
         assert grid.values.shape == (1, 4, 1280)
         torch.testing.assert_close(one.values, grid.values.mean(1, keepdim=True))
         assert pooled({"pixels": views[None]}).values.shape == (1, 1, 1280)
+
+
+def test_the_packaged_weights_are_found_by_their_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYX_HOME", str(tmp_path))
+    kept = packaged.folder("efficientnet-lite0")
+    kept.mkdir(parents=True)
+    stored = EfficientNetEncoder().state_dict()
+    save_file(stored, kept / "model.safetensors")
+    found = EfficientNetEncoder(path="efficientnet-lite0").state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in stored.items())
 
 
 def test_errors_name_what_was_given() -> None:

@@ -150,6 +150,13 @@ def test_errors_name_what_was_given() -> None:
             transform(media)
 
 
+def test_a_text_trunk_without_a_tokenizer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    transform = ImageBindEncoder(trunk="text", **SIZES["text"]).transform
+    with pytest.raises(ValueError, match=r"tokenizer: 'tokenizer.json' is not the JSON of a `tokenizers` tokenizer"):
+        transform("a cow")
+
+
 @pytest.mark.parametrize("transform", [VisionTransform(16), AudioTransform(mels=24, length=40)])
 def test_transforms_are_picklable_values(transform: Any) -> None:
     media = image() if isinstance(transform, VisionTransform) else sound(0.5)

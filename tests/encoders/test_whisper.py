@@ -55,5 +55,7 @@ def test_errors_name_what_was_given() -> None:
         WhisperEncoder(config=WHISPER, seconds=31.0)
     with pytest.raises(ValueError, match="tokens: 0 is not within 1 and 20"):
         WhisperEncoder(config=WHISPER, tokens=0)
+    with pytest.raises(ValueError, match=r"config.d_modle: .* Did you mean: 'd_model'"):
+        WhisperEncoder(config=WHISPER | {"d_modle": 8})
     with pytest.raises(ValueError, match="either path"):
         WhisperEncoder()
