@@ -87,7 +87,7 @@ class DialogueReader:
 
     def digest(self, makers: Mapping[str, str], part: Mapping[str, Any], feed: Feed, variant: int) -> str | None:
         """The digest of a part's features, if they are cached."""
-        source = source_of(part["type"], part)
+        source = source_of(part)
         if self.cache is None or source is None or part["type"] not in makers:
             return None
         name = feature_digest(makers[part["type"]], source, feed, variant)
@@ -129,7 +129,7 @@ class DialogueReader:
             makers = self.latents if message["role"] == "assistant" else self.encoders
             for part in parts_of(message):
                 key = part["type"]
-                source = source_of(key, part) if key in makers else None
+                source = source_of(part) if key in makers else None
                 for variant in range(feed.variants) if source is not None else ():
                     name = feature_digest(makers[key], source, feed, variant)
                     yield Wanted(name, makers[key], key, source, variant)

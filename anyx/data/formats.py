@@ -27,7 +27,7 @@ class _Rows(Sequence[Record], ABC):
 
     def __init__(self, path: str | Path, root: str | Path | None, limit: int | None) -> None:
         self.path = Path(path)
-        self.rows: list[dict[str, Any]] = read_rows(self.path)[:limit]
+        self.rows = read_rows(self.path)[:limit]
         self.root = Path(root) if root is not None else self.path.parent
 
     @abstractmethod
@@ -44,8 +44,15 @@ class _Rows(Sequence[Record], ABC):
         """The dialogue of one row."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        name = str(self.rows[index].get("id", f"{self.path.stem}/{index}"))
-        return located({**self.convert(self.rows[index], index), "id": name}, self.root)
+        row = self.rows[index]
+        try:
+            row = json.loads(row) if isinstance(row, bytes) else row
+            name = str(row.get("id", f"{self.path.stem}/{index}"))
+            return located({**self.convert(row, index), "id": name}, self.root)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: row {index}: {error}") from error
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{self.path}: row {index} is none that {type(self).__name__} reads: {error!r}") from error
 
 
 class LlavaSource(_Rows):
@@ -70,7 +77,7 @@ class LlavaSource(_Rows):
         messages, marks = [], 0
         for turn in row["conversations"]:
             if turn["from"] not in ROLES:
-                raise ValueError(f"{self.path}: row {index}: {turn['from']!r} is not one of {', '.join(ROLES)}")
+                raise ValueError(f"{turn['from']!r} is not one of {', '.join(ROLES)}")
             content: list[dict[str, Any]] = []
             for place, piece in enumerate(self.marks.split(turn["value"])):
                 if place % 2:
@@ -80,7 +87,7 @@ class LlavaSource(_Rows):
                     content.append({"type": "text", "text": piece})
             messages.append({"role": ROLES[turn["from"]], "content": content})
         if marks != (held := sum(map(len, files.values()))):
-            raise ValueError(f"{self.path}: row {index} has {marks} marks but {held} files; each file has one mark")
+            raise ValueError(f"{marks} marks but {held} files; each file has one mark")
         return {"messages": messages}
 
 
@@ -116,7 +123,7 @@ class CaptionSource(_Rows):
         columns = [self.file] if self.file else [f"{self.key}_name", self.key, "path"]
         name = next((row[column] for column in columns if row.get(column)), None)
         if name is None or not row.get(self.caption):
-            raise ValueError(f"{self.path}: row {index} needs {self.caption!r} and one of {', '.join(columns)}")
+            raise ValueError(f"it needs {self.caption!r} and one of {', '.join(columns)}")
         part = {"type": self.key, "path": name, "caption": row[self.caption]}
         prompt = random.Random(index).choice(self.prompts)
         if self.direction == "in":
@@ -128,14 +135,19 @@ class CaptionSource(_Rows):
         return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON list, JSON lines, CSV or TSV file."""
+def read_rows(path: Path) -> list[Any]:
+    """The rows of a JSON list, CSV or TSV file; of JSON lines the unread lines, so that a bad one costs itself only."""
     if not path.is_file():
         raise ValueError(f"path: no such file: {path}")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix in (".csv", ".tsv"):
-        return list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ","))
-    rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]
+    try:
+        if path.suffix in (".csv", ".tsv"):
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+        if path.suffix != ".json":
+            return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+        rows = json.loads(path.read_bytes())
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"path: {path} cannot be read: {error}") from error
     if not isinstance(rows, list):
-        raise ValueError(f"{path}: a list of rows is needed, but a {type(rows).__name__} was found")
+        raise ValueError(f"path: {path}: a list of rows is needed, but a {type(rows).__name__} was found")
     return rows

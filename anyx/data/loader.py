@@ -17,14 +17,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from anyx.data.mixture import Batches, Planned, State
-from anyx.data.sources import Feed, Record
+from anyx.data.sources import UNREADABLE, Feed, Record
 
 ENOUGH = 64  # records of a source that all failed: nobody waits for the rest
 log = logging.getLogger("anyx")
 
 
 class Reader(Protocol):
-    """What the loader asks of a reader; `read` raises ValueError, OSError or KeyError for what it cannot read."""
+    """What the loader asks of a reader; `read` raises one of `UNREADABLE` for what it cannot read."""
 
     def read(self, record: Record, feed: Feed, variant: int) -> Any:
         """One record as a sample."""
@@ -96,7 +96,7 @@ class Reading(Dataset[Read]):
                 record = feed.source[index]
                 name = str(record.get("id", index))
                 samples.append(self.reader.read(record, feed, variant))
-            except (ValueError, OSError, KeyError) as error:
+            except UNREADABLE as error:
                 failures.append((source, name, f"{type(error).__name__}: {error}"))
         value = self.reader.collate(samples) if samples else None
         return Read(value, tuple(draw.source for draw in plan.draws), tuple(failures), plan.state)

@@ -102,9 +102,9 @@ class PairReader:
 def pair_of(record: Record) -> tuple[dict[str, Any], str]:
     """Media sources by key and the caption of a record of either form."""
     if "media" in record:
-        return dict(record["media"]), str(record.get(CAPTION, ""))
+        return dict(record["media"]), record.get(CAPTION) or ""
     parts = [part for message in record["messages"] for part in parts_of(message)]
-    media = {part["type"]: source_of(part["type"], part) for part in parts if part["type"] != "text"}
+    media = {part["type"]: source_of(part) for part in parts if part["type"] != "text"}
     captions = [part[CAPTION] for part in parts if part.get(CAPTION)]
     captions += [part["text"] for part in parts if part["type"] == "text"]
     return {key: source for key, source in media.items() if source is not None}, captions[0] if captions else ""

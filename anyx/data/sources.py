@@ -29,6 +29,8 @@ import torch
 
 from anyx.imports import find
 from anyx.interfaces import Media
+from anyx.processor import LOCATIONS
+from anyx.prompt import parts_of
 
 Record = dict[str, Any]
 Augment = Callable[[str, Media, torch.Generator], Media]
@@ -38,7 +40,7 @@ SOURCES = {
     "llava": "anyx.data.formats:LlavaSource",
     "captions": "anyx.data.formats:CaptionSource",
 }
-LOCATIONS = ("path", "media")  # the keys, beside its own type, under which a part may name its media
+UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on
 
 
 class JSONLSource(Sequence[Record]):
@@ -66,10 +68,10 @@ class JSONLSource(Sequence[Record]):
         """The record of one line; a line that is no record is a ValueError, which the loader counts."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        record = json.loads(self.lines[index])
-        if not isinstance(record, dict) or not {"messages", "media"} & record.keys():
-            raise ValueError(f"{self.path}: record {index} has neither 'messages' nor 'media'")
-        return located({"id": f"{self.name}/{index}", **record}, self.root)
+        try:
+            return {"id": f"{self.name}/{index}", **located(json.loads(self.lines[index]), self.root)}
+        except ValueError as error:
+            raise ValueError(f"{self.path}: record {index}: {error}") from error
 
 
 def unpacked(path: Path) -> bytes:
@@ -80,23 +82,47 @@ def unpacked(path: Path) -> bytes:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
 
 
-def located(record: Record, root: Path) -> Record:
-    """The record with its relative media paths joined to `root`."""
+def located(record: Any, root: Path) -> Record:
+    """The record with its relative media paths joined to `root`; what has not the shape of one is a ValueError."""
 
     def locate(source: Any) -> Any:
         if isinstance(source, list):
             return [locate(item) for item in source]
         return str(root / source) if isinstance(source, str) else source
 
-    if "media" in record:
-        return {**record, "media": {key: locate(source) for key, source in record["media"].items()}}
-    messages = []
-    for message in record["messages"]:
-        content = message["content"]
-        if not isinstance(content, str):
-            content = [part if part["type"] == "text" else relocated(part, locate) for part in content]
-        messages.append({**message, "content": content})
-    return {**record, "messages": messages}
+    if not isinstance(record, Mapping) or not {"messages", "media"} & record.keys():
+        raise ValueError("it has neither 'messages' nor 'media'")
+    check_texts(record)
+    found = dict(record)
+    if "media" in found:
+        if not isinstance(found["media"], Mapping) or [] in found["media"].values():
+            raise ValueError(f"media: {found['media']!r} is no mapping of keys to a source or sources")
+        found["media"] = {key: locate(source) for key, source in found["media"].items()}
+    if "messages" in found:
+        if not isinstance(found["messages"], list):
+            raise ValueError(f"messages: {found['messages']!r} is no list")
+        found["messages"] = [located_message(message, locate) for message in found["messages"]]
+    return found
+
+
+def located_message(message: Any, locate: Callable[[Any], Any]) -> dict[str, Any]:
+    """The message with its media's sources changed, checked as far as readers rely on."""
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise ValueError(f'messages: each is a mapping with a "role", but {message!r} was given')
+    parts = parts_of(message)
+    for part in parts:
+        check_texts(part)
+    if isinstance(message["content"], str):
+        return dict(message)
+    return {**message, "content": [part if part["type"] == "text" else relocated(part, locate) for part in parts]}
+
+
+def check_texts(given: Mapping[str, Any]) -> None:
+    """Refuse a text or caption that is no string, or that holds half a character, which no tokenizer takes."""
+    for name in ("text", "caption"):
+        if not isinstance(given.get(name), str | None):
+            raise ValueError(f"{name}: a string is needed, but {given[name]!r} was given")
+        (given.get(name) or "").encode()
 
 
 def relocated(part: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -104,23 +130,13 @@ def relocated(part: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str
     return {key: change(value) if key in (*LOCATIONS, part["type"]) else value for key, value in part.items()}
 
 
-def source_of(part: Mapping[str, Any]) -> Any:
-    """The media's source in a part of a message: a path, bytes or media; None where it names none."""
-    return next((part[key] for key in (*LOCATIONS, part["type"]) if part.get(key) is not None), None)
-
-
 def length_of(source: Sequence[Record], index: int) -> int:
     """About how long the record's text is, in characters; media count as a few; 0 if it cannot be read."""
     try:
-        record = source[index]
-    except (ValueError, OSError, KeyError):
+        parts = [part for message in source[index].get("messages", ()) for part in parts_of(message)]
+    except UNREADABLE:
         return 0
-    contents = [message["content"] for message in record.get("messages", ())]
-    parts = [part for content in contents if not isinstance(content, str) for part in content]
-    texts = [content for content in contents if isinstance(content, str)] + [
-        part.get("text", " " * 16) for part in parts
-    ]
-    return sum(map(len, texts))
+    return sum(len(part["text"]) if part["type"] == "text" else 16 for part in parts)
 
 
 @dataclass(frozen=True)

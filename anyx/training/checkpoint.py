@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -108,7 +108,7 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 def load_weights(path: Path, into: Mapping[str, Tensor]) -> None:
     """Fill tensors from a file that holds exactly them; unknown, missing and misshapen keys are errors."""
-    found = load_file(path)
+    found = read_weights(path)
     unknown, missing = sorted(found.keys() - into.keys()), sorted(into.keys() - found.keys())
     if unknown or missing:
         lines = [
@@ -117,26 +117,36 @@ def load_weights(path: Path, into: Mapping[str, Tensor]) -> None:
             if names
         ]
         raise ValueError(f"{path} does not fit this stage: it {' and '.join(lines)}; were the stage's globs changed?")
-    with torch.no_grad():
-        for name, tensor in into.items():
-            if tensor.shape != found[name].shape:
-                raise ValueError(f"{path}: {name} is {tuple(found[name].shape)}, the model's is {tuple(tensor.shape)}")
-            tensor.copy_(found[name])
+    put_weights(path, found, into)
 
 
 def load_some(path: Path, into: Mapping[str, Tensor]) -> None:
-    """Fill some of a model's tensors from another stage's file or folder; unknown keys are errors."""
+    """Fill some of a model's tensors from another stage's file or folder; unknown and misshapen keys are errors."""
     file = path / FINAL if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"init: no weights at {file}")
-    names = [name for name in load_file(file) if not name.startswith("training.")]
-    unknown = [name for name in names if name not in into]
-    if unknown:
+    found = {name: x for name, x in read_weights(file).items() if not name.startswith("training.")}
+    if unknown := sorted(found.keys() - into.keys()):
         raise ValueError(f"init: {file} has unknown keys ({', '.join(unknown[:3])}, ...)")
-    found = load_file(file)
-    with torch.no_grad():
-        for name in names:
-            into[name].copy_(found[name])
+    put_weights(file, found, into)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+
+
+@torch.no_grad()
+def put_weights(path: Path, found: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    """Copy what was found at `path` over the tensors of the same names, all or none."""
+    for name, tensor in found.items():
+        if tensor.shape != into[name].shape:
+            raise ValueError(f"{path}: {name} is {tuple(tensor.shape)}, the model's is {tuple(into[name].shape)}")
+    for name, tensor in found.items():
+        into[name].copy_(tensor)
 
 
 def random_state() -> dict[str, Any]:

@@ -195,6 +195,8 @@ class Term:
 
 def terms(given: Mapping[str, Any]) -> list[Term]:
     """The losses of a stage: name -> weight, or name -> {weight, option: value}."""
+    if not given:
+        raise ValueError(f"losses: nothing is named; they are {', '.join(OBJECTIVES)}")
     made = []
     for name, value in given.items():
         options = dict(value) if isinstance(value, Mapping) else {"weight": value}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 
 from anyx.config import Config
 from anyx.data.mixture import Draw
 from anyx.data.sources import Feed, feed, length_of
-from anyx.schema import StageConfig
-from anyx.training.stage import Stage
+from anyx.schema import Stage
 
 
 def kept(part: str) -> bool:
@@ -24,17 +22,7 @@ def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:
             raise ValueError(f"stages: {name!r} is not one of {', '.join(config.stages) or 'none'}")
     if not config.stages:
         raise ValueError("stages: the configuration has none")
-    return [stage_of(name, config.stages[name], config.seed) for name in (config.stages if names is None else names)]
-
-
-def stage_of(name: str, given: StageConfig, seed: int) -> Stage:
-    """A stage from its section of the YAML; the configuration's seed stands in for its own."""
-    values = {item.name: getattr(given, item.name) for item in fields(given)}
-    known = {item.name for item in fields(Stage)}
-    for item in fields(given):
-        if item.name not in known and values.pop(item.name) != item.default:
-            raise ValueError(f"stages.{name}.{item.name}: this version of the trainer does not know it")
-    return Stage(**{**values, "name": name, "seed": seed if values.get("seed") is None else values["seed"]})
+    return [config.stages[name] for name in (config.stages if names is None else names)]
 
 
 def feeds_of(stage: Stage, config: Config) -> tuple[list[Feed], list[float]]:
@@ -61,5 +49,7 @@ def lengths(feeds: Sequence[Feed]) -> Callable[[Draw], int]:
 
 
 def settings_of(config: Config) -> dict[str, str]:
-    """What each output's decoder was built with, as text."""
-    return {key: f"{port.decoder.type} {sorted(port.decoder.kwargs.items())}" for key, port in config.outputs.items()}
+    """What each encoder and decoder was built with, as text, by its path in the YAML."""
+    nodes = {f"encoders.{name}": node for name, node in config.encoders.items()}
+    nodes |= {f"outputs.{key}.decoder": port.decoder for key, port in config.outputs.items()}
+    return {path: f"{node.type} {sorted(node.kwargs.items())}" for path, node in nodes.items()}

@@ -24,7 +24,7 @@ from anyx.data.cache import FeatureCache, digest
 from anyx.data.dialogues import DialogueReader
 from anyx.data.features import Wanted, augmented
 from anyx.data.pairs import PairReader
-from anyx.data.sources import Feed, Record
+from anyx.data.sources import UNREADABLE, Feed, Record
 from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import stack
@@ -57,7 +57,7 @@ def fit_scales(trainee: Trainee, feeds: Sequence[Feed]) -> None:
     samples = []
     for feed in feeds:
         for record in itertools.islice(readable(feed), SAMPLES):
-            with contextlib.suppress(ValueError, OSError, KeyError):
+            with contextlib.suppress(*UNREADABLE):
                 samples.append(reader.read(record, feed, 0))
     for key in keys:
         decoder, media = decoder_of(model, key), [sample.media[key] for sample in samples if key in sample.media]
@@ -71,12 +71,13 @@ def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCach
     todo: dict[str, tuple[Feed, Wanted]] = {}
     for feed in feeds:
         for record in readable(feed):
-            for key, text in reader.captions_of(record):
-                captions[key][digest(reader.teachers[key], text)] = text
             try:
+                said = [(key, digest(reader.teachers[key], text), text) for key, text in reader.captions_of(record)]
                 found = list(reader.wanted(record, feed))
-            except OSError:
-                continue  # a missing file: the loader will count it
+            except UNREADABLE:
+                continue  # the loader will count it
+            for key, name, text in said:
+                captions[key][name] = text
             todo |= {item.digest: (feed, item) for item in found if item.digest not in cache}
     for key, texts in captions.items():
         names = cache.missing(texts)
@@ -136,9 +137,9 @@ class Reading(Dataset[tuple[str, Media | None]]):
         feed, item = self.jobs[index]
         try:
             media = self.kind.read(item.source)
-        except (ValueError, OSError):
+            return item.digest, augmented(feed, item.key, media, item.variant) if feed.augment else media
+        except UNREADABLE:
             return item.digest, None
-        return item.digest, augmented(feed, item.key, media, item.variant) if feed.augment else media
 
 
 def encoded(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
@@ -171,7 +172,7 @@ def readable(feed: Feed) -> Iterator[Record]:
     for index in range(len(feed.source)):
         try:
             yield feed.source[index]
-        except (ValueError, KeyError, OSError):
+        except UNREADABLE:
             continue
 
 

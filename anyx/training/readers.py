@@ -1,7 +1,8 @@
 """Which reader a stage's losses want, and what of its batches comes from the cache.
 
-A frozen component is known by what it is: an encoder and an autoencoder by weights and settings, a text encoder by
-what it says. Where a feed augments without end, or a component is learning, nothing of it is looked up.
+A frozen component is known by what it is: an encoder and an autoencoder by weights and settings (the keywords the YAML
+gives it), a text encoder by what it says. Where a feed augments without end, or a component is learning, nothing of it
+is looked up.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from anyx.data.sources import Feed
 from anyx.interfaces import Encoder, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import Processor, Transform
-from anyx.training.backbones import Parted
 from anyx.training.conditions import LatentSpace
 from anyx.training.objectives import encoder_name
 from anyx.training.trainee import Trainee
@@ -33,7 +33,7 @@ def make_reader(
     cache: FeatureCache,
     settings: Mapping[str, str],
 ) -> Reader:
-    """The reader that a stage's losses want. `settings` say what an output's decoder is beside its weights."""
+    """The reader that a stage's losses want. `settings` say what a component is beside its weights, by its path."""
     model, wanted = trainee.model, {term.name for term in trainee.terms}
     learning = set(trainee.selection.names)
     keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
@@ -47,14 +47,15 @@ def make_reader(
             teachers[key] = teacher_digest(decoder)
         if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
             continue
-        if isinstance(decoder, LatentSpace) and isinstance(decoder, Parted):
-            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, settings.get(key, ""))
+        if isinstance(decoder, LatentSpace) and "vae" in decoder.parts():
+            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, settings.get(prefix, ""))
     if not isinstance(model, AnyX):
         return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)
     for key, source in model.inputs.items():
-        if keeps and f"encoders.{source.encoder}" not in learning:
+        path = f"encoders.{source.encoder}"
+        if keeps and path not in learning:
             transform = transform_digest(model.processor.transforms[key])
-            encoders[key] = module_digest(model.encoders[source.encoder], transform)
+            encoders[key] = module_digest(model.encoders[source.encoder], transform, settings.get(path, ""))
     given = model.processor
     processor = Processor(
         given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted

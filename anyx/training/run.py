@@ -8,7 +8,6 @@ loads. Features that frozen components computed stay in the user's cache (`ANYX_
 from __future__ import annotations
 
 import logging
-import os
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,8 @@ from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
+from anyx.packaged import home
+from anyx.schema import Stage
 from anyx.training import checkpoint
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
@@ -34,7 +35,7 @@ from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
 from anyx.training.prepare import fill, fit_scales
 from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
-from anyx.training.stage import Stage, select
+from anyx.training.stage import select
 from anyx.training.trainee import Trainee
 
 log = logging.getLogger("anyx")
@@ -53,6 +54,7 @@ def train(
 
     A resumed run loads what is done in the folder, also of stages that are not named, and goes on from there.
     """
+    place_of(device)  # a device that is not there is said before anything is built
     out = Path(out)
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
@@ -88,7 +90,7 @@ def train(
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run writes, and what its stages share. `settings` say what each output's decoder was built with."""
+    """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with."""
 
     out: Path
     metrics: Metrics
@@ -110,7 +112,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
         fit_scales(trainee, feeds)
         return
     if stage.init is not None:
-        checkpoint.load_some(Path(stage.init), dict(model.named_parameters()))
+        checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
     state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
     run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
@@ -143,11 +145,12 @@ def make_loader(
 
 def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:
     """Lightning's trainer with our journal and keeper; precision, clipping and checkpoints are the trainee's own."""
+    accelerator, devices = place_of(run.device)
     stage, folder = trainee.stage, run.out / trainee.stage.name
     seconds = float(state["seconds"]) if state else 0.0
     return lightning.Trainer(
-        accelerator=run.device,
-        devices=1,
+        accelerator=accelerator,
+        devices=devices,
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
@@ -161,13 +164,21 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
     )
 
 
+def place_of(device: str) -> tuple[str, int | list[int]]:
+    """Lightning's accelerator and devices for a device as torch writes it ("cpu", "cuda:1"), or "auto"."""
+    here = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        here += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if device not in here:
+        raise ValueError(f"device: {device!r} is not one of {', '.join(here)}")
+    kind, _, index = device.partition(":")
+    return kind, [int(index)] if index else 1
+
+
 def seed_everything(seed: int) -> None:
     """Seed every generator that a step may draw from."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def home() -> Path:
-    """The user's cache folder."""
-    return Path(os.environ.get("ANYX_HOME") or Path.home() / ".cache" / "anyx")

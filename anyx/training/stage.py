@@ -1,4 +1,4 @@
-"""A stage: what learns, from which losses, on which data, and how.
+"""What a stage (`anyx.schema.Stage`) thaws, and how that learns: optimiser, schedule, precision.
 
 A stage freezes everything, thaws the parts that its globs name, gives each glob an optimiser group of its own, and
 keeps what is frozen in `eval()`. A part that two globs name belongs to the later one. Nothing here knows what the
@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,60 +18,9 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from anyx.schema import Stage
+
 Parts = Mapping[str, Sequence[Parameter]]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One entry of a YAML's `stages:`. `train` maps globs over part names to learning rates; `losses` and `data` map
-    names to weights, or to mappings with a `weight`.
-
-    `steps` or `epochs` (of the whole mixture) say how long, `minutes` at most how long. `warmup` counts steps, or is
-    a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end.
-    """
-
-    name: str
-    train: Mapping[str, float]
-    losses: Mapping[str, Any]
-    data: Mapping[str, Any]
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    batch_size: int = 8
-    accumulate: int = 1
-    weight_decay: float = 0.0
-    betas: Sequence[float] = (0.9, 0.999)
-    warmup: float = 0.03
-    schedule: Literal["cosine", "constant"] = "cosine"
-    clip: float | None = 1.0
-    ema: float | None = None
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    bucket: bool = True
-    workers: int | None = None
-    cache: bool = True
-    log_every: int = 10
-    save_every: int | None = None
-    save_minutes: float = 10.0
-    seed: int = 0
-    init: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.epochs is None:
-            raise ValueError(f"stages.{self.name}: give steps or epochs")
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"stages.{self.name}.schedule: {self.schedule!r} is not one of cosine, constant")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"stages.{self.name}.precision: {self.precision!r} is not one of auto, bf16, fp32")
-        for key in ("train", "losses", "data"):
-            if not getattr(self, key):
-                raise ValueError(f"stages.{self.name}.{key}: nothing is named")
-
-    def length(self, records: int) -> int:
-        """Optimiser steps, where the data hold so many records."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return max(1, math.ceil(self.epochs * records / (self.batch_size * self.accumulate)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +48,8 @@ class Selection:
 
 def select(parts: Parts, train: Mapping[str, float]) -> Selection:
     """Match globs with parts; a glob that names nothing is an error that lists the parts."""
+    if not train:
+        raise ValueError(f"train: nothing is named; the parts are {', '.join(parts) or 'none'}")
     owner: dict[str, str] = {}
     for glob in train:
         found = [name for name in parts if fnmatchcase(name, glob) and len(parts[name])]
@@ -156,6 +106,8 @@ def make_optimizer(stage: Stage, selection: Selection, extra: Sequence[Parameter
 
 def make_schedule(stage: Stage, optimizer: Optimizer, steps: int) -> LambdaLR:
     """Linear warm-up, then cosine to zero or constant."""
+    if stage.schedule not in ("cosine", "constant"):
+        raise ValueError(f"stages.{stage.name}.schedule: {stage.schedule!r} is not one of cosine, constant")
     warmup = stage.warmup if stage.warmup >= 1 else math.ceil(stage.warmup * steps)
 
     def factor(step: int) -> float:
@@ -170,6 +122,8 @@ def make_schedule(stage: Stage, optimizer: Optimizer, steps: int) -> LambdaLR:
 
 def autocast_dtype(stage: Stage, device: torch.device) -> torch.dtype | None:
     """bf16 where it was asked for, or where the machine computes it natively; None for fp32."""
+    if stage.precision not in ("auto", "bf16", "fp32"):
+        raise ValueError(f"stages.{stage.name}.precision: {stage.precision!r} is not one of auto, bf16, fp32")
     if stage.precision == "fp32":
         return None
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from anyx.data.batches import Dialogues, Pairs
 from anyx.data.mixture import State
 from anyx.model import AnyX, Output
+from anyx.schema import Stage
 from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Step
 from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
-from anyx.training.stage import Selection, Stage, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.training.stage import Selection, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
 from anyx.training.states import SignalStates
 
 

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from anyx.data.cache import FeatureCache, digest, media_digest, module_digest, transform_digest
+from anyx.data.cache import FeatureCache, digest, media_digest, module_digest, parameters_digest, transform_digest
 from anyx.media import Audio, Image, Video
 
 
@@ -70,3 +70,12 @@ def test_modules_are_known_by_their_weights() -> None:
     with torch.no_grad():
         encoder.map.bias[0] += 1
     assert module_digest(encoder) != before
+
+
+def test_every_single_weight_counts() -> None:
+    large = torch.nn.Linear(200, 200)
+    before = module_digest(large)
+    with torch.no_grad():
+        large.weight[100, 101] += 1
+    assert module_digest(large) != before
+    assert parameters_digest([torch.zeros(2)]) != parameters_digest([torch.zeros(2, dtype=torch.int32)])

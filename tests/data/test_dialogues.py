@@ -12,6 +12,7 @@ from anyx.data.features import feature_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed, Record
 from anyx.media import Audio, Image
+from anyx.processor import source_of
 
 
 def shift(key: str, media: Image, generator: torch.Generator) -> Image:
@@ -65,6 +66,14 @@ def test_latents_and_teachers_are_looked_up(tmp_path: Path) -> None:
     assert batch.latents["image"].values["latents"].shape == (1, 2, 2)
     assert batch.teachers["image"].rows.tolist() == [1]
     assert batch.to("cpu").teachers["image"].values["values.p"].shape == (1, 4)
+
+
+def test_a_medium_in_hand_stands_before_its_path() -> None:
+    medium = picture(1)
+    assert source_of({"type": "image", "image": "c.png", "path": "a.png", "media": medium}) is medium
+    assert source_of({"type": "image", "image": "c.png", "path": "a.png", "media": None}) == "a.png"
+    assert source_of({"type": "image", "image": "c.png"}) == "c.png"
+    assert source_of({"type": "image", "caption": "a fox"}) is None
 
 
 def test_caption_ids_are_those_of_words_in_a_sentence() -> None:

@@ -39,6 +39,7 @@ def files(tmp_path: Path) -> Path:
 
 GOOD = [line(f"{name}.png") for name in "abcd"]
 BAD = [line("broken.png"), line("missing.png"), "{not json"]
+SHAPELESS = [json.dumps(record) for record in ({"messages": 5}, {"messages": ["hi"]}, {"media": ["a.png"]})]
 
 
 def test_bad_files_are_skipped_and_counted(files: Path) -> None:
@@ -49,6 +50,13 @@ def test_bad_files_are_skipped_and_counted(files: Path) -> None:
     assert "data.chat: 9 of 21 samples skipped (3 records)" in str(source.report)
     assert any("missing.png" in reason for reason in source.report.reasons.values())
     source.report.check()
+
+
+def test_records_of_another_shape_are_skipped_too(files: Path) -> None:
+    source = loader(files, GOOD + SHAPELESS)
+    rows = sum(len(batch.batch.ids) for batch, _ in itertools.islice(source, 7))
+    assert rows == 12
+    assert "data.chat: 9 of 21 samples skipped (3 records)" in str(source.report)
 
 
 def test_nothing_skipped_is_said_too(files: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,10 +53,33 @@ def test_jsonl_pairs_and_root(tmp_path: Path) -> None:
     assert JSONLSource(file, root="/data")[0]["media"]["image"] == ["/data/a.png", "/data/b.png"]
 
 
-@pytest.mark.parametrize("line", ["{broken", '"text"', '{"id": "neither"}'])
-def test_a_bad_line_is_an_error_of_that_record_only(tmp_path: Path, line: str) -> None:
+def says(content: object, **more: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": content, **more}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{broken", "Expecting"),
+        ('"text"', "neither 'messages' nor 'media'"),
+        ({"id": "neither"}, "neither 'messages' nor 'media'"),
+        ({"messages": 5}, "messages: 5 is no list"),
+        ({"messages": ["hi"]}, "messages: each is a mapping with a \"role\", but 'hi' was given"),
+        ({"messages": [{"content": "hi"}]}, 'messages: each is a mapping with a "role"'),
+        (says(None), "content: NoneType given"),
+        (says(["hi"]), "each part is a mapping with a \"type\"; received 'hi'"),
+        (says([{"type": ["image"]}]), 'each part is a mapping with a "type"'),
+        (says([{"type": "text"}]), 'a text part has a string "text"'),
+        (says([{"type": "image", "path": "a.png", "caption": 5}]), "caption: a string is needed, but 5 was given"),
+        (says([{"type": "text", "text": "half a \ud83d"}]), "surrogates not allowed"),
+        ({"media": ["a.png"]}, r"media: \['a.png'\] is no mapping"),
+        ({"media": {"image": []}}, "is no mapping of keys to a source or sources"),
+        ({"media": {"image": "a.png"}, "caption": ["fox"]}, "caption: a string is needed"),
+    ],
+)
+def test_a_bad_line_is_an_error_of_that_record_only(tmp_path: Path, line: object, message: str) -> None:
     source = JSONLSource(write(tmp_path / "chat.jsonl", line, dialogue()))
-    with pytest.raises(ValueError, match=r"neither|Expecting"):
+    with pytest.raises(ValueError, match=rf"chat\.jsonl: record 0: .*{message}"):
         source[0]
     assert source[1]["id"] == "chat/1"
     assert length_of(source, 0) == 0
@@ -151,10 +175,49 @@ def test_captions_in_both_directions(tmp_path: Path, suffix: str) -> None:
     assert asked[1]["content"][1]["caption"] == "a fox, red"
 
 
+ROW = '{"path": "a.png", "caption": "a fox"}'
+
+
+@pytest.mark.parametrize("line", ["{broken", "[]", '{"path": 5, "caption": 6}', '{"path": "a.png", "caption": [1]}'])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_bad_row_is_an_error_of_that_row_only(tmp_path: Path, line: str, direction: Any) -> None:
+    source = CaptionSource(write(tmp_path / "pairs.jsonl", line, "", ROW), key="image", direction=direction)
+    with pytest.raises(ValueError, match=r"pairs\.jsonl: row 0"):
+        source[0]
+    assert source[1]["id"] == "pairs/1"
+
+
+@pytest.mark.parametrize("row", ["a fox", {"conversations": 5}, {"conversations": [5]}, {"image": 5}, {}])
+def test_a_bad_conversation_is_an_error_of_that_row_only(tmp_path: Path, row: object) -> None:
+    file = write(tmp_path / "llava.json", [row, {"conversations": [{"from": "human", "value": "Hi"}]}])
+    with pytest.raises(ValueError, match=r"llava\.json: row 0"):
+        LlavaSource(file)[0]
+    assert LlavaSource(file)[1]["messages"][0]["content"] == [{"type": "text", "text": "Hi"}]
+
+
+def test_rows_end_where_their_format_says(tmp_path: Path) -> None:
+    """A separator of lines within a caption ends no row, a cell may have several lines, a file may begin with a BOM."""
+    said = "two\u2028lines\x85of"
+    lines = write(tmp_path / "pairs.jsonl", json.dumps({"path": "a.png", "caption": said}, ensure_ascii=False), ROW)
+    assert [CaptionSource(lines, key="image")[i]["messages"][1]["content"] for i in (0, 1)] == [said, "a fox"]
+    table = tmp_path / "pairs.csv"
+    table.write_bytes('\ufeffpath,caption\r\na.png,"a fox\nat night"\r\nb.png,two\u2028lines\r\n'.encode())
+    source = CaptionSource(table, key="image")
+    assert [record["messages"][1]["content"] for record in source] == ["a fox\nat night", "two\u2028lines"]
+    assert source[0]["messages"][0]["content"][0]["path"] == str(tmp_path / "a.png")
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, data in (("pairs.json", b"[broken"), ("pairs.csv", b"path,caption\n\xff,fox\n")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=rf"path: .*{name} cannot be read"):
+            CaptionSource(tmp_path / name, key="image")
+
+
 def test_captions_name_what_a_row_lacks(tmp_path: Path) -> None:
     file = tmp_path / "pairs.json"
     file.write_text(json.dumps([{"caption": "a fox"}]))
-    with pytest.raises(ValueError, match="row 0 needs 'caption' and one of image_name, image, path"):
+    with pytest.raises(ValueError, match="row 0: it needs 'caption' and one of image_name, image, path"):
         CaptionSource(file, key="image")[0]
     with pytest.raises(ValueError, match="'sideways' is not one of in, out"):
         CaptionSource(file, key="image", direction="sideways")  # type: ignore[arg-type]

@@ -13,10 +13,10 @@ from anyx.data.sources import Feed
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.encoders.imagebind import ImageBindEncoder
 from anyx.media import Audio, Image
+from anyx.schema import Stage
 from anyx.training import run
 from anyx.training.backbones import Backbones
 from anyx.training.report import Metrics
-from anyx.training.stage import Stage
 
 TEXT = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 YAML: dict[str, Any] = {

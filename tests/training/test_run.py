@@ -91,6 +91,30 @@ def test_stages_one_by_one_equal_all_at_once(raw: dict[str, Any], tmp_path: Path
     assert curves[0] == curves[1]
 
 
+def test_a_device_is_written_as_torch_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [run.place_of(device) for device in ("auto", "cpu", "cuda", "cuda:1")] == [
+        ("auto", 1),
+        ("cpu", 1),
+        ("cuda", 1),
+        ("cuda", [1]),
+    ]
+    with pytest.raises(ValueError, match=r"device: 'cuda:2' is not one of auto, cpu, cuda, cuda:0, cuda:1"):
+        run.place_of("cuda:2")
+
+
+def test_features_are_kept_in_the_user_s_folder(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ANYX_HOME", "~/anyx")
+    monkeypatch.chdir(tmp_path)
+    raw["stages"] = {"encode": raw["stages"]["encode"] | {"steps": 1}}
+    run.train(configs.check(raw), out=tmp_path / "out", device="cpu")
+    assert list((tmp_path / "home" / "anyx" / "features").glob("*.safetensors"))
+
+
 def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stages: 'encod' is not one of encode, decode"):
         train(raw, tmp_path / "a", stages=["encod"])
@@ -101,6 +125,9 @@ def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) 
     (tmp_path / "b" / "other" / "final.safetensors").touch()
     with pytest.raises(ValueError, match=r"holds the stages \['other'\], which this configuration does not have"):
         train(raw, tmp_path / "b", resume=True)
+    with pytest.raises(ValueError, match=r"device: 'cuda:999' is not one of auto, cpu"):
+        run.train(configs.check(raw), out=tmp_path / "c", device="cuda:999")
+    assert not (tmp_path / "c").exists()
     raw["stages"]["encode"]["losses"] = {"align": {"knd": "mse"}}
-    with pytest.raises(ValueError, match=r"losses.align.knd: 'align' takes weight, kind, contrast, scale, pad, keys"):
+    with pytest.raises(ValueError, match=r"stages.encode.losses.align.knd: .*'align'"):
         train(raw, tmp_path / "c")

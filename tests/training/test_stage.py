@@ -7,7 +7,9 @@ import tiny
 import torch
 from torch import nn
 
-from anyx.training.stage import Stage, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.schema import Stage
+from anyx.training.stage import autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.training.trainee import Trainee
 
 LORA = {"r": 2, "alpha": 4, "dropout": 0.5, "targets": ["q_proj"]}
 
@@ -96,18 +98,20 @@ def test_one_group_a_glob_and_the_schedule() -> None:
     assert constant.lr_lambdas[0](99) == 1
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"steps": None}, "stages.s: give steps or epochs"),
-        ({"schedule": "linear"}, "stages.s.schedule: 'linear' is not one of cosine, constant"),
-        ({"precision": "fp8"}, "stages.s.precision: 'fp8' is not one of auto, bf16, fp32"),
-        ({"losses": {}}, "stages.s.losses: nothing is named"),
-    ],
-)
-def test_errors_name_the_key(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        stage(**given)
+def test_errors_name_the_key() -> None:
+    """Of stages made without a YAML, whose own check names everything at once."""
+    model = tiny.anyx()
+    selection = select(model.parts(), {"inputs.*": 1e-2})
+    with pytest.raises(ValueError, match=r"stages\.s: give steps or epochs"):
+        stage(steps=None).length(8)
+    with pytest.raises(ValueError, match=r"stages\.s\.schedule: 'linear' is not one of cosine, constant"):
+        make_schedule(stage(schedule="linear"), make_optimizer(stage(), selection), 100)
+    with pytest.raises(ValueError, match=r"stages\.s\.precision: 'fp8' is not one of auto, bf16, fp32"):
+        autocast_dtype(stage(precision="fp8"), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"train: nothing is named; the parts are llm\.signal_tokens"):
+        select(model.parts(), {})
+    with pytest.raises(ValueError, match=r"losses: nothing is named"):
+        Trainee(model, stage(train={"inputs.*": 1e-2}, losses={}), 1)
 
 
 def test_epochs_count_the_records() -> None:

@@ -9,7 +9,7 @@ import torch
 from anyx.media import Audio, Image
 from anyx.model import AnyX
 from anyx.processor import Batch
-from anyx.training.stage import Stage
+from anyx.schema import Stage
 from anyx.training.states import SignalStates, names_of
 from anyx.training.trainee import Trainee
 

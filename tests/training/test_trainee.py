@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from anyx.data.cache import FeatureCache
 from anyx.data.sources import Feed, Record
+from anyx.input_projectors import MLPInputProjector
 from anyx.interfaces import Condition
 from anyx.media import Audio, Image
 from anyx.model import AnyX
+from anyx.schema import Stage
 from anyx.training import checkpoint, run
 from anyx.training.report import Metrics
-from anyx.training.stage import Stage
 from anyx.training.trainee import Average, Trainee
 
 LORA = {"r": 2, "alpha": 4, "dropout": 0.3, "targets": ["q_proj", "v_proj"]}
@@ -191,6 +192,27 @@ def test_init_starts_from_another_stage(tmp_path: Path) -> None:
     assert torch.equal(dict(again.named_parameters())[name], saved[name])
     with pytest.raises(ValueError, match="init: no weights at"):
         fit(again, replace(start, name="other", init=str(tmp_path / "nothing")), tmp_path)
+
+
+def test_init_brings_running_statistics_and_compares_shapes(tmp_path: Path) -> None:
+    def standardising(hidden: int = 4) -> AnyX:
+        made = model()
+        made.inputs["image"].projector = MLPInputProjector(6, made.llm.dim, hidden=hidden, norm="data")
+        return made
+
+    given = stage(train={"inputs.image.projector": 1e-2}, losses={"text": 1}, steps=3, bucket=False)
+    fit(standardising(), given, tmp_path)
+    after = replace(given, name="next", init=str(tmp_path / "s"), train={"inputs.audio.projector": 1e-9})
+    again = standardising()
+    fit(again, after, tmp_path)
+    name = "inputs.image.projector.norm.running_mean"
+    assert torch.equal(again.state_dict()[name], weights(tmp_path)[name])
+    assert again.state_dict()[name].any()
+    with pytest.raises(ValueError, match=r"final.safetensors: inputs.image.projector.proj.0.bias is \(4,\), the model"):
+        fit(standardising(hidden=5), replace(after, name="other"), tmp_path)
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "s" / checkpoint.FINAL).read_bytes()[:99])
+    with pytest.raises(ValueError, match=r"cut\.safetensors is no whole safetensors file"):
+        fit(standardising(), replace(after, name="cut", init=str(tmp_path / "cut.safetensors")), tmp_path)
 
 
 def test_minutes_stop_a_stage_early(tmp_path: Path) -> None:
