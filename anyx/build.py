@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 
 from anyx.config import Config
 from anyx.interfaces import Decoder, Encoder, InputProjector, OutputProjector
@@ -143,8 +144,8 @@ def shared(
 
 @contextmanager
 def named(path: str) -> Iterator[None]:
-    """Say which component of the YAML an error is about."""
+    """Say which component of the YAML an error is about: keywords, files or weights that it cannot take."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError, SafetensorError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -1,11 +1,8 @@
 """A YAML and `a.b=c` overrides -> a checked `Config`, with every error named at once and before any weight is read.
 
 A component is written `{type: name, **keywords}`; the keyword-only parameters of the class that `registry.py` finds
-under the name are its schema. Positional parameters (widths) are wired by `build.py`. A YAML may say
-`base: ../other.yaml`, which is merged under it (a component of another `type` replaces the base's, `null` drops an
-entry). Strings that begin with `./` or `../` are paths from the folder of the YAML that says them.
-
-Only this file sees OmegaConf.
+under the name are its schema. Positional parameters (widths) are wired by `build.py`. The options of a loss and of a
+source are the parameters of the function or class behind its name. How files are merged is said in `yamls.py`.
 """
 
 from __future__ import annotations
@@ -16,38 +13,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from anyx import registry
+from anyx import registry, yamls
+from anyx.imports import find
 from anyx.interfaces import TextTeacher
 from anyx.media import MEDIA
-from anyx.schema import (
-    Errors,
-    Input,
-    LLMConfig,
-    Node,
-    Output,
-    Share,
-    StageConfig,
-    check_fields,
-    check_keywords,
-    closest,
-    mapping_at,
-)
-from anyx.templates import TEMPLATES
+from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share, Source, Stage
+from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
+from anyx.templates import ROLES, TEMPLATES, Template, Turn
+from anyx.yamls import ConfigError, read
 
-LOSSES = ("text", "caption", "denoise", "contrastive", "reconstruct", "align")
-LORA = ("r", "alpha", "targets", "dropout")
+__all__ = ["Config", "ConfigError", "check", "load", "parts", "read"]
+
 DECODER_PARTS = ("vae", "denoiser", "motion", "text", "vocoder")
-
-
-class ConfigError(ValueError):
-    """Every error of a configuration, one a line; also as the list `errors`."""
-
-    def __init__(self, errors: Sequence[str]):
-        super().__init__("\n".join(errors))
-        self.errors = list(errors)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,65 +35,36 @@ class Config:
     encoders: Mapping[str, Node] = dataclasses.field(default_factory=dict)
     inputs: Mapping[str, Input] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, Output] = dataclasses.field(default_factory=dict)
-    stages: Mapping[str, StageConfig] = dataclasses.field(default_factory=dict)
+    stages: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_yaml(self) -> str:
         """The resolved YAML."""
-        return str(OmegaConf.to_yaml(dict(self.raw)))
+        return yamls.dump(self.raw)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read, merge and check a YAML."""
-    raw = read(path)
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError([f"{override}: an override is written a.b=c"])
-        raw = _merge(raw, _plain(OmegaConf.from_dotlist([override])))
-    return check(raw)
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """A YAML as plain mappings, merged over its `base`, paths made absolute."""
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError([f"{path}: no such file"])
-    try:
-        loaded = OmegaConf.load(path)
-    except (OmegaConfBaseException, ValueError, OSError) as error:
-        raise ConfigError([f"{path}: {error}"]) from error
-    except Exception as error:  # YAML's own errors, whose class belongs to OmegaConf's dependency
-        raise ConfigError([f"{path}: no YAML: {' '.join(str(error).split())}"]) from error
-    raw: Any = _plain(loaded)
-    if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: a configuration is a mapping, but {type(raw).__name__} was found"])
-    base = raw.pop("base", None)
-    raw = dict(_anchor(raw, path.resolve().parent))
-    return raw if base is None else dict(_merge(read(path.parent / base), raw))
+    return check(read(path, overrides))
 
 
 def check(raw: Mapping[str, Any]) -> Config:
     """A plain mapping as a `Config`; raises `ConfigError` with everything that is wrong."""
-    try:
-        raw = dict(_plain(OmegaConf.create(dict(raw)), resolve=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError([str(error).splitlines()[0]]) from error
+    raw = yamls.resolve(raw)
     errors = Errors()
     check_fields(errors, "", raw, Config, skip=("raw",))
-    entries = {name: _entries(errors, name, raw) for name in ("encoders", "inputs", "outputs", "stages", "data")}
-    llm = _llm(errors, raw)
-    encoders = {key: _node(errors, f"encoders.{key}", "encoders", node) for key, node in entries["encoders"].items()}
-    inputs = {key: _input(errors, key, entries["inputs"], encoders, llm) for key in entries["inputs"]}
-    outputs = {key: _output(errors, key, entries["outputs"], llm) for key in entries["outputs"]}
-    for key, node in entries["data"].items():
-        if not isinstance(mapping_at(errors, f"data.{key}", node).get("type"), str):
-            errors.add(f"data.{key}.type", "a source says its type")
-    evaluation, seed = raw.get("evaluation") or {}, raw.get("seed") or 0
-    config = Config(llm, encoders, inputs, outputs, {}, entries["data"], evaluation, seed, raw)
-    stages = {key: _stage(errors, key, node, config) for key, node in entries["stages"].items()}
+    llm = _llm(errors, raw.get("llm"))
+    sections = {name: _section(errors, name, raw.get(name)) for name in ("encoders", "inputs", "outputs")}
+    encoders = {key: _node(errors, f"encoders.{key}", "encoders", node) for key, node in sections["encoders"].items()}
+    inputs = {key: _input(errors, key, sections["inputs"], encoders, llm) for key in sections["inputs"]}
+    outputs = {key: _output(errors, key, sections["outputs"], llm) for key in sections["outputs"]}
+    data = {key: node for key, node in entries(raw.get("data")) if node is not None}
+    for key, node in data.items():
+        _source(errors, f"data.{key}", node, hints_of(Source))
+    config = Config(llm, encoders, inputs, outputs, {}, data, raw.get("seed", 0), raw)
+    stages = {key: _stage(errors, key, node, config) for key, node in entries(raw.get("stages")) if node is not None}
     if errors:
         raise ConfigError(errors)
     return dataclasses.replace(config, stages=stages)
@@ -136,59 +84,47 @@ def parts(config: Config) -> Iterator[str]:
         yield from (f"outputs.{key}.decoder.{part}" for part in DECODER_PARTS)
 
 
-def _plain(config: Any, *, resolve: bool = False) -> Any:
-    return OmegaConf.to_container(config, resolve=resolve)
-
-
-def _anchor(value: Any, folder: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _anchor(item, folder) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_anchor(item, folder) for item in value]
-    return str((folder / value).resolve()) if isinstance(value, str) and value.startswith(("./", "../")) else value
-
-
-def _merge(under: Any, over: Any) -> Any:
-    if not isinstance(under, dict) or not isinstance(over, dict):
-        return over
-    if "type" in over and over["type"] != under.get("type"):
-        return over
-    return under | {key: _merge(under.get(key), value) for key, value in over.items()}
-
-
-def _entries(errors: Errors, name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    entries = mapping_at(errors, name, raw.get(name) or {})
-    return {str(key): node for key, node in entries.items() if node is not None}
+def _section(errors: Errors, name: str, section: Any) -> dict[str, Any]:
+    """The entries that are modules: their keys are said in paths, so they have no dots."""
+    found = {key: node for key, node in entries(section) if node is not None}
+    for key in [key for key in found if "." in key]:
+        errors.add(f"{name}.{key}", f"the key {key!r} has a dot, which paths are made with; name it otherwise")
+        del found[key]
+    return found
 
 
 def _node(errors: Errors, path: str, kind: str, node: Any) -> Node:
-    given = dict(mapping_at(errors, path, node))
+    given = dict(entries(node))
     name = given.pop("type", None)
-    if not isinstance(name, str):
+    if not isinstance(node, Mapping):
+        errors.add(path, f"must be a mapping, but {node!r} was given")
+    elif not isinstance(name, str):
         errors.add(f"{path}.type", f"is missing; it is one of {', '.join(sorted(registry.table(kind)))}")
-        return Node("", object, given)
-    try:
-        cls = registry.resolve(kind, name)
-    except ValueError as error:
-        errors.add(f"{path}.type", str(error))
-        return Node(name, object, given)
-    check_keywords(errors, path, given, cls)
-    return Node(name, cls, given)
+    else:
+        try:
+            cls = registry.resolve(kind, name)
+        except ValueError as error:
+            errors.add(f"{path}.type", str(error))
+        else:
+            check_keywords(errors, path, given, cls)
+            return Node(name, cls, given)
+    return Node(str(name), object, given)
 
 
-def _llm(errors: Errors, raw: Mapping[str, Any]) -> LLMConfig | None:
-    if raw.get("llm") is None:
+def _llm(errors: Errors, section: Any) -> LLMConfig | None:
+    if section is None:
         return None
-    given = check_fields(errors, "llm", raw["llm"], LLMConfig)
-    if "lora" in given and given["lora"] is not None:
-        missing = [key for key in ("r", "targets") if key not in mapping_at(errors, "llm.lora", given["lora"])]
-        errors.extend(f"llm.lora.{key}: is missing; 'lora' requires it" for key in missing)
-    for key in mapping_at(errors, "llm.lora", given.get("lora") or {}):
-        if key not in LORA:
-            errors.add(f"llm.lora.{key}", f"Key {key!r} not in 'lora'.{closest(key, LORA)}")
-    template = given.get("template")
+    given = check_fields(errors, "llm", section, LLMConfig)
+    lora, template = given.get("lora"), given.get("template")
+    if isinstance(lora, Mapping):
+        check_fields(errors, "llm.lora", lora, Lora)
+        given["lora"] = {key: value for key, value in lora.items() if value is not None}
     if isinstance(template, str) and template not in TEMPLATES:
         errors.add("llm.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
+    elif isinstance(template, Mapping):
+        check_fields(errors, "llm.template", template, Template)
+        for role in (role for role in ROLES if role in template):
+            check_fields(errors, f"llm.template.{role}", template[role], Turn)
     return LLMConfig(**{"path": "", **given})
 
 
@@ -196,20 +132,20 @@ def _projector(
     errors: Errors, path: str, kind: str, ports: Mapping[str, Any], llm: LLMConfig | None
 ) -> Node | Share | None:
     """The projector of the port at `path`; one of `ports`, the ports beside it, may be the one whose it shares."""
-    side, key = path.split(".")
-    node = mapping_at(errors, path, ports[key] or {}).get("projector")
+    side, _, key = path.partition(".")
+    node = dict(entries(ports[key])).get("projector")
     here = f"{path}.projector"
     if isinstance(node, Mapping) and "share" in node:
-        owners = [f"{side}.{name}.projector" for name, other in ports.items() if "type" in _projector_of(other)]
+        projectors = {name: dict(entries(dict(entries(port)).get("projector"))) for name, port in ports.items()}
+        owners = [f"{side}.{name}.projector" for name, projector in projectors.items() if "type" in projector]
         if node["share"] not in owners or len(node) > 1:
             errors.add(f"{here}.share", f"{node['share']!r} is not one of {', '.join(owners) or 'no projectors'}")
         return Share(str(node["share"]))
-    if node is None and llm is None:
-        return None
-    if node is None:
+    if node is not None:
+        return _node(errors, here, kind, node)
+    if llm is not None and isinstance(ports[key], Mapping):
         errors.add(here, f"is missing; its type is one of {', '.join(sorted(registry.table(kind)))}")
-        return None
-    return _node(errors, here, kind, node)
+    return None
 
 
 def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str:
@@ -234,33 +170,56 @@ def _input(
 def _output(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMConfig | None) -> Output:
     path = f"outputs.{key}"
     given = check_fields(errors, path, outputs[key], Output)
-    decoder = _node(errors, f"{path}.decoder", "decoders", given.get("decoder") or {})
+    named = "decoder" in given
+    decoder = _node(errors, f"{path}.decoder", "decoders", given["decoder"]) if named else Node("", object, {})
     projector = _projector(errors, path, "output_projectors", outputs, llm)
     return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given))
 
 
-def _projector_of(port: Any) -> Mapping[str, Any]:
-    projector = port.get("projector") if isinstance(port, Mapping) else None
-    return projector if isinstance(projector, Mapping) else {}
+def _source(errors: Errors, path: str, node: Any, also: Mapping[str, Any]) -> None:
+    """Hold a source of ours against its class; a `module:Class` of others is imported where it is read, not here."""
+    table, kind = find(registry.SOURCES, path), dict(entries(node)).get("type")
+    if not isinstance(node, Mapping):
+        errors.add(path, f"must be a mapping, but {node!r} was given")
+    elif kind in table:
+        check_keywords(errors, path, node, find(table[kind], path), wired=False, also=also)
+    elif not isinstance(kind, str) or ":" not in kind:
+        errors.add(f"{path}.type", f"{kind!r} is not one of {', '.join(table)} (or 'module:Class')")
 
 
-def _stage(errors: Errors, key: str, node: Any, config: Config) -> StageConfig:
+def _losses(errors: Errors, path: str, losses: Any, outputs: Mapping[str, Output]) -> None:
+    table = find(registry.LOSSES, path)
+    for name, value in entries(losses):
+        if name in table:
+            given = value if isinstance(value, Mapping) else {"weight": value}
+            check_keywords(errors, f"{path}.{name}", given, table[name], also={"weight": float})
+        else:
+            errors.add(f"{path}.{name}", f"{name!r} is not one of {', '.join(table)}")
+    for key, output in outputs.items() if "caption" in dict(entries(losses)) else ():
+        if output.decoder.cls is not object and not issubclass(output.decoder.cls, TextTeacher):
+            text = f"outputs.{key}.decoder {output.decoder.type!r} has no text encoder to learn from"
+            errors.add(f"{path}.caption", f"{text}; use 'denoise' instead")
+
+
+def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
     path = f"stages.{key}"
-    given = check_fields(errors, path, node, StageConfig)
+    given = check_fields(errors, path, node, Stage, skip=("name",))
     known = list(parts(config))
-    for glob in mapping_at(errors, f"{path}.train", given.get("train") or {}):
+    for name in ("train", "losses", "data"):
+        if given.get(name) == {}:
+            errors.add(f"{path}.{name}", "nothing is named")
+    for glob, _ in entries(given.get("train")):
         if not any(fnmatchcase(part, glob) for part in known):
             errors.add(f"{path}.train", f"{glob!r} names nothing; the parts are {', '.join(known)}")
-    for loss in mapping_at(errors, f"{path}.losses", given.get("losses") or {}):
-        if loss not in LOSSES:
-            errors.add(f"{path}.losses.{loss}", f"{loss!r} is not one of {', '.join(LOSSES)}")
-    for name, output in config.outputs.items() if "caption" in (given.get("losses") or {}) else ():
-        if output.decoder.cls is not object and not issubclass(output.decoder.cls, TextTeacher):
-            text = f"outputs.{name}.decoder {output.decoder.type!r} has no text encoder to learn from"
-            errors.add(f"{path}.losses.caption", f"{text}; use 'denoise' instead")
-    for source, value in mapping_at(errors, f"{path}.data", given.get("data") or {}).items():
-        if not isinstance(value, Mapping) and source not in config.data:
-            errors.add(f"{path}.data.{source}", f"{source!r} is not one of {', '.join(config.data) or 'no data'}")
-    if (given.get("steps") is None) == (given.get("epochs") is None):
+    _losses(errors, f"{path}.losses", given.get("losses"), config.outputs)
+    for source, value in entries(given.get("data")):
+        here = f"{path}.data.{source}"
+        if isinstance(value, Mapping):
+            _source(errors, here, {"type": "jsonl", **value}, hints_of(Source) | {"weight": float})
+        elif source in config.data:
+            check_value(errors, here, value, float)
+        else:
+            errors.add(here, f"{source!r} is not one of {', '.join(config.data) or 'no data'}")
+    if given and (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")
-    return StageConfig(**{"train": {}, "losses": {}, "data": {}, **given})
+    return Stage(key, **{"train": {}, "losses": {}, "data": {}, "seed": config.seed, **given})

@@ -41,6 +41,16 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "output_projectors": OUTPUT_PROJECTORS,
 }
 
+INTERFACES = {
+    "encoders": "Encoder",
+    "decoders": "Decoder",
+    "input_projectors": "InputProjector",
+    "output_projectors": "OutputProjector",
+}
+# Tables that belong to the rooms that use them, for the config to look into.
+SOURCES = "anyx.data.sources:SOURCES"
+LOSSES = "anyx.training.objectives:OBJECTIVES"
+
 
 @cache
 def table(kind: str) -> Mapping[str, str]:
@@ -55,7 +65,7 @@ def table(kind: str) -> Mapping[str, str]:
 
 
 def resolve(kind: str, name: str) -> type:
-    """The class behind a registered name or a "module:Class"."""
+    """The class behind a registered name or a "module:Class"; ValueError where it is none of the kind's interface."""
     names = table(kind)
     target = names.get(name, name)
     module, separator, attribute = target.partition(":")
@@ -67,9 +77,11 @@ def resolve(kind: str, name: str) -> type:
         if (error.name or "").startswith("anyx"):
             raise ValueError(f"{name!r} is not installed here ({error.name} is missing): run `make setup`") from error
         raise ValueError(f"{name!r} needs the package {error.name!r}, which is not installed") from error
-    if attribute not in vars(found):
-        raise ValueError(f"{name!r}: module {module} has no class {attribute!r}")
-    cls = vars(found)[attribute]
-    if not isinstance(cls, type):
-        raise ValueError(f"{name!r}: {target} is no class")
+    try:
+        cls = getattr(found, attribute)
+    except AttributeError as error:
+        raise ValueError(f"{name!r}: module {module} has no class {attribute!r}") from error
+    wanted = vars(import_module("anyx.interfaces"))[INTERFACES[kind]]
+    if not isinstance(cls, type) or not issubclass(cls, wanted):
+        raise ValueError(f"{name!r}: {target} is no {wanted.__name__}")
     return cls

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+ROLES = ("user", "assistant", "system")
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -30,7 +32,7 @@ class Template:
 
     user: Turn
     assistant: Turn
-    system: Turn
+    system: Turn = Turn()
     begin: str = ""
     system_default: str = ""
     media_start: str = ""
@@ -52,8 +54,11 @@ class Template:
                 f"template: unknown keys {unknown}, missing keys {missing}; it has {', '.join(sorted(names))}"
             )
         given = dict(value)
-        for role in ("user", "assistant", "system"):
-            given[role] = Turn(**value.get(role, {}))
+        for role in ROLES:
+            turn, keys = value.get(role, {}), [field.name for field in fields(Turn)]
+            if not isinstance(turn, Mapping) or set(turn) - set(keys):
+                raise ValueError(f"template.{role}: {turn!r} was given; its keys are {', '.join(keys)}")
+            given[role] = Turn(**turn)
         return cls(**given)
 
     def strings(self) -> list[str]:

@@ -97,6 +97,21 @@ def test_what_a_component_refuses_is_said_with_its_path(tmp_path: Path, tiny_llm
         build(configure(tmp_path / "c.yaml", raw))
 
 
+def test_keywords_inside_keywords_and_broken_weights_are_said_with_their_path(tmp_path: Path, tiny_llm_folder: str):
+    raw = raw_model(tiny_llm_folder)
+    sound = {"type": "audioldm", "vocoder": {"rates": 8000}} | TINY["decoders"]["audioldm"][0]
+    raw["outputs"] = {"audio": {"tokens": 1, "projector": LINEAR, "decoder": sound}}
+    with pytest.raises(ValueError, match=r"^outputs\.audio\.decoder: .*rates"):
+        build(configure(tmp_path / "a.yaml", raw))
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
+    with pytest.raises(ValueError, match=r"^encoders\.vision: "):
+        build(
+            configure(
+                tmp_path / "b.yaml", raw_model(tiny_llm_folder), f"encoders.vision.path={tmp_path}/cut.safetensors"
+            )
+        )
+
+
 def test_a_shared_projector_must_fit(tmp_path: Path, tiny_llm_folder: str):
     raw = raw_model(tiny_llm_folder)
     raw["outputs"]["photo"]["decoder"] = {"type": "audioldm"} | TINY["decoders"]["audioldm"][0]

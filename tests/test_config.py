@@ -8,7 +8,7 @@ from components import TINY
 
 from anyx.config import Config, ConfigError, load, parts
 from anyx.interfaces import Decoder
-from anyx.schema import Share, fits
+from anyx.schema import Share
 
 VISION = {"type": "imagebind"} | next(one for one in TINY["encoders"]["imagebind"] if one["trunk"] == "vision")
 DECODER = {"type": "stable_diffusion", "path": "some/pipeline"}
@@ -17,7 +17,7 @@ MODEL = {
     "encoders": {"vision": VISION},
     "inputs": {"image": {"encoder": "vision", "projector": {"type": "linear"}}},
     "outputs": {"image": {"tokens": 4, "projector": {"type": "transformer"}, "decoder": DECODER}},
-    "data": {"captions": {"type": "captions", "path": "./captions.json"}},
+    "data": {"captions": {"type": "captions", "path": "./captions.json", "key": "image"}},
     "stages": {
         "encode": {"train": {"inputs.*.projector": 4e-4}, "losses": {"text": 1}, "data": {"captions": 1}, "steps": 3}
     },
@@ -52,7 +52,7 @@ def test_a_model_is_read(config: Config, tmp_path: Path):
     assert (config.llm.template, config.llm.dtype, config.llm.lora["r"]) == ("chatml", "float32", 4)
     assert config.encoders["vision"].cls.__name__ == "ImageBindEncoder"
     assert "type" not in config.encoders["vision"].kwargs
-    assert (config.inputs["image"].media, config.inputs["image"].into) == ("image", "sequence")
+    assert config.inputs["image"].media == "image"
     assert (config.outputs["image"].tokens, config.seed) == (8, 7)
     stage = config.stages["encode"]
     assert (stage.train, stage.steps, stage.clip) == ({"inputs.*.projector": 4e-4}, 3, None)
@@ -72,7 +72,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         encoders={"vision": VISION | {"depht": 1}, "other": {"type": "clop"}},
         inputs={
             "image": {"encoder": "visoin", "projector": {"type": "linear", "norm": 3, "dim_in": 4}},
-            "smell": {"encoder": "vision", "projector": {"type": "linear"}, "into": "layer"},
+            "smell": {"encoder": "vision", "projector": {"type": "linear"}},
             "audio": {"encoder": "vision"},
         },
         stages={
@@ -92,9 +92,8 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
         "inputs.smell.media: 'smell' is not one of image, audio, video",
-        "inputs.smell.into: 'layer' is not one of sequence",
         "inputs.audio.projector: is missing; its type is one of linear, mlp, resampler",
-        "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, contrastive, reconstruct, align",
+        "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, contrastive, reconstruct",
         "stages.encode.data.caption: 'caption' is not one of captions",
         "stages.encode: give either steps or epochs",
         "stages.rest: must be a mapping, but 5 was given",
@@ -148,27 +147,77 @@ def test_a_component_of_another_type_forgets_the_base_keywords(tmp_path: Path):
 def test_backbones_need_neither_llm_nor_projectors(tmp_path: Path):
     backbones = {"encoders": {"vision": VISION}, "inputs": {"image": {"encoder": "vision"}}}
     backbones["outputs"] = {"image": {"decoder": DECODER}}
-    stage = {"train": {"encoders.*": 1e-3}, "losses": {"contrastive": 1}, "data": {"x": {"type": "jsonl"}}, "steps": 1}
+    losses, data = {"contrastive": {"pairs": [["image", "caption"]]}}, {"x": {"path": "x.jsonl", "weight": 2}}
+    stage = {"train": {"encoders.*": 1e-3}, "losses": losses, "data": data, "steps": 1}
     config = load(write(tmp_path / "a.yaml", {**backbones, "stages": {"bind": stage}}))
     assert config.llm is None
     assert config.inputs["image"].projector is None
     assert "outputs.image.decoder.vae" in set(parts(config))
 
 
-def test_broken_files_and_overrides_are_config_errors(tmp_path: Path):
-    (tmp_path / "broken.yaml").write_text("a: [1,")
-    (tmp_path / "list.yaml").write_text("- 1")
-    for path, words in (("broken.yaml", "no YAML"), ("list.yaml", "is a mapping"), ("none.yaml", "no such file")):
-        with pytest.raises(ConfigError, match=words):
-            load(tmp_path / path)
-    assert errors(tmp_path, "seed") == ["seed: an override is written a.b=c"]
-    assert errors(tmp_path, "llm.path=${nowhere}")
+def test_what_is_inside_mappings_is_checked(tmp_path: Path):
+    stage = MODEL["stages"]["encode"]
+    found = errors(
+        tmp_path,
+        llm={"path": "x", "lora": {"r": "two", "targets": ["q"], "alpha": -1}, "template": {"user": {"prefx": "a"}}},
+        encoders={"vision": VISION | {"trunk": "visoin"}, "json": {"type": "json:JSONDecoder"}},
+        outputs={"image": MODEL["outputs"]["image"] | {"tokens": 0}},
+        data={"captions": {"type": "jsonl", "pahtt": "x"}, "other": {"type": "jsnol"}, "third": 5, "fourth": {}},
+        stages={
+            "a": stage | {"train": {"inputs.*.projector": "fast"}, "losses": {"caption": {"kidn": "mse"}}},
+            "b": stage | {"train": {}, "losses": {"caption": {"kind": "l3", "weights": {"image": "x"}}}},
+            "c": stage | {"losses": 5, "data": {"captions": "heavy"}},
+            "d": stage | {"losses": {"text": "x", "contrastive": 1}, "data": {"own": {"type": "jsonl", "path": 5}}},
+            "e": stage | {"batch_size": 0, "betas": ["x", 1], "steps": -3},
+        },
+    )
+    assert found == [
+        "llm.lora.r: must be int >= 1, but 'two' was given",
+        "llm.lora.alpha: must be float >= 0 or null, but -1 was given",
+        "llm.template.assistant: is missing; 'template' requires it",
+        "llm.template.user.prefx: Key 'prefx' not in 'turn'. Did you mean: 'prefix'?",
+        "encoders.vision.trunk: 'visoin' is not one of vision, audio, text",
+        "encoders.json.type: 'json:JSONDecoder': json:JSONDecoder is no Encoder",
+        "outputs.image.tokens: must be int >= 1, but 0 was given",
+        "data.captions.pahtt: Key 'pahtt' not in 'JSONLSource'. Did you mean: 'path'?",
+        "data.captions.path: is missing; 'JSONLSource' requires it",
+        "data.other.type: 'jsnol' is not one of jsonl, llava, captions (or 'module:Class')",
+        "data.third: must be a mapping, but 5 was given",
+        "data.fourth.type: None is not one of jsonl, llava, captions (or 'module:Class')",
+        "stages.a.train.inputs.*.projector: must be float >= 0, but 'fast' was given",
+        "stages.a.losses.caption.kidn: Key 'kidn' not in 'caption'. Did you mean: 'kind'?",
+        "stages.b.train: nothing is named",
+        "stages.b.losses.caption.kind: 'l3' is not one of l2norm, mse, cosine",
+        "stages.b.losses.caption.weights.image: must be float, but 'x' was given",
+        "stages.c.losses: must be a mapping, but 5 was given",
+        "stages.c.data.captions: must be float, but 'heavy' was given",
+        "stages.d.losses.text.weight: must be float, but 'x' was given",
+        "stages.d.losses.contrastive.pairs: is missing; 'contrastive' requires it",
+        "stages.d.data.own.path: must be str or a path, but 5 was given",
+        "stages.e.steps: must be int >= 1 or null, but -3 was given",
+        "stages.e.batch_size: must be int >= 1, but 0 was given",
+        "stages.e.betas: must be a list of float, but ['x', 1] was given",
+    ]
 
 
-def test_values_fit_annotations():
-    assert fits(1, float)
-    assert fits(None, int | None)
-    assert fits([1, 2], tuple[int, ...])
-    assert fits({"a": 1}, dict[str, int])
-    assert not fits(True, int)
-    assert not fits("1", int | None)
+def test_a_key_with_a_dot_is_refused(tmp_path: Path):
+    (line,) = errors(tmp_path, inputs={"a.b": MODEL["inputs"]["image"]}, stages={})
+    assert line == "inputs.a.b: the key 'a.b' has a dot, which paths are made with; name it otherwise"
+
+
+def test_a_mistake_is_named_once(tmp_path: Path):
+    assert errors(tmp_path, llm={"path": "x", "lora": 5}) == ["llm.lora: must be a mapping or null, but 5 was given"]
+    assert errors(tmp_path, inputs={"image": 5}, outputs=7, stages={}) == [
+        "outputs: must be a mapping, but 7 was given",
+        "inputs.image: must be a mapping, but 5 was given",
+    ]
+
+
+def test_null_gives_lora_its_default_back(tmp_path: Path):
+    assert load(write(tmp_path / "a.yaml", MODEL), ["llm.lora.alpha=null"]).llm.lora == {"r": 4, "targets": ["q_proj"]}
+
+
+def test_a_source_of_another_package_is_left_to_training(tmp_path: Path):
+    """A model's folder is loaded where its data are not."""
+    config = load(write(tmp_path / "a.yaml", MODEL | {"data": {"captions": {"type": "./mine.py:Source", "x": 1}}}))
+    assert config.data["captions"]["x"] == 1

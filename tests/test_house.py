@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"anyx": ROOT / "anyx", "anyx.encoders": ROOT / "encoders", "anyx.decoders": ROOT / "decoders"}
 FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
+    "signatures": 0, "yamls": 0,
     "packaged": 0, "compact": 0, "imports": 0,
     "encoders": 1, "decoders": 1, "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "decoding": 1, "reply": 1, "ports": 1, "conversions": 1,
@@ -30,7 +31,7 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("hub", "build"),
+    ("model", "processor"), ("hub", "build"), ("schema", "signatures"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
@@ -118,7 +119,7 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
 @pytest.mark.parametrize(
     ("package", "rooms"),
     [
-        ("omegaconf", {"config"}),
+        ("omegaconf", {"yamls"}),
         ("lightning", {"training"}),
         ("diffusers", {"decoders"}),
         ("av", {"media", "codecs", "commands"}),

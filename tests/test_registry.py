@@ -32,6 +32,8 @@ def test_rooms_export_what_is_registered():
 def test_a_class_may_be_named_directly():
     target = "anyx.input_projectors:LinearInputProjector"
     assert registry.resolve("input_projectors", target) is registry.resolve("input_projectors", "linear")
+    shown = "anyx.encoders:EfficientNetEncoder"  # a room that loads its classes when asked
+    assert registry.resolve("encoders", shown) is registry.resolve("encoders", "efficientnet")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,9 @@ def test_a_class_may_be_named_directly():
         ("encoders", "nowhere.to_be:Found", "needs the package 'nowhere'"),
         ("encoders", "anyx.encoders.nowhere:Found", "run `make setup`"),
         ("encoders", "anyx.media:Smell", "has no class 'Smell'"),
-        ("encoders", "anyx.media:read", "is no class"),
+        ("encoders", "anyx.media:read", "is no Encoder"),
+        ("encoders", "json:JSONDecoder", "is no Encoder"),
+        ("decoders", "anyx.encoders:ClipEncoder", "is no Decoder"),
     ],
 )
 def test_errors_name_what_is_allowed(kind, name, message):

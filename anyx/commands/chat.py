@@ -11,6 +11,7 @@ from anyx.commands import options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
+    from anyx.interfaces import Media
     from anyx.model import AnyX
 
 HELP = """\
@@ -27,10 +28,11 @@ class Conversation:
     def __init__(self, model: AnyX, out: Path, seed: int, settings: dict[str, Any]) -> None:
         self.model, self.out, self.seed, self.settings = model, out, seed, settings
         self.messages: list[dict[str, Any]] = []
-        self.attached: list[tuple[str, Path]] = []
+        self.attached: list[tuple[str, Media]] = []
+        self.turns = 0  # ever said: folders are numbered by it, so that nothing is written twice
 
     def command(self, line: str) -> bool:
-        """Carry out a line that begins with a slash; False means: leave."""
+        """Carry out a line that begins with a slash; False means: leave. ValueError for a file that cannot be read."""
         name, _, rest = line[1:].partition(" ")
         rest = rest.strip()
         if name in ("quit", "exit"):
@@ -39,20 +41,23 @@ class Conversation:
             self.messages, self.attached = [], []
         elif name == "seed" and rest.isdecimal():
             self.seed = int(rest)
-        elif name in self.model.inputs:
-            self.attached += options.named_paths({name: [Path(rest).expanduser()]}, None)
+        elif name in self.model.inputs and rest:
+            path = options.there(f"/{name}", Path(rest).expanduser())
+            self.attached.append((name, self.model.inputs[name].kind.read(path)))
             console.print(f"attached {rest}", style="dim", markup=False)
         else:
             console.print(HELP.format(key="|".join(self.model.inputs)), style="dim", markup=False, highlight=False)
         return True
 
     def say(self, text: str) -> None:
-        """Send one user turn and print the reply as it comes."""
+        """Send one user turn with what is attached and print the reply as it comes; one that fails is forgotten."""
         from anyx.reply import MediaEvent, Reply, TextEvent
 
         turn = options.user_turn(text, self.attached, list(self.model.inputs))
+        self.attached = []
         events: list[TextEvent | MediaEvent] = []
-        folder = self.out / f"turn{len(self.messages) // 2:03d}"
+        folder = self.out / f"turn{self.turns:03d}"
+        self.turns += 1
         for event in self.model.stream([*self.messages, turn], seeds=self.seed, **self.settings):
             events.append(event)
             if isinstance(event, TextEvent):
@@ -64,7 +69,6 @@ class Conversation:
         for path in reply.save(folder):
             console.print(str(path), style="cyan", markup=False, highlight=False)
         self.messages += [turn, reply.message()]
-        self.attached = []
 
 
 def chat(
@@ -106,5 +110,5 @@ def chat(
                     return
             elif line:
                 conversation.say(line)
-        except ValueError as error:  # a typing mistake must not end the conversation
+        except (ValueError, OSError) as error:  # a typing mistake or a full disk must not end the conversation
             console.print(f"error: {error}", style="red", markup=False, highlight=False)

@@ -71,9 +71,9 @@ def demo(
 
 def exchange(record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:
     """What was asked and answered, both written into a folder named after the record."""
-    from anyx.data.sources import source_of
     from anyx.evaluation.gallery import Exchange
     from anyx.media import read
+    from anyx.processor import source_of
     from anyx.reply import Reply
 
     asked: list[Any] = []

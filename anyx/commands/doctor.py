@@ -62,12 +62,14 @@ def libraries() -> Iterator[Finding]:
     for package in ("transformers", "diffusers", "peft", "lightning", "omegaconf", "soundfile"):
         found = installed(package)
         yield Finding("ok" if found else "fail", package, found or "not installed; run `make setup`")
+    from anyx.codecs import CODECS
+
     try:
         import av
     except ImportError as error:
         yield Finding("fail", "av", f"{error}; video cannot be read or written")
     else:
-        missing = [codec for codec in ("libx264", "libvpx-vp9", "aac", "gif") if codec not in av.codecs_available]
+        missing = sorted({codec for pair in CODECS.values() for codec in pair} - av.codecs_available)
         words = f"{av.__version__}, without {', '.join(missing)}" if missing else av.__version__
         yield Finding("warn" if missing else "ok", "av", words)
     ffmpeg = shutil.which("ffmpeg")

@@ -11,6 +11,7 @@ from anyx.commands.options import console
 
 def evaluate(
     experiment: Annotated[Path, typer.Argument(help="A folder with an evaluation.yaml.")],
+    overrides: options.Overrides = None,
     out: options.Out = Path("out/evaluation"),
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="The trained model; default: the one that the YAML names.")
@@ -27,10 +28,11 @@ def evaluate(
     \b
     anyx evaluate experiments/emoji --out out/evaluation
     anyx evaluate experiments/emoji --model runs/emoji --limit 5
+    anyx evaluate experiments/emoji batch=32 max_new_tokens=24
     """
     from anyx.evaluation.run import evaluate as measure
 
     place = options.pick_device(device)
-    measure(experiment, out, model=model, all=everything, limit=limit, seed=seed, device=place)
+    measure(experiment, out, overrides or (), model=model, all=everything, limit=limit, seed=seed, device=place)
     for name in ("matrix.json", "report.html"):
         console.print(str(out / name), style="cyan", markup=False, highlight=False)

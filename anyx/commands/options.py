@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from anyx.interfaces import Media
     from anyx.model import AnyX
 
 MODEL = Path("experiments/emoji/model")
@@ -18,7 +19,11 @@ console = Console()
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[a.b=c]...", help="Values that replace the YAML's, e.g. stages.encode.batch_size=8."),
+    typer.Argument(
+        metavar="[a.b=c]...",
+        help="Values that replace the YAML's, e.g. stages.encode.batch_size=8; an item of a list by its number: "
+        "llm.lora.targets.0=v_proj; a key with dots in brackets: 'stages.encode.train\\[inputs.*.projector]=1e-4'.",
+    ),
 ]
 ModelFolder = Annotated[
     Path, typer.Option("--model", "-m", help="A folder written by training or save_pretrained, or a Hub id.")
@@ -35,16 +40,19 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; defaul
 
 
 def pick_device(name: str | None) -> str:
-    """The device asked for, or the best one present."""
+    """The device asked for, or the best one present; ValueError where it is not here."""
     import torch
 
-    if name is not None:
-        return name
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    graphics = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    present = graphics if torch.cuda.is_available() else []
+    present += [*(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+    if name is not None and name not in present:
+        raise ValueError(f"--device: {name!r} is not one of {', '.join(present)}, which are here")
+    return name or present[0]
 
 
 def load_model(path: Path, device: str | None = None) -> AnyX:
-    """Read a trained model and say where from; a missing folder is a user's error, not a Hub request."""
+    """Read a trained model; a path that cannot be a Hub id (`owner/name`) must be a folder that is there."""
     from transformers.utils.logging import disable_progress_bar
 
     from anyx.hub import load
@@ -58,24 +66,31 @@ def load_model(path: Path, device: str | None = None) -> AnyX:
 
 def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:
     """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file there."""
-    pairs = [(key, path) for key, paths in media.items() for path in paths or ()]
+    pairs = [(key, there(f"--{key}", path)) for key, paths in media.items() for path in paths or ()]
     for text in inputs or ():
         key, sign, place = text.partition("=")
         if not (key and sign and place):
             raise ValueError(f"--input {text!r} is not of the form key=path")
-        pairs.append((key, Path(place)))
-    for key, path in pairs:
-        if not path.is_file():
-            raise ValueError(f"--{key}: there is no file '{path}'")
+        pairs.append((key, there(f"--input {text}", Path(place))))
     return pairs
 
 
-def user_turn(prompt: str, media: Sequence[tuple[str, Path]], allowed: Sequence[str]) -> dict[str, Any]:
+def there(asked: str, path: Path) -> Path:
+    """The path of a file, if there is one; `asked` is where the user named it."""
+    if not path.is_file():
+        raise ValueError(f"{asked}: there is no file '{path}'")
+    return path
+
+
+def user_turn(prompt: str, media: Sequence[tuple[str, Path | Media]], allowed: Sequence[str]) -> dict[str, Any]:
     """One user message in the Hugging Face chat form: the media first, then the words."""
-    for key, path in media:
+    for key, source in media:
         if key not in allowed:
-            raise ValueError(f"{path}: this model reads {', '.join(allowed) or 'text only'}, not '{key}'")
-    parts: list[dict[str, str]] = [{"type": key, "path": str(path)} for key, path in media]
+            raise ValueError(f"{source}: this model reads {', '.join(allowed) or 'text only'}, not '{key}'")
+    parts: list[dict[str, Any]] = [
+        {"type": key, "path": str(source)} if isinstance(source, Path) else {"type": key, "media": source}
+        for key, source in media
+    ]
     if prompt:
         parts.append({"type": "text", "text": prompt})
     if not parts:

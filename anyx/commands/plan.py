@@ -1,8 +1,9 @@
-"""`anyx plan`: what a YAML's model weighs, what learns in which stage, and the memory that takes. No weight is read.
+"""`anyx plan`: what a YAML's model weighs, what learns in which stage, and the memory that takes.
 
-The model is built on the meta device. Memory of a stage is an estimate: weights as stored, gradients and AdamW's two
-moments for what learns, and what the LLM keeps for its backward pass over a batch of `--length` tokens a row, where
-a stage has one: a warm-up that only aligns does not run the LLM, and output projectors learn from states that it gave.
+The model is built on the meta device, where no weight is read. Memory of a stage is an estimate: weights as stored,
+gradients and AdamW's two moments for what learns, and what the LLM keeps for its backward pass over a batch of
+`--length` tokens a row, where a stage has one: a warm-up that only aligns does not run the LLM, and output projectors
+learn from states that it gave.
 
 Letters in comments: d width, f feed-forward width, v vocabulary.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from anyx.commands import options
 from anyx.commands.options import console
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
 
     from anyx.llm import LLM
-    from anyx.schema import StageConfig
+    from anyx.schema import Stage
 
 Parts = Mapping[str, "Sequence[Parameter]"]
 
@@ -60,7 +61,7 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
     return list({id(parameter): parameter for name in names for parameter in parts[name]}.values())
 
 
-def estimate(parts: Parts, stage: StageConfig, shape: Shape | None, length: int) -> Memory:
+def estimate(parts: Parts, stage: Stage, shape: Shape | None, length: int) -> Memory:
     """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body."""
     from anyx.training.objectives import OF_THE_LLM, states_are_given
     from anyx.training.stage import select
@@ -98,19 +99,29 @@ def plan(
 ) -> None:
     """Count parameters a part, what learns in which stage, and the memory each stage takes.
 
+    No weight is read; what ships inside a package is fetched first, as its sizes come with it.
+
     \b
     anyx plan experiments/emoji/experiment.yaml
     anyx plan experiments/emoji/experiment.yaml llm.lora.r=64 --length 512
     """
+    import torch
+
     from anyx.build import build
     from anyx.config import load
+    from anyx.training.backbones import Backbones
     from anyx.training.stage import select
 
     checked = load(config, overrides or ())
-    model = build(checked, meta=True)
-    parts = model.parts()
+    shape = None
+    if checked.llm is None:
+        with torch.device("meta"):
+            parts = Backbones.build(checked).parts()
+    else:
+        model = build(checked, meta=True)
+        parts, shape = model.parts(), shape_of(model.llm)
     learning = {name: select(parts, stage.train).names for name, stage in checked.stages.items()}
-    table = Table("part", box=None, header_style="bold")
+    table = Table(Column("part", overflow="fold"), box=None, header_style="bold")
     for title in ("parameters", *checked.stages):
         table.add_column(title, justify="right" if title == "parameters" else "center")
     for part, parameters in parts.items():
@@ -119,7 +130,6 @@ def plan(
     everything = unique(parts, list(parts))
     trained = [sum(p.numel() for p in unique(parts, names)) for names in learning.values()]
     table.add_row("all", f"{sum(p.numel() for p in everything):,}", *(human(count) for count in trained), style="bold")
-    shape = shape_of(model.llm) if checked.llm else None
     memories = [estimate(parts, stage, shape, length) for stage in checked.stages.values()]
     for row, title in enumerate(Memory._fields):
         table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))

@@ -8,24 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from anyx import config
+from anyx import yamls
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import build
 from anyx.evaluation.matrix import ceilings_of, markdown, matrix
 from anyx.evaluation.records import Records
 from anyx.imports import find
+from anyx.signatures import Count, Errors, check_fields
 
-SETTINGS: Mapping[str, Any] = {"model": "model", "limit": 100, "batch": 10, "max_new_tokens": 32}
+
+@dataclass(frozen=True)
+class Settings:
+    """What an `evaluation.yaml` may say: the corpus's class, judges by key and name, and what else is measured how."""
+
+    corpus: str
+    judges: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    model: str = "model"
+    limit: Count = 100
+    batch: Count = 10
+    max_new_tokens: Count = 32
 
 
 def evaluate(
     folder: str | Path,
     out: str | Path,
+    overrides: Sequence[str] = (),
     *,
     model: str | Path | routes.Model | None = None,
     all: bool = False,
@@ -36,21 +49,27 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model on an experiment's corpus; returns what `matrix.json` holds.
 
-    `limit` concepts a cell (default: the YAML's), or `all`. `model`: a model, or where to load one from.
+    `overrides` are the YAML's, as `a.b=c`. `limit` concepts a cell (default: the YAML's), or `all`. `model`: a model,
+    or where to load one from.
     """
     folder, out = Path(folder), Path(out)
-    settings = read_settings(folder)
+    settings, shipped = read_settings(folder, overrides), read_settings(folder)
     folder = folder if folder.is_dir() else folder.parent
-    corpus: Corpus = find(settings["corpus"], "corpus", folder)()
-    size = None if all else limit if limit is not None else int(settings["limit"])
+    corpus: Corpus = find(settings.corpus, "corpus", folder)()
+    size = None if all else limit if limit is not None else settings.limit
     if model is None or isinstance(model, str | Path):
-        place = folder / str(settings["model"]) if model is None else Path(model)
+        place = folder / settings.model if model is None else Path(model)
         identity, model = fingerprint(place), load_model(place, device)
     else:
         identity = "given"
-    world = fingerprint(folder, without=(folder / str(settings["model"]), out))
-    claim(out, {"model": identity, "experiment": world, "seed": seed})
-    judges = build(settings["judges"], corpus.labels, folder)
+    world = fingerprint(folder, without=(folder / shipped.model, folder / settings.model, out))
+    changed = {
+        name: value
+        for name, value in asdict(settings).items()
+        if value != asdict(shipped)[name] and name not in ("limit", "model")  # a run may grow; weights tell the model
+    }
+    claim(out, {"model": identity, "experiment": world, "seed": seed, **changed})
+    judges = build(settings.judges, corpus.labels, folder)
     records = Records(out / "records.jsonl")
     jobs = routes.plan(corpus, limit=size, seed=seed)
     with report.progress(len(jobs), show) as advance:
@@ -61,8 +80,8 @@ def evaluate(
             jobs,
             records,
             out,
-            batch=int(settings["batch"]),
-            max_new_tokens=int(settings["max_new_tokens"]),
+            batch=settings.batch,
+            max_new_tokens=settings.max_new_tokens,
             progress=advance,
         )
     ceilings = ceilings_of(corpus, judges, limit=size, seed=seed)
@@ -75,18 +94,18 @@ def evaluate(
     return found
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The experiment's `evaluation.yaml` over the defaults."""
+def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
+    """The experiment's `evaluation.yaml` with overrides."""
     file = folder / "evaluation.yaml" if folder.is_dir() else folder
     if not file.is_file():
         raise ValueError(
             f"there is no {file}; an evaluation is described by an evaluation.yaml in the experiment's folder"
         )
-    given = config.read(file)
-    allowed = {"corpus", "judges", *SETTINGS}
-    if set(given) - allowed or {"corpus", "judges"} - set(given):
-        raise ValueError(f"{file}: its keys are {', '.join(sorted(allowed))} (corpus and judges required)")
-    return {**SETTINGS, **given}
+    errors = Errors()
+    given = check_fields(errors, "", yamls.read(file, overrides), Settings)
+    if errors:
+        raise yamls.ConfigError([f"{file}: {error}" for error in errors])
+    return Settings(**given)
 
 
 def load_model(place: Path, device: str) -> routes.Model:

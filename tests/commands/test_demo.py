@@ -112,5 +112,29 @@ def test_a_conversation_remembers(model: AnyX, tmp_path: Path, capsys: pytest.Ca
     assert chat.command("/reset")
     assert chat.messages == []
     assert not chat.command("/quit")
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match=r"^/image: there is no file 'none.png'"):
         chat.command("/image none.png")
+
+
+def test_a_failed_turn_costs_itself_alone(model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat = Conversation(model, tmp_path / "out", 0, {"max_new_tokens": 3})
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="cannot read"):
+        chat.command(f"/image {tmp_path / 'bad.png'}")
+    assert chat.attached == []
+    assert chat.command("/image")
+    assert "/image PATH" in capsys.readouterr().out
+    assert chat.command(f"/image {picture(tmp_path)}")
+    chat.settings = {"max_new_tokens": -1}
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        chat.say("Hello")
+    assert chat.attached == []
+    chat.settings = {"max_new_tokens": 3}
+    chat.say("Hello")
+    assert len(chat.messages) == 2
+    before = {file: file.read_bytes() for file in chat.out.rglob("*") if file.is_file()}
+    chat.command("/reset")
+    chat.seed = 1
+    chat.say("Another")
+    assert len(list(chat.out.iterdir())) == 2
+    assert all(file.read_bytes() == held for file, held in before.items())

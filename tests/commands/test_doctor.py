@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anyx.commands import main
-from anyx.commands.doctor import storage, torch_family
+from anyx.commands.doctor import libraries, storage, torch_family
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ def test_an_empty_cache_says_what_to_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert weights.state == "warn"
     assert "anyx fetch" in weights.words
     assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize("codec", ["libopus", "libx264"])
+def test_every_codec_that_is_written_with_is_looked_for(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import av
+
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {codec})
+    (found,) = (finding for finding in libraries() if finding.what == "av")
+    assert (found.state, found.words) == ("warn", f"{av.__version__}, without {codec}")
 
 
 def test_this_environment_is_sound(capsys: pytest.CaptureFixture[str]) -> None:

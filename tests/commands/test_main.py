@@ -22,6 +22,14 @@ def test_help_shows_an_example(command: object, capsys: pytest.CaptureFixture[st
     assert name == "doctor" or f"anyx {name}" in printed.split("Options")[0].replace("Usage: anyx", "", 1)
 
 
+def test_help_says_how_a_key_with_dots_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run("check", "--help") == 0
+    assert "'stages.encode.train[inputs.*.projector]=1e-4'" in capsys.readouterr().out
+
+
 def test_a_mistake_is_a_line_and_code_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("encoders: {image: {type: clop}}\ninputs: {image: {encoder: vision, projector: {type: linear}}}\n")
@@ -63,6 +71,30 @@ def test_named_paths_keep_their_order(tmp_path: Path) -> None:
         options.named_paths({}, ["depth"])
     with pytest.raises(ValueError, match=r"--audio: there is no file 'none.wav'"):
         options.named_paths({"audio": [Path("none.wav")]}, None)
+    with pytest.raises(ValueError, match=r"--input depth=no.png: there is no file 'no.png'"):
+        options.named_paths({}, ["depth=no.png"])
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:1"])
+def test_a_device_that_is_not_here_is_named(device: str) -> None:
+    with pytest.raises(ValueError, match=f"--device: '{device}' is not one of .*cpu"):
+        options.pick_device(device)
+    assert options.pick_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("words", [["check", "{}", "llm.path={{"], ["plan", "{}", "llm.path={{"]])
+def test_an_override_that_is_no_yaml_is_a_line(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "a.yaml").write_text("llm: {path: x}\n")
+    assert run(*(word.format(tmp_path / "a.yaml") for word in words)) == 2
+    assert capsys.readouterr().err.startswith("error: llm.path={: no override: ")
+
+
+def test_evaluate_takes_overrides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "evaluation.yaml").write_text("corpus: c.py:C\njudges: {}\n")
+    assert run("evaluate", str(tmp_path), "--out", str(tmp_path / "out"), "limit=0", "bach=3") == 2
+    printed = capsys.readouterr().err
+    assert "limit: must be int >= 1, but 0 was given" in printed
+    assert "bach: Key 'bach' not in 'settings'. Did you mean: 'batch'?" in printed
 
 
 def test_a_turn_refuses_what_the_model_cannot_read() -> None:

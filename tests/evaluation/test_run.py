@@ -80,10 +80,23 @@ def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
         evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
 
 
+def test_overrides_are_part_of_the_run_but_for_its_size(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate(folder, out, model=Oracle(), limit=1, show=False)
+    assert evaluate(folder, out, ["limit=2"], model=Oracle(), show=False)["seen"]["text->image"]["n"] == 2
+    with pytest.raises(ValueError, match="holds records of another run"):
+        evaluate(folder, out, ["max_new_tokens=8"], model=Oracle(), show=False)
+    evaluate(folder, tmp_path / "other", ["max_new_tokens=8"], model=Oracle(), limit=1, show=False)
+    evaluate(folder, tmp_path / "other", ["max_new_tokens=8", "limit=2"], model=Oracle(), show=False)
+    with pytest.raises(ValueError, match="holds records of another run"):
+        evaluate(folder, tmp_path / "other", model=Oracle(), show=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("corpus:", "korpus:"), "its keys are"),
+        (("corpus:", "korpus:"), "korpus: Key 'korpus' not in 'settings'. Did you mean: 'corpus'"),
+        (("batch: 3", "batch: many"), "batch: must be int >= 1, but 'many' was given"),
         (("shapes:Shapes", "shapes:Rounds"), "corpus: 'shapes:Rounds'"),
         (("shapes:ColourJudge", "nowhere.py:Judge"), "judges.image.colour.type"),
     ],
