@@ -12,10 +12,9 @@ from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anyx.interfaces import InputProjector, Tokens
-from anyx.layers import LatentResampler, Standardise
+from anyx.layers import LatentResampler, Standardise, stacked
 
 Norm = bool | Literal["data"]
 
@@ -71,8 +70,9 @@ class MLPInputProjector(InputProjector):
     def forward(self, x: Tokens) -> Tokens:
         """Map each token, or each stack of tokens."""
         if self.stack > 1:
-            x = _stacked(x, self.stack)
-        return _spread(x, self.proj(self.dropout(self.norm(x.values))), self.tokens)
+            x = Tokens(*stacked(x.values, x.mask, self.stack))
+        values = self.norm(x.values, x.mask) if isinstance(self.norm, Standardise) else self.norm(x.values)
+        return _spread(x, self.proj(self.dropout(values)), self.tokens)
 
 
 class ResamplerInputProjector(InputProjector):
@@ -96,13 +96,6 @@ def _norm(kind: Norm, dim: int) -> nn.Module:
     if kind not in (True, False, "data"):
         raise ValueError(f"norm: {kind!r} is not one of true, false, data")
     return Standardise(dim) if kind == "data" else nn.LayerNorm(dim) if kind else nn.Identity()
-
-
-def _stacked(x: Tokens, k: int) -> Tokens:
-    """Neighbours end to end: (b, n, d) -> (b, n / k, k d); a stack is real where its first token is."""
-    missing = -x.values.shape[1] % k
-    values = F.pad(x.values * x.mask[..., None], (0, 0, 0, missing))
-    return Tokens(values.reshape(len(values), -1, k * values.shape[-1]), F.pad(x.mask, (0, missing))[:, ::k])
 
 
 def _spread(x: Tokens, values: Float[Tensor, "b n kd"], k: int) -> Tokens:

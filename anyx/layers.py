@@ -135,7 +135,7 @@ class LatentResampler(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Every feature less its mean over its deviation, both taken over all tokens that training has seen so far.
+    """Every feature less its mean over its deviation, both taken over all real tokens that training has seen so far.
 
     Unlike batch normalisation it does the same in training as afterwards, however small the batches. With `memory`,
     older batches fade as in an average over that many, so that it follows inputs that themselves are learning.
@@ -152,10 +152,12 @@ class Standardise(nn.Module):
         self.register_buffer("running_var", torch.ones(dim))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Take note of these tokens, if training, then standardise them."""
-        if self.training and x.numel() > x.shape[-1]:
-            self.note(x.detach().flatten(0, -2).float())
+    def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None) -> Float[Tensor, "b n d"]:
+        """Take note of the real tokens (all, or where `mask` is True), if training, then standardise all."""
+        if self.training:
+            real = x.detach().flatten(0, -2) if mask is None else x.detach()[mask]
+            if len(real) > 1:
+                self.note(real.float())
         return (x - self.running_mean) * (self.running_var + self.eps).rsqrt()
 
     @torch.no_grad()
@@ -166,3 +168,12 @@ class Standardise(nn.Module):
         variance, mean = torch.var_mean(x, 0)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
+
+
+def stacked(
+    values: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], k: int
+) -> tuple[Float[Tensor, "b m kd"], Bool[Tensor, "b m"]]:
+    """Every k neighbours end to end, zero for what is missing; a stack is real where its first token is."""
+    missing = -values.shape[1] % k
+    values = F.pad(values * mask[..., None], (0, 0, 0, missing))
+    return values.reshape(len(values), -1, k * values.shape[-1]), F.pad(mask, (0, missing))[:, ::k]

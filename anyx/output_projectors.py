@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anyx.interfaces import Condition, OutputProjector, Tokens
-from anyx.layers import Standardise
+from anyx.layers import Standardise, stacked
 
 MEMORY = 100  # batches: the LLM, and with it its states, may be learning
 
@@ -62,9 +62,12 @@ class TokenMap(nn.Module):
     GILL's linear form where there are as many signal tokens as the condition is long, or more: the first `length`.
     """
 
-    def __init__(self, dim_in: int, length: int, dim: int, *, hidden: int | None, norm: bool = False):
+    def __init__(
+        self, dim_in: int, length: int, dim: int, *, hidden: int | None, norm: bool = False, dropout: float = 0.0
+    ):
         super().__init__()
-        self.norm = Standardise(dim_in, memory=MEMORY) if norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.norm = Standardise(dim_in, memory=MEMORY) if norm else None
         self.fc = None if hidden is None else nn.Linear(dim_in, hidden)
         width = dim_in if hidden is None else hidden
         self.positions = nn.Parameter(torch.zeros(length, dim if hidden is None else width))
@@ -73,8 +76,11 @@ class TokenMap(nn.Module):
     def forward(self, x: Float[Tensor, "b s dim_in"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b l d"]:
         """Map the states; those that are not real count as zero."""
         length = len(self.positions)
-        x = (x * mask[..., None]).repeat_interleave(-(-length // x.shape[1]), dim=1)[:, :length]
-        x = self.norm(x)
+        repeats = -(-length // x.shape[1])
+        x = (x * mask[..., None]).repeat_interleave(repeats, dim=1)[:, :length]
+        if self.norm is not None:
+            x = self.norm(x, mask.repeat_interleave(repeats, dim=1)[:, :length])
+        x = self.dropout(x)
         if self.fc is None:
             return self.model(x) + self.positions  # type: ignore[no-any-return]
         return self.model(F.gelu(self.fc(x) + self.positions))  # type: ignore[no-any-return]
@@ -131,7 +137,9 @@ class MLPOutputProjector(OutputProjector):
     """Two linear maps with a GELU between, the place in the condition learned; input embeddings are not read.
 
     `norm: data` standardises every feature of the states by its statistics in training: an LLM's states have a few
-    features that are a hundred times larger than what tells one reply from another, and drown it.
+    features that are a hundred times larger than what tells one reply from another, and drown it. `stack` lays that
+    many neighbouring states end to end first; `dropout` hides that share of the features in training, so that replies
+    to requests in other words do not hang on a few of them.
     """
 
     def __init__(
@@ -140,19 +148,26 @@ class MLPOutputProjector(OutputProjector):
         condition: Mapping[str, tuple[int, int]],
         *,
         hidden: int = 512,
+        stack: int = 1,
         norm: Literal[False, "data"] = False,
+        dropout: float = 0.0,
     ):
         super().__init__()
+        if stack < 1:
+            raise ValueError(f"stack must be at least 1, given {stack}")
+        self.stack = stack
         if norm not in (False, "data"):
             raise ValueError(f"norm: {norm!r} is not one of false, data")
 
         def make(length: int, dim: int) -> nn.Module:
-            return TokenMap(dim_in, length, dim, hidden=hidden, norm=norm == "data")
+            return TokenMap(stack * dim_in, length, dim, hidden=hidden, norm=norm == "data", dropout=dropout)
 
         self.conditions = _for_each(condition, make)
 
     def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
-        """Map the states."""
+        """Map the states, or each stack of states."""
+        if self.stack > 1:
+            states = Tokens(*stacked(states.values, states.mask, self.stack))
         return _project(self.conditions, states)
 
 

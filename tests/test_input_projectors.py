@@ -70,6 +70,12 @@ def test_features_are_standardised_by_all_that_training_saw() -> None:
     assert projector.train()(Tokens.full(seen[0][:1, :1])).values.isfinite().all()
 
 
+def test_padding_is_no_statistic() -> None:
+    projector, x = MLPInputProjector(6, 8, norm="data"), padded()
+    projector(x)
+    torch.testing.assert_close(projector.norm.running_mean, x.values[x.mask].mean(0))
+
+
 def test_dropout_hides_features_in_training_alone() -> None:
     torch.manual_seed(0)
     projector, x = MLPInputProjector(64, 8, dropout=0.5), Tokens.full(torch.randn(2, 3, 64))

@@ -48,6 +48,18 @@ def test_resampler_reads_only_real_tokens_in_any_order() -> None:
     assert not torch.allclose(resampler(x)[:, 0], resampler(x)[:, 1])
 
 
+def test_standardised_features_leave_padding_out() -> None:
+    x, mask = torch.randn(2, 5, 3), torch.arange(5) < torch.tensor([[5], [2]])
+    padded, real = Standardise(3), Standardise(3)
+    padded(x, mask)
+    real(x[mask][None])
+    assert torch.equal(padded.running_mean, real.running_mean)
+    assert torch.equal(padded.running_var, real.running_var)
+    full, none = Standardise(3), Standardise(3)
+    assert torch.equal(full(x, torch.ones(2, 5, dtype=torch.bool)), none(x))  # to the bit
+    assert torch.equal(full.running_var, none.running_var)
+
+
 def test_standardised_features_follow_what_is_fed_last() -> None:
     torch.manual_seed(0)
     everything, lately = Standardise(2), Standardise(2, memory=5)

@@ -71,9 +71,34 @@ def test_a_feature_that_drowns_the_others_is_taken_out() -> None:
     assert read[0].mean((0, 1)).abs().max() < 1e-3
 
 
+def test_states_are_stacked_and_features_hidden_in_training_only() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(5, 4, 6)
+    projector = MLPOutputProjector(6, {"c": (1, 3)}, stack=2, norm="data", dropout=0.5)
+    read: list[torch.Tensor] = []
+    projector.conditions["c"].fc.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    projector(Tokens.full(states))
+    assert read[0].shape == (5, 1, 12)
+    assert 0.2 < (read[0] == 0).float().mean() < 0.8
+    projector.eval()(Tokens.full(states))
+    norm = projector.conditions["c"].norm
+    torch.testing.assert_close(
+        read[1][:, 0], (states[:, :2].flatten(1) - norm.running_mean) * (norm.running_var + 1e-5).rsqrt()
+    )
+
+
+def test_states_that_are_padding_are_no_statistics() -> None:
+    states, mask = torch.randn(3, 4, 6) + 5, torch.arange(4) < torch.tensor([[4], [2], [1]])
+    projector = MLPOutputProjector(6, {"c": (8, 3)}, norm="data")
+    projector(Tokens(states, mask))
+    torch.testing.assert_close(projector.conditions["c"].norm.running_mean, states[mask].mean(0))
+
+
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="norm: True is not one of false, data"):
         MLPOutputProjector(6, {"prompt_embeds": (1, 4)}, norm=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stack must be at least 1, given 0"):
+        MLPOutputProjector(6, {"prompt_embeds": (1, 4)}, stack=0)
     with pytest.raises(ValueError, match="condition is empty"):
         LinearOutputProjector(10, {})
     with pytest.raises(ValueError, match="hidden=10, heads=4"):

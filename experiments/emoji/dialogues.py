@@ -242,6 +242,13 @@ def recall(rng: random.Random, copies: int = 8) -> Iterator[Record]:
             yield ask(concept, "text", "text", rng)
 
 
+def speech(rng: random.Random) -> Iterator[Record]:
+    """Every way to ask for every name aloud: speech forgives a condition less than pictures do."""
+    for concept in corpus.core():
+        for template in templates["train"]["text->audio"]:
+            yield turns(filled(template, concept), reply(concept, ["audio"], rng))
+
+
 def several(concept: Any, rng: random.Random) -> Record:
     """Several media in one reply."""
     if rng.random() < 0.5:
@@ -269,7 +276,8 @@ def files(seed: int = 0, copies: int = 2) -> dict[str, Iterator[Record]]:
     """The records of each training file; `copies` of every concept and route in the last stage."""
     made = {"captions": (captions, 1), "captions_out": (captions_out, 2), "recall": (recall, 16)}
     made["instruct"] = (instruct, copies)
-    return {name: make(random.Random(f"{seed}/{name}"), count) for name, (make, count) in made.items()}
+    found = {name: make(random.Random(f"{seed}/{name}"), count) for name, (make, count) in made.items()}
+    return {**found, "speech": speech(random.Random(f"{seed}/speech"))}
 
 
 def write(path: Path, records: Iterator[Record]) -> int:
