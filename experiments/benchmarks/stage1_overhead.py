@@ -9,7 +9,6 @@ transformers model on the same spliced embeddings, with labels, outside Lightnin
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -27,17 +26,19 @@ from anyx.input_projectors import LinearInputProjector
 from anyx.llm import LLM
 from anyx.media import Image
 from anyx.model import AnyX
+from anyx.packaged import home
 from anyx.ports import InputPort
+from anyx.schema import Stage
 from anyx.training import run
 from anyx.training.report import Metrics
-from anyx.training.stage import Stage, cpu_has_bf16
+from anyx.training.stage import cpu_has_bf16
 
 CAPTIONS = [
     "a red fox on the grass beside a river, looking up",
     "two children play the guitar in the street",
     "heavy rain",
 ]
-CACHED = Path(os.environ.get("ANYX_HOME") or Path.home() / ".cache" / "anyx") / "models"
+CACHED = home() / "models"
 
 
 class Pairs(Callback):
