@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,12 @@ def load(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    overrides: Sequence[str] = (),
 ) -> AnyX:
-    """Load a model folder or Hub id; `dtype` overrides that of the LLM's body. The rest is how the Hub is asked."""
+    """Load a model folder or Hub id; `dtype` overrides that of the LLM's body, `overrides` (`a.b=c`) its configuration.
+
+    The rest is how the Hub is asked.
+    """
     folder = Path(path)
     if not folder.is_dir():
         try:
@@ -82,7 +86,7 @@ def load(
         folder = Path(found)
     if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
         raise ValueError(f"{path} is no model folder: it has no {' and no '.join(missing)}")
-    config = configuration.load(folder / CONFIG)
+    config = configuration.load(folder / CONFIG, overrides)
     if config.llm is None:
         raise ValueError(f"{folder / CONFIG}: llm: is missing")
     llm = dataclasses.replace(config.llm, dtype=dtype or config.llm.dtype)

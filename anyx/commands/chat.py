@@ -72,6 +72,7 @@ class Conversation:
 
 
 def chat(
+    overrides: options.ModelOverrides = None,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out/chat"),
     seed: options.Seed = 0,
@@ -88,7 +89,7 @@ def chat(
     you> /image cow.png
     you> What is this? Say it aloud.
     """
-    loaded = options.load_model(model, device)
+    loaded = options.load_model(model, device, overrides)
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,

@@ -23,6 +23,7 @@ def demo(
     requests: Annotated[
         Path, typer.Argument(help='JSONL, a line {"id": "image->audio", "messages": [...]}.')
     ] = REQUESTS,
+    overrides: options.ModelOverrides = None,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
     seed: options.Seed = 0,
@@ -43,7 +44,7 @@ def demo(
 
     began = time.perf_counter()
     records = list(JSONLSource(requests))
-    loaded = options.load_model(model, device)
+    loaded = options.load_model(model, device, overrides)
     exchanges: list[gallery.Exchange] = []
     missed: list[str] = []
     for start in range(0, len(records), batch_size):

@@ -25,6 +25,12 @@ Overrides = Annotated[
         "llm.lora.targets.0=v_proj; a key with dots in brackets: 'stages.encode.train\\[inputs.*.projector]=1e-4'.",
     ),
 ]
+ModelOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[a.b=c]...", help="Values that replace the model's own, e.g. outputs.image.decoder.steps=30."
+    ),
+]
 ModelFolder = Annotated[
     Path, typer.Option("--model", "-m", help="A folder written by training or save_pretrained, or a Hub id.")
 ]
@@ -51,7 +57,7 @@ def pick_device(name: str | None) -> str:
     return name or present[0]
 
 
-def load_model(path: Path, device: str | None = None) -> AnyX:
+def load_model(path: Path, device: str | None, overrides: Sequence[str] | None) -> AnyX:
     """Read a trained model; a path that cannot be a Hub id (`owner/name`) must be a folder that is there."""
     from transformers.utils.logging import disable_progress_bar
 
@@ -61,7 +67,7 @@ def load_model(path: Path, device: str | None = None) -> AnyX:
         raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
     disable_progress_bar()
     with console.status(f"reading {path}"):
-        return load(path, device=pick_device(device)).eval()
+        return load(path, device=pick_device(device), overrides=overrides or ()).eval()
 
 
 def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:

@@ -11,6 +11,7 @@ from anyx.commands.options import console
 
 def run(
     prompt: Annotated[str, typer.Argument(help="The words of the request.")] = "",
+    overrides: options.ModelOverrides = None,
     image: Annotated[list[Path] | None, typer.Option(help="A picture to read; repeatable.")] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="A sound or speech file to read; repeatable.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A clip to read; repeatable.")] = None,
@@ -32,9 +33,10 @@ def run(
     anyx run "Draw a penguin." --out out/
     anyx run --image cow.png "What is this? Say it aloud."
     anyx run --audio moo.wav --seed 7 "Show me what this is, moving."
+    anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     """
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
-    loaded = options.load_model(model, device)
+    loaded = options.load_model(model, device, overrides)
     turn = options.user_turn(prompt, media, list(loaded.inputs))
     reply = loaded.chat(
         [turn],

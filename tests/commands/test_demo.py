@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from anyx import AnyX, Audio, Image
 from anyx.build import build
-from anyx.commands import main
+from anyx.commands import main, options
 from anyx.commands.chat import Conversation
 from anyx.config import check
 from anyx.evaluation.gallery import Exchange, thumbnail, write
@@ -75,6 +75,18 @@ def test_demo_fails_where_a_reply_lacks_what_was_asked_for(
         main([*words, "--max-new-tokens", "2", "--device", "cpu"])
     assert ended.value.code == 1
     assert "without what was asked for: text->video" in capsys.readouterr().out
+
+
+def test_overrides_change_the_model_s_own_yaml(model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = model.save_pretrained(tmp_path / "model")
+    loaded = options.load_model(place, "cpu", ["outputs.image.decoder.steps=1"])
+    assert loaded.outputs["image"].decoder.steps == 1
+    (tmp_path / "requests.jsonl").write_text("")
+    for command in (["run", "Hello."], ["chat"], ["demo", str(tmp_path / "requests.jsonl")]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "outputs.image.decoder.stpes=1", "--model", str(place)])
+        assert ended.value.code == 2
+        assert "Did you mean: 'steps'?" in capsys.readouterr().err
 
 
 def test_the_demo_s_requests_are_one_a_cell() -> None:
