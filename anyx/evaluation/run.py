@@ -53,7 +53,7 @@ def evaluate(
     or where to load one from.
     """
     folder, out = Path(folder), Path(out)
-    settings, shipped = read_settings(folder, overrides), read_settings(folder)
+    settings = read_settings(folder, overrides)
     folder = folder if folder.is_dir() else folder.parent
     corpus: Corpus = find(settings.corpus, "corpus", folder)()
     size = None if all else limit if limit is not None else settings.limit
@@ -62,13 +62,10 @@ def evaluate(
         identity, model = fingerprint(place), load_model(place, device)
     else:
         identity = "given"
-    world = fingerprint(folder, without=(folder / shipped.model, folder / settings.model, out))
-    changed = {
-        name: value
-        for name, value in asdict(settings).items()
-        if value != asdict(shipped)[name] and name not in ("limit", "model")  # a run may grow; weights tell the model
-    }
-    claim(out, {"model": identity, "experiment": world, "seed": seed, **changed})
+    world = fingerprint(folder, without=(folder / settings.model, out))
+    # a run may grow, and the model is told by its weights
+    kept = {name: value for name, value in asdict(settings).items() if name not in ("limit", "model")}
+    claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": kept})
     judges = build(settings.judges, corpus.labels, folder)
     records = Records(out / "records.jsonl")
     jobs = routes.plan(corpus, limit=size, seed=seed)
