@@ -2,7 +2,8 @@
 
 A missing or corrupt file costs its sample, never the run: the batch is that much smaller, and a report at the end
 says how many were skipped and why. A source of which nothing can be read is a mistake, and a ValueError. What a batch
-holds depends on its draws alone, not on the number of workers.
+holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again, where the
+same copy comes again and its media are cached features.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from anyx.data.mixture import Batches, Planned, State
+from anyx.data.memory import Memory
+from anyx.data.mixture import Batches, Draw, Planned, State
 from anyx.data.sources import UNREADABLE, Feed, Record
 
+BOUND = 1 << 28  # bytes of samples that a process keeps
 ENOUGH = 64  # records of a source that all failed: nobody waits for the rest
 log = logging.getLogger("anyx")
 
@@ -85,21 +88,32 @@ class Reading(Dataset[Read]):
 
     def __init__(self, feeds: Sequence[Feed], reader: Reader) -> None:
         self.feeds, self.reader = feeds, reader
+        self.kept: Memory[Any] = Memory(BOUND)
 
     def __getitem__(self, plan: Planned) -> Read:
         """Read the draws of a plan."""
         samples, failures = [], []
-        for source, index, variant in plan.draws:
-            feed = self.feeds[source]
-            name = str(index)
+        for draw in plan.draws:
+            name = str(draw.record)
             try:
-                record = feed.source[index]
-                name = str(record.get("id", index))
-                samples.append(self.reader.read(record, feed, variant))
+                if draw not in self.kept:
+                    record = self.feeds[draw.source].source[draw.record]
+                    name = str(record.get("id", name))
+                    samples.append(self.read(draw, record))
+                else:
+                    samples.append(self.kept[draw])
             except UNREADABLE as error:
-                failures.append((source, name, f"{type(error).__name__}: {error}"))
+                failures.append((draw.source, name, f"{type(error).__name__}: {error}"))
         value = self.reader.collate(samples) if samples else None
         return Read(value, tuple(draw.source for draw in plan.draws), tuple(failures), plan.state)
+
+    def read(self, draw: Draw, record: Record) -> Any:
+        """The sample of a draw, kept where it may come again: not where every copy is another."""
+        feed = self.feeds[draw.source]
+        sample = self.reader.read(record, feed, draw.variant)
+        if feed.variants:
+            self.kept.keep(draw, sample)
+        return sample
 
 
 class Loader:

@@ -9,15 +9,19 @@ Letters: b rows, s positions, m groups of a key, t tokens of a group, d width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anyx.data.cache import digest
+from anyx.data.memory import Memory
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
 
 BOUND = 1 << 30  # bytes
+TOKENS = 1024  # of a pass of the LLM, pads included: rows of like length, few enough to stay near the processor
 Row = dict[str, Float[Tensor, "m t d"]]  # the states of one row's groups, in their order
 
 
@@ -25,18 +29,21 @@ class SignalStates:
     """Stands for `model(batch)` where a loss reads conditions only."""
 
     def __init__(self, model: AnyX, bound: int = BOUND) -> None:
-        self.model, self.bound, self.bytes = model, bound, 0
-        self.rows: dict[str, Row] = {}
+        self.model = model
+        self.rows: Memory[Row] = Memory(bound)
 
     def __call__(self, batch: Batch) -> Output:
         """Conditions with gradients from the projectors on; no logits."""
         names = names_of(batch)
         wanted = sorted({row for target in batch.targets.values() for row in target.rows.tolist()})
         new = [row for row in wanted if names[row] not in self.rows]
-        fresh = dict(zip(new, self.compute(chosen(batch, new)), strict=True)) if new else {}
+        fresh: dict[int, Row] = {}
+        for some in passes(batch.mask, new):
+            fresh |= zip(some, self.compute(chosen(batch, some)), strict=True)
         found = [fresh[row] if row in fresh else self.rows[names[row]] for row in wanted]
         for row in new:
-            self.keep(names[row], fresh[row])
+            if names[row]:
+                self.rows.keep(names[row], fresh[row])
         conditions = {}
         for key in batch.targets:
             conditions[key] = self.model.condition(key, torch.cat([row[key] for row in found if key in row]))
@@ -58,13 +65,6 @@ class SignalStates:
                 found[row][key] = groups[target.rows == row]
         return found
 
-    def keep(self, name: str, row: Row) -> None:
-        """Remember a row that has a name, while there is room."""
-        size = sum(states.nbytes for states in row.values())
-        if name and self.bytes + size <= self.bound:
-            self.rows[name] = row
-            self.bytes += size
-
 
 def names_of(batch: Batch) -> list[str]:
     """A digest of what each row consists of; nothing where it has media that come without cached tokens."""
@@ -81,8 +81,21 @@ def names_of(batch: Batch) -> list[str]:
     return ["" if row in nameless else digest(*part) for row, part in enumerate(parts)]
 
 
+def passes(mask: Bool[Tensor, "b s"], rows: Sequence[int]) -> Iterator[list[int]]:
+    """Rows in groups of like length, of `TOKENS` positions or one row; those of a group in their order."""
+    lengths = mask.sum(1).tolist()
+    group: list[int] = []
+    for row in sorted(rows, key=lambda row: lengths[row]):
+        if group and (len(group) + 1) * lengths[row] > TOKENS:
+            yield sorted(group)
+            group = []
+        group.append(row)
+    if group:
+        yield sorted(group)
+
+
 def chosen(batch: Batch, rows: list[int]) -> Batch:
-    """Some rows of a batch."""
+    """Some rows of a batch (padded on the right), as long as the longest of them."""
     place = {row: i for i, row in enumerate(rows)}
 
     def kept(owners: Tensor) -> tuple[list[int], Tensor]:
@@ -102,4 +115,6 @@ def chosen(batch: Batch, rows: list[int]) -> Batch:
         items, owners = kept(target.rows)
         if items:
             targets[key] = TargetBatch(owners, target.positions[items], [], [])
-    return Batch(batch.ids[rows], batch.mask[rows], batch.labels[rows], inputs, targets)
+    width = int(batch.mask[rows].sum(1).max())
+    ids, mask, labels = (x[rows, :width] for x in (batch.ids, batch.mask, batch.labels))
+    return Batch(ids, mask, labels, inputs, targets)

@@ -76,6 +76,32 @@ def test_workers_and_a_killed_run_see_the_same_batches(files: Path) -> None:
     assert ids(itertools.islice(resumed, 4)) == ids(alone[4:])
 
 
+def test_a_draw_that_comes_again_is_not_read_again(files: Path) -> None:
+    expected = [batch.batch.ids.tolist() for batch, _ in itertools.islice(loader(files, GOOD), 12)]
+    source = iter(loader(files, GOOD))
+    found = [next(source)[0].batch for _ in range(6)]  # 18 draws of 4 records
+    for name in "abcd":
+        (files / f"{name}.png").unlink()
+    found += [next(source)[0].batch for _ in range(6)]
+    assert [batch.ids.tolist() for batch in found] == expected
+    assert all(len(batch.inputs["image"].rows) == 3 for batch in found)
+
+
+def test_copies_that_are_never_the_same_are_read_each_time(files: Path) -> None:
+    read: list[int] = []
+
+    def noisy(key: str, media: Any, generator: torch.Generator) -> Any:
+        read.append(1)
+        return media
+
+    feed = Feed("noisy", JSONLSource(_file(files / "noisy.jsonl", GOOD)), noisy, 0)
+    batches = Batches(Mixture([feed.source], [1], seed=0, variants=[0]), 4)
+    source = iter(Loader([feed], DialogueReader(tiny.anyx().processor), batches))
+    for _ in range(3):
+        next(source)
+    assert len(read) == 12
+
+
 def test_reading_leaves_the_runs_random_state_alone(files: Path) -> None:
     source = loader(files, GOOD)
     before = torch.get_rng_state()

@@ -10,7 +10,8 @@ from anyx.media import Audio, Image
 from anyx.model import AnyX
 from anyx.processor import Batch
 from anyx.schema import Stage
-from anyx.training.states import SignalStates, names_of
+from anyx.training import states as states_module
+from anyx.training.states import SignalStates, names_of, passes
 from anyx.training.trainee import Trainee
 
 
@@ -97,6 +98,24 @@ def test_gradients_reach_the_projectors_only(model: AnyX) -> None:
     learnt = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert learnt
     assert all(name.startswith("outputs.image.projector") for name in learnt - {"llm.signal_tokens.embedding"})
+
+
+@pytest.mark.parametrize("tokens", [1, 30, 1 << 20])
+def test_passes_hold_rows_of_like_length_and_change_nothing(
+    model: AnyX, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    replies = [[text("a cow " * n), part("image", "cow"), part("audio", "moo")] for n in (5, 1, 4, 2)]
+    chats = [[{"role": "user", "content": "draw"}, {"role": "assistant", "content": reply}] for reply in replies]
+    chats.append(seen(Image(torch.zeros(3, 8, 8, dtype=torch.uint8))))
+    batch = cached(model, model.processor.collate([model.processor(chat) for chat in chats]))
+    monkeypatch.setattr(states_module, "TOKENS", tokens)
+    groups = list(passes(batch.mask, [0, 1, 2, 3, 4]))
+    assert sorted(row for group in groups for row in group) == [0, 1, 2, 3, 4]
+    assert len(groups) == {1: 5, 1 << 20: 1}.get(tokens, len(groups))
+    expected = model(batch).conditions
+    for key, condition in SignalStates(model)(batch).conditions.items():
+        for name, value in condition.values.items():
+            torch.testing.assert_close(value, expected[key].values[name], atol=1e-5, rtol=1e-4)
 
 
 def test_rows_past_the_bound_run_each_time(model: AnyX) -> None:
