@@ -51,8 +51,9 @@ format: setup  ## Rewrite the tree in the house style
 types: setup  ## Check the types, strictly
 	$(PYTHON) -m mypy --strict $(ROOMS)
 
-bench: setup  ## Measure the training overhead over bare transformers
+bench: setup  ## Measure the training overhead over bare transformers, and what kept records and states save
 	$(PYTHON) experiments/benchmarks/stage1_overhead.py
+	$(PYTHON) experiments/benchmarks/projector_stage.py
 
 clean:  ## Remove the environment and everything generated
 	rm -rf $(VENV) $(OUT) runs *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -96,8 +96,8 @@ def build(path: str) -> AnyX:
     return AnyX(llm, encoders={"vision": encoder}, inputs={"image": port})
 
 
-def feed(folder: Path, count: int = 64) -> Feed:
-    """Pictures on disk and their captions."""
+def feed(folder: Path, count: int) -> Feed:
+    """Pictures on disk and their captions; so many that no record comes twice, which would be read from memory."""
     records = []
     for index in range(count):
         path = Image(torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)).save(folder / f"{index}.png")
@@ -125,7 +125,7 @@ def measure(path: str, pairs: int, batch: int, folder: Path) -> dict[str, Any]:
 
     run.make_trainer = timed
     made = run.Run(folder, Metrics(folder / "metrics.csv", ["text"]), FeatureCache(folder / "features"), device="cpu")
-    run.fit(model, stage, [feed(folder)], [1.0], made)
+    run.fit(model, stage, [feed(folder, stage.batch_size * (pairs + 5))], [1.0], made)
     ratios = sorted(a / b for a, b in zip(timer.ours, timer.bare, strict=True))
     quarter = len(ratios) // 4
     return {
