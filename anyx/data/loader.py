@@ -2,8 +2,8 @@
 
 A missing or corrupt file costs its sample, never the run: the batch is that much smaller, and a report at the end
 says how many were skipped and why. A source of which nothing can be read is a mistake, and a ValueError. What a batch
-holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again, where the
-same copy comes again and its media are cached features.
+holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again: its sample is
+kept, while there is room, unless it holds decoded media.
 """
 
 from __future__ import annotations

@@ -32,8 +32,10 @@ class Memory(Generic[V]):
         return self._values[key]
 
     def keep(self, key: Hashable, value: V) -> None:
-        """Remember a value, if there is room."""
-        if self.bytes < self.bound and self.bytes + (size := size_of(value)) <= self.bound:
+        """Remember a value, if there is room; what is known already stays."""
+        if key in self._values or self.bytes >= self.bound:
+            return
+        if self.bytes + (size := size_of(value)) <= self.bound:
             self._values[key] = value
             self.bytes += size
 

@@ -143,7 +143,7 @@ def saved(picture: Image.Image, path: Path, quality: int, **animation: Any) -> N
 
 
 def voices(row: Mapping[str, Any], out: Path, scratch: Path) -> None:
-    """The label spoken by every voice."""
+    """The label spoken by the voices that the manifest names."""
     for voice, entry in row["speech"].items():
         wave = scratch / "spoken.wav"
         if voice == "espeak":

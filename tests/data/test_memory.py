@@ -18,6 +18,13 @@ def test_values_come_back_until_the_bound() -> None:
     assert len(memory) == 2
 
 
+def test_what_is_kept_twice_counts_once() -> None:
+    memory: Memory[torch.Tensor] = Memory(bound=100)
+    for _ in range(3):
+        memory.keep("a", torch.zeros(15))
+    assert memory.bytes == 60
+
+
 def test_sizes_are_of_all_that_a_value_holds() -> None:
     assert size_of(([1, 2, 3], {"x": torch.zeros(2, 2), "y": None}, "word")) == 3 * OBJECT + 16 + 2 * OBJECT
 
