@@ -96,12 +96,12 @@ class Reading(Dataset[Read]):
         for draw in plan.draws:
             name = str(draw.record)
             try:
-                if draw not in self.kept:
-                    record = self.feeds[draw.source].source[draw.record]
-                    name = str(record.get("id", name))
-                    samples.append(self.read(draw, record))
-                else:
+                if draw in self.kept:
                     samples.append(self.kept[draw])
+                    continue
+                record = self.feeds[draw.source].source[draw.record]
+                name = str(record.get("id", name))
+                samples.append(self.read(draw, record))
             except UNREADABLE as error:
                 failures.append((draw.source, name, f"{type(error).__name__}: {error}"))
         value = self.reader.collate(samples) if samples else None

