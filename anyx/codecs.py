@@ -1,7 +1,8 @@
 """Files of pictures, sound and moving pictures <-> tensors: what `media.py` reads and writes with.
 
 Pictures go through PIL, sound through soundfile (PyAV where it cannot), moving pictures through PyAV; animated GIF and
-WebP through PIL, which composes their frames. Errors are whatever these libraries raise; `media.py` words them.
+WebP through PIL, which composes their frames. Errors are whatever these libraries raise, which `media.py` words, and
+`MediaError` for what they let pass: NaN and infinity, shades beyond white, rates of no sound.
 
 Letters: c channels, n samples, t frames, h height, w width.
 """
@@ -9,6 +10,7 @@ Letters: c channels, n samples, t frames, h height, w width.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -23,17 +25,56 @@ from torch.nn import functional
 
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
+TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
+FILTER_RATIO = 1_000_000  # beyond it a filter takes gigabytes; a rate like that is a broken header
+
+
+class MediaError(ValueError):
+    """Media that is missing, corrupt or not what was asked for."""
+
+
+def finite(numbers: Tensor) -> Tensor:
+    """The same numbers, none of them NaN or infinite: one would spoil the whole batch that it comes into."""
+    if not torch.isfinite(numbers).all():
+        raise MediaError(f"the numbers must be finite, but NaN or infinity is among these {tuple(numbers.shape)}")
+    return numbers
 
 
 def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of a PIL image, upright as its EXIF says; alpha is laid on white, 16-bit grey becomes 8-bit."""
+    """The pixels of a PIL image, upright as its EXIF says; alpha is laid on white, deep grey becomes 8-bit."""
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):  # PIL would cut it off at 255
-        picture = PILImage.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    if picture.mode.startswith(("I", "F")):
+        picture = _shallow(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = PILImage.alpha_composite(PILImage.new("RGBA", picture.size, "white"), picture)
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def _shallow(picture: PILImage.Image) -> PILImage.Image:
+    """8 bits of integer grey (0 to 65535) or of float grey (0 to 1), which PIL would cut off at 255."""
+    shades, white = np.asarray(picture), 1 if picture.mode == "F" else 65535
+    if not (shades.min() >= 0 and shades.max() <= white):  # NaN is neither
+        found = f"{shades.min()} to {shades.max()}"
+        raise MediaError(f"a picture of mode {picture.mode} holds values from 0 to {white}, but {found} was given")
+    scaled = shades * 255 if picture.mode == "F" else shades / 257
+    return PILImage.fromarray(scaled.round().astype(np.uint8))
+
+
+def resample(samples: Float[Tensor, "c n"], rate: int, to: int) -> Float[Tensor, "c m"]:
+    """The same sound at the rate `to`; m = ceil(n * to / rate)."""
+    common = math.gcd(int(rate), int(to))
+    old, new = int(rate) // common, int(to) // common
+    if max(old, new) <= TABLE_RATIO:
+        from torchaudio.functional import resample as resample_by_table
+
+        resampled: Tensor = resample_by_table(samples, rate, to)
+        return resampled
+    if max(old, new) > FILTER_RATIO:
+        raise MediaError(f"sound at {rate} Hz cannot be resampled to {to} Hz: they have too little in common")
+    from scipy.signal import resample_poly  # torchaudio's table has old x new entries, this filter 20 x the larger
+
+    return torch.from_numpy(resample_poly(samples.numpy(force=True), new, old, axis=-1)).to(samples)
 
 
 def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
@@ -42,7 +83,7 @@ def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
 
     try:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        return torch.from_numpy(samples.T.copy()), rate
+        return finite(torch.from_numpy(samples.T.copy())), rate
     except soundfile.LibsndfileError:
         file.seek(0)
     track = _read_track(file)
@@ -76,10 +117,22 @@ def read_frames(
         if not container.streams.video:
             raise ValueError("no moving pictures in this file")
         stream = container.streams.video[0]
-        frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+        frames = [_upright(frame) for frame in container.decode(stream)]
         speed = float(stream.average_rate or stream.guessed_rate or 25)
     file.seek(0)
     return torch.stack(frames).permute(0, 3, 1, 2).contiguous(), speed, _read_track(file)
+
+
+def _upright(frame: Any) -> UInt8[Tensor, "h w 3"]:
+    """A decoded frame, turned and mirrored as its display matrix says; only quarter turns are known."""
+    picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+    if not frame.rotation or frame.rotation % 90:
+        return picture
+    matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
+    right, down = matrix[0, :2], matrix[1, :2]  # where the stored picture's axes point to: (x, y)
+    if not right[0]:
+        picture, right, down = picture.transpose(0, 1), down, right
+    return picture.flip([axis for axis, sign in ((0, down[1]), (1, right[0])) if sign < 0])
 
 
 def _read_animation(file: BinaryIO) -> tuple[UInt8[Tensor, "t 3 h w"], float]:
@@ -104,7 +157,8 @@ def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
         stream = container.streams.audio[0]
         to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
         frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
-        return torch.from_numpy(np.concatenate([frame.to_ndarray() for frame in frames], axis=1)), stream.rate
+        samples = torch.from_numpy(np.concatenate([frame.to_ndarray() for frame in frames], axis=1))
+        return finite(samples), stream.rate
 
 
 def write_gif(pictures: Sequence[PILImage.Image], fps: float) -> bytes:

@@ -24,12 +24,9 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from anyx import codecs
+from anyx.codecs import MediaError as MediaError
 
 T = TypeVar("T")
-
-
-class MediaError(ValueError):
-    """Media that is missing, corrupt or not what was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +43,7 @@ class Image:
         """Read a path, bytes, PIL image, array (h, w[, c]), tensor (c, h, w) or Image; alpha is laid on white.
 
         Arrays and tensors have 1, 3 or 4 channels (grey, RGB, RGBA) of uint8, or of floats in [0, 1].
+        PIL's deep grey holds 0 to 65535 (mode I) or 0 to 1 (mode F).
         """
         if isinstance(source, Image):
             return source
@@ -93,10 +91,9 @@ class Audio:
 
     def __post_init__(self) -> None:
         _check(self.samples, torch.float32, (None, None), "Audio.samples")
-        if self.rate <= 0 or not self.samples.numel():
-            raise MediaError(
-                f"an Audio has samples and rate > 0 Hz, but {tuple(self.samples.shape)} at {self.rate} were given"
-            )
+        if self.rate <= 0 or self.rate % 1 or not self.samples.numel():
+            given = f"{tuple(self.samples.shape)} at {self.rate}"
+            raise MediaError(f"an Audio has samples and rate > 0 Hz, a whole number, but {given} were given")
 
     @classmethod
     def read(cls, source: Any, *, rate: int | None = None) -> Audio:
@@ -119,11 +116,9 @@ class Audio:
 
     def resample(self, rate: int) -> Audio:
         """The same sound at another rate."""
-        if rate == self.rate:
-            return self
-        from torchaudio.functional import resample
-
-        return Audio(resample(self.samples, self.rate, rate), rate)
+        if rate <= 0 or rate % 1:
+            raise ValueError(f"sound is resampled to a whole number of Hz > 0, but {rate} was given")
+        return self if rate == self.rate else Audio(codecs.resample(self.samples, self.rate, rate), rate)
 
     def mono(self) -> Audio:
         """The mean of the channels, as one channel."""
@@ -231,7 +226,7 @@ def _numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> T
     if not known:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in integers)
         raise MediaError(f"an array holds floats or {names} here, but {array.dtype} was given")
-    return tensor
+    return codecs.finite(tensor.float()) if tensor.is_floating_point() else tensor
 
 
 def _pixels(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
@@ -243,7 +238,7 @@ def _pixels(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
         shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, 3 or 4"
         raise MediaError(f"a picture is {shapes}, but {tuple(array.shape)} was given")
     if pixels.is_floating_point():
-        pixels = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8)
+        pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     if len(pixels) == 4:
         return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
     return pixels.expand(3, -1, -1).contiguous()

@@ -89,7 +89,10 @@ class VisionTransform:
 
 @dataclass(frozen=True)
 class AudioTransform:
-    """Sound to `clips` Kaldi filter banks of a fixed length."""
+    """Sound to `clips` Kaldi filter banks of a fixed length.
+
+    All channels are heard, as their mean; the published code hears the first alone, so that only mono is the same.
+    """
 
     rate: int = 16000
     mels: int = 128
@@ -103,7 +106,7 @@ class AudioTransform:
         """The mel bins of an Audio."""
         if not isinstance(media, Audio):
             raise ValueError(f"the audio trunk reads Audio, given {type(media).__name__}")
-        wave = media.resample(self.rate).samples.clone()
+        wave = media.mono().resample(self.rate).samples.clone()
         seconds = wave.shape[1] / self.rate
         mels = []
         for start in clip_starts(seconds, self.clip_seconds, self.clips):
@@ -112,13 +115,13 @@ class AudioTransform:
             mels.append(self.filter_bank(clip))
         return {"mel": torch.stack(mels)}
 
-    def filter_bank(self, wave: Float[Tensor, "c n"]) -> Float[Tensor, "1 mels length"]:
-        """Log-mel bins of the first channel, cut or padded, then normalised."""
+    def filter_bank(self, wave: Float[Tensor, "1 n"]) -> Float[Tensor, "1 mels length"]:
+        """Log-mel bins, cut or padded, then normalised."""
         from torchaudio.compliance.kaldi import fbank
 
         window = self.rate * 25 // 1000
         bank = fbank(
-            F.pad(wave[:1], (0, max(window - wave.shape[1], 0))),
+            F.pad(wave, (0, max(window - wave.shape[1], 0))),
             htk_compat=True,
             sample_frequency=self.rate,
             use_energy=False,

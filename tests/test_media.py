@@ -1,13 +1,18 @@
 """Files, bytes and arrays to media and back, in every format; what is corrupt is one MediaError."""
 
 import io
+import math
+import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image as PILImage
+from torchaudio.functional import resample as published_resample
 
 from anyx.media import MEDIA, Audio, Image, MediaError, Video, read
 
@@ -55,6 +60,20 @@ def test_sixteen_bits_of_grey_keep_their_shades():
     file = io.BytesIO()
     PILImage.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save(file, "PNG")
     assert Image.read(file.getvalue()).pixels[0].tolist() == [[0, 1, 128, 255]]
+
+
+def test_deep_grey_keeps_its_shades():
+    """Modes I and F, which no PNG holds: from PIL, and from TIFF files."""
+    sixteen, unit = np.array([[0, 257, 40000, 65535]], np.int32), np.array([[0, 0.25, 0.5, 1]], np.float32)
+    for array, wanted in ((sixteen, [[0, 1, 156, 255]]), (unit, [[0, 64, 128, 255]])):
+        grey, file = PILImage.fromarray(array), io.BytesIO()
+        grey.save(file, "TIFF")
+        for source in (grey, file.getvalue()):
+            assert Image.read(source).pixels.tolist() == [wanted] * 3
+    assert torch.equal(Image.read(unit).pixels, Image.read(PILImage.fromarray(unit)).pixels)
+    for array in (sixteen - 1, sixteen + 1, -unit, unit * 255, unit * np.nan):
+        with pytest.raises(MediaError, match=r"mode [IF] holds values from 0 to (1|65535), but .* was given"):
+            Image.read(PILImage.fromarray(array))
 
 
 def test_a_turned_photo_is_read_upright():
@@ -105,6 +124,25 @@ def test_audio_from_arrays():
             Audio.read(wrong, rate=16000)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused(wrong, tmp_path):
+    samples, pictures = tone().samples.clone(), torch.rand(2, 3, 8, 8)
+    samples[0, 7] = pictures[1, 2, 3, 4] = wrong
+    soundfile.write(tmp_path / "a.wav", samples[0].numpy(), 16000, subtype="FLOAT")
+    for path in (tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes()):
+        with pytest.raises(MediaError, match=r"cannot read .*NaN or infinity"):
+            Audio.read(path)
+    for source in (samples, samples.numpy(), samples.half(), samples[0].double().numpy()):
+        with pytest.raises(MediaError, match="NaN or infinity"):
+            Audio.read(source, rate=16000)
+    for source in (pictures[1], pictures[1].permute(1, 2, 0).numpy()):
+        with pytest.raises(MediaError, match="NaN or infinity"):
+            Image.read(source)
+    for source in (pictures, pictures.permute(0, 2, 3, 1).numpy(), list(pictures)):
+        with pytest.raises(MediaError, match="NaN or infinity"):
+            Video.read(source, fps=2)
+
+
 def test_minutes_of_ogg_are_written():
     """In a process of its own: libsndfile's stack overflows where it is handed all samples at once."""
     code = "import torch; from anyx import Audio; x = torch.randn(1, 8000 * 300) * 0.1; Audio(x, 8000).to_bytes('ogg')"
@@ -117,6 +155,59 @@ def test_resampling_keeps_the_tone_and_its_length():
     peak = torch.fft.rfft(sound.samples[0]).abs().argmax() / 0.5
     assert peak == 440
     assert Audio(torch.stack([torch.ones(4), -torch.ones(4)]), 10).mono().samples.abs().max() == 0
+
+
+@pytest.mark.parametrize("rate", [11127, 47999])
+def test_rates_with_little_in_common_are_resampled_soon(rate):
+    """By torchaudio the first takes a minute, the second all memory; what is right here is the sine itself."""
+    start = time.process_time()
+    sound = Audio(tone(2.0, rate).samples[:, :-5].repeat(2, 1), rate).resample(16000)
+    assert time.process_time() - start < 20
+    assert sound.samples.shape == (2, math.ceil((2 * rate - 5) * 16000 / rate))
+    wanted = tone(2.0).samples[:, : sound.samples.shape[1]]
+    assert (sound.samples - wanted)[:, 50:-50].abs().max() < 0.005
+
+
+def test_the_usual_rates_are_resampled_as_published():
+    """torchaudio's default is what the published models heard: bit by bit the same."""
+    rates = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
+    for old in rates:
+        for new in {*rates} - {old}:
+            sound = tone(0.02, old)
+            assert torch.equal(sound.resample(new).samples, published_resample(sound.samples, old, new))
+
+
+def test_rates_that_are_none_are_refused():
+    for rate in (0, -8000, 8000.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"whole number of Hz > 0, but .* was given"):
+            tone().resample(rate)
+        with pytest.raises(MediaError, match="rate > 0 Hz, a whole number"):
+            Audio(tone().samples, rate)
+    with pytest.raises(MediaError, match="2147483647 Hz cannot be resampled to 16000 Hz"):
+        Audio(tone().samples, 2**31 - 1).resample(16000)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turn"),
+    [
+        ((0, 1, -1, 0), lambda frames: frames.rot90(-1, (2, 3))),  # the phone was held upright
+        ((-1, 0, 0, -1), lambda frames: frames.rot90(2, (2, 3))),
+        ((0, -1, 1, 0), lambda frames: frames.rot90(1, (2, 3))),
+        ((-1, 0, 0, 1), lambda frames: frames.flip(3)),  # a mirror, which PyAV calls a half turn
+        ((0, 1, 1, 0), lambda frames: frames.transpose(2, 3)),
+    ],
+)
+def test_a_turned_video_is_read_upright(matrix, turn):
+    """The track header holds (a, b, u, c, d, v, x, y, w): 16.16 fixed point, but 2.30 for u, v and w."""
+    data = bytearray(clip(audio=tone()).to_bytes("mp4"))
+    a, b, c, d = (value << 16 for value in matrix)
+    plain, start = Video.read(bytes(data)), data.index(b"tkhd") + 44
+    assert struct.unpack_from(">9i", data, start) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, start, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    turned = Video.read(bytes(data))
+    assert torch.equal(turned.frames, turn(plain.frames))
+    assert turned.frames.is_contiguous()
+    assert (turned.fps, turned.audio is None) == (plain.fps, False)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "webm", "gif"])

@@ -84,6 +84,23 @@ def test_sound_is_scaled_only_on_request() -> None:
     torch.testing.assert_close(plain(x).values * 20, scaled(x).values)
 
 
+def test_all_channels_are_heard() -> None:
+    """The published code hears the first channel alone: sound on the right would be silence."""
+    transform, clip = AudioTransform(mels=24, length=40), torch.rand(1, 16000) - 0.5
+    left, right, both, mono = (
+        transform(Audio(samples, 16000))["mel"]
+        for samples in (
+            torch.cat([clip, 0 * clip]),
+            torch.cat([0 * clip, clip]),
+            torch.cat([clip, clip]),
+            clip,
+        )
+    )
+    assert torch.equal(left, right)
+    assert left.std() > 0.1
+    assert torch.equal(both, mono)
+
+
 def test_text_reads_up_to_its_end_token(tokenizer: str) -> None:
     encoder = ImageBindEncoder(trunk="text", tokenizer=tokenizer, **SIZES["text"])
     ids = encoder.transform(" A  red &amp;lt; cow ")["ids"]
