@@ -57,10 +57,13 @@ class Condition(NamedTuple):
 
 
 class Encoder(nn.Module, ABC):
-    """Frozen media -> tokens. `transform` runs in data workers (picklable, no weights) on one item."""
+    """Frozen media -> tokens. `transform` runs in data workers on one item.
+
+    It is picklable and brings no weights: a function or a small value, never a method of the encoder.
+    """
 
     dim: int  # d of the tokens it returns
-    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` hands over none yet
+    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` has none and refuses it
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -123,6 +126,10 @@ class TextTeacher(Protocol):
 
     def encode_text(self, captions: Sequence[str]) -> Condition:
         """The decoder's own encoding of captions, with masks of real positions."""
+        ...
+
+    def text_parts(self) -> tuple[nn.Module, str]:
+        """The text encoder, in memory, and its tokenizer written out: what encodings depend on."""
         ...
 
 

@@ -112,6 +112,10 @@ class AudioLDMDecoder(Decoder):
         """The text encoder's normalised vectors for captions."""
         return self.text.condition(captions)
 
+    def text_parts(self) -> tuple[nn.Module, str]:
+        """The text encoder, in memory, and its tokenizer written out."""
+        return self.text.load(), self.text.words()
+
     def forward(
         self,
         condition: Condition,
@@ -176,6 +180,10 @@ class AudioLDMDecoder(Decoder):
     def latents(self, media: Sequence[Audio] | Tensor, generator: Generator | None = None) -> Float[Tensor, "b c y x"]:
         """Scaled latents: the mean, which may be cached, or a sample with a generator."""
         return diffusion.encode(self.vae, self.log_mel(media), generator)
+
+    def latent_scale(self) -> float:
+        """What the autoencoder's latents are multiplied by."""
+        return float(self.vae.config.scaling_factor)
 
     def reconstruct(self, media: Sequence[Audio] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder, in frames."""

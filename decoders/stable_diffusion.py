@@ -86,6 +86,10 @@ class StableDiffusionDecoder(Decoder):
         """The text encoder's states for captions; masks of real positions."""
         return self.text.condition(captions)
 
+    def text_parts(self) -> tuple[nn.Module, str]:
+        """The text encoder, in memory, and its tokenizer written out."""
+        return self.text.load(), self.text.words()
+
     def forward(
         self,
         condition: Condition,
@@ -142,6 +146,10 @@ class StableDiffusionDecoder(Decoder):
     def latents(self, media: Sequence[Image] | Tensor, generator: Generator | None = None) -> Float[Tensor, "b c h w"]:
         """Scaled latents: the mean, which may be cached, or a sample with a generator."""
         return diffusion.encode(self.vae, diffusion.image_batch(media, self.size), generator)
+
+    def latent_scale(self) -> float:
+        """What the autoencoder's latents are multiplied by."""
+        return float(self.vae.config.scaling_factor)
 
     def reconstruct(self, media: Sequence[Image] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder."""

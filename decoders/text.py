@@ -8,6 +8,7 @@ Letters: b captions, n positions, d width.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,12 @@ class TextEncoder(nn.Module):
                 self.encoder.to(self.cached.device if self.cached is not None else torch.get_default_device())
             self.encoder.eval().requires_grad_(False)
         return self.encoder
+
+    def words(self) -> str:
+        """The tokenizer written out, once it is in memory."""
+        fast = isinstance(self.tokenizer, PreTrainedTokenizerFast)
+        known = self.tokenizer.backend_tokenizer.to_str() if fast else json.dumps(self.tokenizer.get_vocab())
+        return f"{self.tokenizer.model_max_length} {known}"
 
     @torch.inference_mode(False)
     @torch.no_grad()

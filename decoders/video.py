@@ -107,6 +107,10 @@ class VideoDecoder(Decoder):
         """The text encoder's states for captions; masks of real positions."""
         return self.text.condition(captions)
 
+    def text_parts(self) -> tuple[nn.Module, str]:
+        """The text encoder, in memory, and its tokenizer written out."""
+        return self.text.load(), self.text.words()
+
     def forward(
         self,
         condition: Condition,
@@ -173,6 +177,10 @@ class VideoDecoder(Decoder):
         clips = self._clips(media)
         flat = diffusion.encode(self.vae, clips.flatten(0, 1), generator)
         return rearrange(flat, "(b t) c y x -> b c t y x", b=len(clips))
+
+    def latent_scale(self) -> float:
+        """What the autoencoder's latents are multiplied by."""
+        return float(self.vae.config.scaling_factor)
 
     def reconstruct(self, media: Sequence[Video] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder, frame by frame."""

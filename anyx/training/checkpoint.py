@@ -29,7 +29,8 @@ LAST, FINAL = "last.safetensors", "final.safetensors"
 
 
 def save(folder: Path, trainee: Trainee, seconds: float) -> None:
-    """Write the checkpoint of a run in progress."""
+    """Write the checkpoint of a run in progress; not of one whose losses are no numbers any more."""
+    trainee.check_finite()
     trainer = trainee.trainer
     state = {
         "optimizer": trainer.optimizers[0].state_dict(),
@@ -53,10 +54,21 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
 
 def step_of(folder: Path) -> int | None:
     """The step of a folder's checkpoint; None where it has none."""
-    if not (folder / LAST).is_file():
-        return None
-    with safe_open(folder / LAST, framework="pt") as file:
-        return int(file.metadata()["step"])
+    return int(note(folder / LAST)["step"]) if (folder / LAST).is_file() else None
+
+
+def place_of(file: Path) -> int:
+    """Which in order a stage was done, counted from 1, by its final weights; 0 where they do not say."""
+    return int(note(file).get("place", 0))
+
+
+def note(file: Path) -> dict[str, str]:
+    """What a file of weights says of itself."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no whole safetensors file: {error}") from error
 
 
 def restore_weights(folder: Path, trainee: Trainee) -> State:
@@ -89,14 +101,18 @@ class Resume(Callback):
 
 
 def finish(folder: Path, trainee: Trainee) -> None:
-    """Put the moving average in place, if there is one, write the final weights and drop the state."""
+    """Put the moving average in place, if there is one, write the final weights and drop the state.
+
+    The file notes its place in the order in which the stages beside it were done.
+    """
     tensors = trainee.thawed()
     if trainee.average:
         with torch.no_grad():
             for name, value in trainee.average.shadow.items():
                 tensors[name].copy_(value)
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder / FINAL, tensors, {"step": str(trainee.done)})
+    place = 1 + max((place_of(file) for file in folder.parent.glob(f"*/{FINAL}")), default=0)
+    save_weights(folder / FINAL, tensors, {"step": str(trainee.done), "place": str(place)})
     for old in (*folder.glob("state-*.pt"), folder / LAST):
         old.unlink(missing_ok=True)
 

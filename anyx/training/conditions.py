@@ -35,6 +35,10 @@ class LatentSpace(Protocol):
         """Latents of media, one an item."""
         ...
 
+    def latent_scale(self) -> float:
+        """What the autoencoder's latents are multiplied by."""
+        ...
+
     def denoising_loss(self, condition: Condition, latents: Tensor) -> Tensor:
         """The loss from such latents."""
         ...

@@ -1,7 +1,7 @@
 """Which reader a stage's losses want, and what of its batches comes from the cache.
 
-A frozen component is known by what it is: an encoder and an autoencoder by weights and settings (the keywords the YAML
-gives it), a text encoder by what it says. Where a feed augments without end, or a component is learning, nothing of it
+A frozen component is known by what it is: its weights, its settings (the keywords the YAML gives it), its code; a text
+encoder by its words too. Where a feed augments without end, or a component is learning, nothing of it
 is looked up.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from anyx.data.cache import FeatureCache, digest, module_digest, parameters_digest, transform_digest
+from anyx.data.cache import FeatureCache, module_digest, parameters_digest, transform_digest
+from anyx.data.code import code_of
 from anyx.data.dialogues import DialogueReader
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed
@@ -23,7 +24,6 @@ from anyx.training.conditions import LatentSpace
 from anyx.training.objectives import encoder_name
 from anyx.training.trainee import Trainee
 
-PROBE = "one caption, to know a text encoder by what it says of it"
 Reader = DialogueReader | PairReader
 
 
@@ -34,7 +34,7 @@ def make_reader(
     settings: Mapping[str, str],
 ) -> Reader:
     """The reader that a stage's losses want. `settings` say what a component is beside its weights, by its path."""
-    model, wanted = trainee.model, {term.name for term in trainee.terms}
+    model, wanted = trainee.model, {term.name: term.options.get("keys") for term in trainee.terms}
     learning = set(trainee.selection.names)
     keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
     teachers: dict[str, str] = {}
@@ -42,20 +42,23 @@ def make_reader(
     encoders: dict[str, str] = {}
     for key, port in model.outputs.items():
         decoder, prefix = port.decoder, f"outputs.{key}.decoder"
-        teaches = ("caption" if isinstance(model, AnyX) else "denoise") in wanted
+        taught = "caption" if isinstance(model, AnyX) else "denoise"
+        teaches = taught in wanted and key in (wanted[taught] or model.outputs)
         if teaches and isinstance(decoder, TextTeacher) and f"{prefix}.text" not in learning:
-            teachers[key] = teacher_digest(decoder)
+            teachers[key] = teacher_digest(decoder, settings.get(prefix, ""))
         if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
             continue
         if isinstance(decoder, LatentSpace) and "vae" in decoder.parts():
-            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, settings.get(prefix, ""))
+            known = (settings.get(prefix, ""), code_of(type(decoder)), str(decoder.latent_scale()))
+            latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, *known)
     if not isinstance(model, AnyX):
         return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)
     for key, source in model.inputs.items():
         path = f"encoders.{source.encoder}"
         if keeps and path not in learning:
-            transform = transform_digest(model.processor.transforms[key])
-            encoders[key] = module_digest(model.encoders[source.encoder], transform, settings.get(path, ""))
+            transform, encoder = model.processor.transforms[key], model.encoders[source.encoder]
+            known = (transform_digest(transform), settings.get(path, ""), code_of(transform), code_of(type(encoder)))
+            encoders[key] = module_digest(encoder, *known)
     given = model.processor
     processor = Processor(
         given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted
@@ -75,15 +78,10 @@ def pair_transforms(trainee: Trainee) -> dict[str, Transform]:
     return made
 
 
-def teacher_digest(decoder: TextTeacher) -> str:
-    """Know a teacher by what it says (rounded: threads may add in another order)."""
-    said = encode(decoder, [PROBE])[0]
-    return digest(*(f"{name}{tuple(x.shape)}" for name, x in said.items()), *(rounded(x) for x in said.values()))
-
-
-def rounded(values: Tensor) -> bytes:
-    """Values to two decimals, as bytes."""
-    return (values.float() * 100).round().to(torch.int32).cpu().numpy().tobytes()
+def teacher_digest(decoder: TextTeacher, settings: str) -> str:
+    """Know a teacher by its text encoder and its words."""
+    encoder, words = decoder.text_parts()
+    return module_digest(encoder, words, settings, code_of(type(decoder)))
 
 
 @torch.no_grad()

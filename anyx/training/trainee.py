@@ -121,8 +121,19 @@ class Trainee(lightning.LightningModule):
         if self.average:
             self.average.follow(self.thawed())
 
+    def check_finite(self) -> None:
+        """Raise where a loss since the last log was no number: what follows is not worth keeping."""
+        lost = [name for name, value in self.sums.items() if name != "loss" and not math.isfinite(float(value))]
+        if lost or not all(math.isfinite(float(value)) for value in self.sums.values()):
+            named = ", ".join(lost or ["loss"])
+            raise ValueError(
+                f"stages.{self.stage.name}: {named} is no finite number by step {self.done}; lower the learning rate, "
+                "clip gradients, or look for extreme values in the data (the last checkpoint is from before)"
+            )
+
     def means(self) -> dict[str, float]:
         """Mean losses since the last call; here, and only here, the host waits for the device."""
+        self.check_finite()
         values = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
         self.sums, self.counts = {}, {}
         return values

@@ -36,6 +36,9 @@ class Teaching(tiny.TinyDecoder):
             {"prompt_embeds": values}, {"prompt_embeds": torch.tensor([[True, True, False]] * len(captions))}
         )
 
+    def text_parts(self) -> tuple[torch.nn.Module, str]:
+        return torch.nn.Identity(), "lengths of captions"
+
 
 def model(seed: int = 0) -> AnyX:
     torch.manual_seed(seed)
@@ -239,3 +242,15 @@ def test_average_forgets_its_start() -> None:
     for _ in range(60):
         average.follow({"x": torch.ones(())})
     assert 0.99 < float(average.shadow["x"]) <= 1
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    """And it is not written over the last checkpoint."""
+    stage = Stage("s", train={"inputs.*.projector": 1e-3}, losses={"text": 1, "align": 1}, data={"d": 1}, steps=1)
+    trainee = Trainee(model(), stage, 1)
+    trainee.sums, trainee.counts = {"loss": torch.tensor(torch.nan), "align": torch.tensor(torch.inf)}, {}
+    with pytest.raises(ValueError, match=r"stages.s: align is no finite number by step 0"):
+        trainee.means()
+    with pytest.raises(ValueError, match="is no finite number"):
+        checkpoint.save(tmp_path, trainee, 0.0)
+    assert not list(tmp_path.iterdir())
