@@ -28,7 +28,7 @@ from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
 from anyx.packaged import home
 from anyx.schema import Stage
-from anyx.training import checkpoint
+from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
@@ -52,21 +52,20 @@ def train(
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
-    A resumed run loads what is done in the folder, also of stages that are not named, and goes on from there.
+    A resumed run loads what is done in the folder, also of stages that are not named, in the order it was done, and
+    goes on from there; `ValueError` where that was trained by another configuration.
     """
     place_of(device)  # a device that is not there is said before anything is built
     out = Path(out)
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
-    if strangers := sorted({file.parent.name for file in out.glob(f"*/{checkpoint.FINAL}")} - config.stages.keys()):
-        raise ValueError(
-            f"{out} holds the stages {strangers}, which this configuration does not have; name another folder"
-        )
+    history.check_same(out, config)
+    done = history.done(out, config)
+    chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
+    feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(config.to_yaml())
-    done = [name for name in config.stages if (out / name / checkpoint.FINAL).is_file()]
-    chosen = choose(config, [name for name in done if name not in {stage.name for stage in chosen}]) + chosen
+    (out / history.FILE).write_text(config.to_yaml())
     losses = sorted({name for stage in config.stages.values() for name in stage.losses})
     metrics = Metrics(out / "metrics.csv", losses)
     features = FeatureCache(cache if cache is not None else home() / "features")
@@ -74,13 +73,11 @@ def train(
     seed_everything(config.seed)
     model: Model = Backbones.build(config) if config.llm is None else build(config)
     run = Run(out, metrics, features, settings_of(config), device)
-    lost: list[str] = []
+    learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
     for stage in chosen:
-        feeds, weights = feeds_of(stage, config)
-        fit(model, stage, feeds, weights, run)
-        lost += [part for part in select(model.parts(), stage.train).names if not kept(part)]
+        fit(model, stage, *feeds[stage.name], run)
     model.save_pretrained(out)
-    if lost and config.llm is not None:
+    if config.llm is not None and (lost := [part for part in learning if not kept(part)]):
         log.warning(
             "%s learnt, but a model folder does not hold them: their weights are in <stage>/final.safetensors", lost
         )

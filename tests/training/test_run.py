@@ -91,6 +91,29 @@ def test_stages_one_by_one_equal_all_at_once(raw: dict[str, Any], tmp_path: Path
     assert curves[0] == curves[1]
 
 
+def test_a_stage_named_again_does_not_undo_the_later_ones(raw: dict[str, Any], tmp_path: Path) -> None:
+    """Both stages train the input projector; they are loaded in the order they were trained, not in the YAML's."""
+    raw["stages"]["decode"]["train"]["inputs.*.projector"] = 1e-2
+    del raw["stages"]["encode"]["losses"]["align"]
+    whole = state(train(raw, tmp_path / "out", stages=["decode", "encode"]))
+    for names in (["encode"], ["decode"], None):
+        again = state(train(raw, tmp_path / "out", stages=names, resume=True))
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_run_goes_on_by_its_own_configuration_only(raw: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(raw, out, stages=["encode"])
+    raw["stages"]["decode"]["steps"] = 2  # it has not begun
+    raw["stages"]["encode"]["log_every"] = 2  # it changes nothing that is learnt
+    train(raw, out, stages=["encode"], resume=True)
+    before = (out / "config.yaml").read_text()
+    raw["seed"], raw["stages"]["encode"]["steps"] = 7, 50
+    with pytest.raises(ValueError, match=r"stages.encode.steps was 3, is 50; seed was None, is 7\); put it back"):
+        train(raw, out, resume=True)
+    assert (out / "config.yaml").read_text() == before
+
+
 def test_a_device_is_written_as_torch_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -127,6 +150,10 @@ def test_mistakes_are_said_before_training(raw: dict[str, Any], tmp_path: Path) 
         train(raw, tmp_path / "b", resume=True)
     with pytest.raises(ValueError, match=r"device: 'cuda:999' is not one of auto, cpu"):
         run.train(configs.check(raw), out=tmp_path / "c", device="cuda:999")
+    assert not (tmp_path / "c").exists()
+    late = {**raw["stages"]["decode"], "data": {"other": {"path": str(tmp_path / "nowhere.jsonl")}}}
+    with pytest.raises(ValueError, match=r"other.*nowhere.jsonl"):
+        train({**raw, "stages": {**raw["stages"], "decode": late}}, tmp_path / "c")
     assert not (tmp_path / "c").exists()
     raw["stages"]["encode"]["losses"] = {"align": {"knd": "mse"}}
     with pytest.raises(ValueError, match=r"stages.encode.losses.align.knd: .*'align'"):

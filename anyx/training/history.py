@@ -1,0 +1,71 @@
+"""What a run's folder holds already: its stages in the order they ended, and the configuration they were trained by.
+
+A stage that has begun stands on the whole model and on its own entry and data, so a run only goes on with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from anyx import yamls
+from anyx.config import Config
+from anyx.training import checkpoint
+
+FILE = "config.yaml"
+MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
+FREE = ("log_every", "save_every", "save_minutes", "workers")  # of a stage: they change nothing that is learnt
+SHOWN = 3
+
+
+def done(out: Path, config: Config) -> list[str]:
+    """The stages that are done, in the order they ended."""
+    files = [out / name / checkpoint.FINAL for name in config.stages]
+    return [file.parent.name for file in sorted(filter(Path.is_file, files), key=checkpoint.place_of)]
+
+
+def begun(out: Path) -> list[str]:
+    """The stages that have weights in the folder."""
+    return sorted({file.parent.name for name in (checkpoint.FINAL, checkpoint.LAST) for file in out.glob(f"*/{name}")})
+
+
+def check_same(out: Path, config: Config) -> None:
+    """Raise `ValueError` where the folder's stages were trained by another configuration, and say by which."""
+    stages = begun(out)
+    if strangers := sorted(set(stages) - config.stages.keys()):
+        raise ValueError(
+            f"{out} holds the stages {strangers}, which this configuration does not have; name another folder"
+        )
+    if not stages or not (out / FILE).is_file():
+        return
+    held, given = (chosen(raw, stages) for raw in (yamls.resolve(yamls.read(out / FILE)), config.raw))
+    differ = [name for name in held | given if held.get(name) != given.get(name)]
+    if differ:
+        said = [f"{name} was {held.get(name)!r}, is {given.get(name)!r}" for name in differ[:SHOWN]]
+        more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
+        raise ValueError(
+            f"{out} holds stages that were trained by another configuration ({'; '.join(said)}{more}); "
+            "put it back, or name another folder"
+        )
+
+
+def chosen(raw: Mapping[str, Any], stages: list[str]) -> dict[str, Any]:
+    """What decides what these stages learn, flat: path -> value."""
+    entries = {name: dict(raw.get("stages", {}).get(name) or {}) for name in stages}
+    sources = {source for entry in entries.values() for source in entry.get("data") or {}}
+    for entry in entries.values():
+        for name in FREE:
+            entry.pop(name, None)
+    given = {name: raw[name] for name in MODEL if name in raw}
+    data = {name: node for name, node in (raw.get("data") or {}).items() if name in sources}
+    return dict(flat({**given, "stages": entries, "data": data}))
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from flat(item, f"{path}.{key}".lstrip("."))
