@@ -77,7 +77,10 @@ class DialogueReader:
                 elif message["role"] == "assistant":
                     name = self.digest(self.latents, part, feed, variant)
                     latents.append(name)
-                    parts.append({**part, "media": None, "path": None, part["type"]: None} if name else part)
+                    if name:
+                        parts.append({**part, "media": None, "path": None, part["type"]: None})
+                    else:  # as the cache would have it; what no loss reads stays unread
+                        parts.append(self.augment(part, feed, variant) if self.processor.targets_media else part)
                 else:
                     captions.append(part.get("caption"))
                     name = self.digest(self.encoders, part, feed, variant)

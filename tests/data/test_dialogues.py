@@ -8,7 +8,7 @@ import torch
 
 from anyx.data.cache import FeatureCache, digest
 from anyx.data.dialogues import DialogueReader
-from anyx.data.features import feature_digest
+from anyx.data.features import augmented, feature_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed, Record
 from anyx.media import Audio, Image
@@ -103,6 +103,18 @@ def test_augmented_copies_depend_on_variant_and_media_alone() -> None:
     assert numbers(10, 1) != numbers(90, 1)
     maker = DialogueReader(tiny.anyx().processor, encoders={"image": "eye"})
     assert len({item.digest for item in maker.wanted(record(), feed)}) == 3
+
+
+def test_targets_are_augmented_as_the_cached_ones_are() -> None:
+    """A loss reads the same media whether their latents were computed before or not."""
+    given = tiny.anyx().processor
+    given.targets_media = True
+    reader = DialogueReader(given, latents={"image": "vae"})
+    feed = Feed("feed", [], shift, 3)
+    (target,) = reader.collate([reader.read(record(), feed, 1)]).batch.targets["image"].media
+    (job,) = [item for item in reader.wanted(record(), feed) if item.variant == 1]
+    assert torch.equal(target.pixels, augmented(feed, "image", job.source, 1).pixels)
+    assert not torch.equal(target.pixels, picture(11).pixels)
 
 
 def test_pairs_gather_keys_that_only_some_records_have(tmp_path: Path) -> None:
