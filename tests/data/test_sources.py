@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anyx.data.formats import CaptionSource, LlavaSource
-from anyx.data.sources import JSONLSource, feed, length_of, within_reach
+from anyx.data.sources import JSONLSource, feed, length_of
 from anyx.media import Image
 
 
@@ -22,7 +22,7 @@ def brighter(key: str, media: Image, generator: torch.Generator) -> Image:
     return Image((media.pixels.float() + torch.rand((), generator=generator) * 255).clamp(0, 255).to(torch.uint8))
 
 
-def dialogue(path: str = "a.png") -> dict[str, object]:
+def dialogue(path: str | list[str] = "a.png") -> dict[str, object]:
     ask = [{"type": "image", "path": path}, {"type": "text", "text": "What is this?"}]
     return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": "A fox."}]}
 
@@ -99,13 +99,13 @@ def test_feed_builds_a_node(tmp_path: Path) -> None:
     assert len(custom.source) == 1
 
 
-def test_an_augmentation_is_known_by_the_code_it_can_reach(tmp_path: Path) -> None:
-    """A change of what it imports, or loads by name, is a change; one of what merely lies beside it is none."""
-    files = {"top": "import middle\n", "middle": "load('low.py')\n", "low": "x = 1\n", "other": '"""About top."""\n'}
-    for name, code in files.items():
-        (tmp_path / f"{name}.py").write_text(code)
-    assert [path.stem for path in within_reach(tmp_path / "top.py")] == ["low", "middle", "top"]
-    assert [path.stem for path in within_reach(tmp_path / "other.py")] == ["other"]
+@pytest.mark.parametrize("record", [{"media": {"image": ["a.png", "b.png"]}}, dialogue(["a.png", "b.png"])])
+def test_several_files_are_drawn_from_without_end(tmp_path: Path, record: dict[str, object]) -> None:
+    """Of one variant, only one of them would ever be seen; what a YAML says itself stands."""
+    file = write(tmp_path / "pairs.jsonl", "{broken", {"media": {"image": "c.png"}}, record)
+    assert feed("pairs", {"path": str(file)}).variants == 0
+    assert feed("pairs", {"path": str(file), "limit": 2}).variants == 1
+    assert feed("pairs", {"path": str(file), "variants": 1}).variants == 1
 
 
 @pytest.mark.parametrize(
