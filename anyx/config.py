@@ -2,16 +2,18 @@
 
 A component is written `{type: name, **keywords}`; the keyword-only parameters of the class that `registry.py` finds
 under the name are its schema. Positional parameters (widths) are wired by `build.py`. The options of a loss and of a
-source are the parameters of the function or class behind its name. How files are merged is said in `yamls.py`.
+source are the parameters of the function or class behind its name; `Names` in an annotation says what an option names.
+How files are merged is said in `yamls.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from anyx import registry, yamls
 from anyx.imports import find
@@ -25,6 +27,21 @@ from anyx.yamls import ConfigError, read
 __all__ = ["Config", "ConfigError", "check", "load", "parts", "read"]
 
 DECODER_PARTS = ("vae", "denoiser", "motion", "text", "vocoder")
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """In the annotation of a loss's option: it names keys of these sections of the YAML, or one of `also`."""
+
+    sections: Sequence[str]
+    also: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return f"of {' or '.join((*self.sections, *self.also))}"
+
+    def known(self, config: Config) -> list[str]:
+        """The names that a configuration has."""
+        return list(dict.fromkeys((*(key for section in self.sections for key in vars(config)[section]), *self.also)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,18 +204,54 @@ def _source(errors: Errors, path: str, node: Any, also: Mapping[str, Any]) -> No
         errors.add(f"{path}.type", f"{kind!r} is not one of {', '.join(table)} (or 'module:Class')")
 
 
-def _losses(errors: Errors, path: str, losses: Any, outputs: Mapping[str, Output]) -> None:
-    table = find(registry.LOSSES, path)
+def _losses(errors: Errors, path: str, losses: Any, config: Config) -> None:
+    table, refusal = find(registry.LOSSES, path), find(registry.REFUSAL, path)
     for name, value in entries(losses):
-        if name in table:
-            given = value if isinstance(value, Mapping) else {"weight": value}
-            check_keywords(errors, f"{path}.{name}", given, table[name], also={"weight": float})
-        else:
-            errors.add(f"{path}.{name}", f"{name!r} is not one of {', '.join(table)}")
-    for key, output in outputs.items() if "caption" in dict(entries(losses)) else ():
-        if output.decoder.cls is not object and not issubclass(output.decoder.cls, TextTeacher):
+        here = f"{path}.{name}"
+        if name not in table:
+            errors.add(here, f"{name!r} is not one of {', '.join(table)}")
+            continue
+        given = value if isinstance(value, Mapping) else {"weight": value}
+        check_keywords(errors, here, given, table[name], also={"weight": float})
+        if refused := refusal(name, config.llm is not None):
+            errors.add(here, refused)
+            continue
+        for option, hint in hints_of(table[name]).items():
+            _names(errors, f"{here}.{option}", given.get(option), hint, config)
+        if name == "caption":
+            _teachers(errors, here, given.get("keys"), config.outputs)
+
+
+def _names(errors: Errors, path: str, value: Any, hint: Any, config: Config) -> None:
+    """Hold the names in a value, where its annotation says what they are, against those that the configuration has."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        for part in inner:
+            _names(errors, path, value, part, config)
+    elif origin is Annotated and isinstance(value, str):
+        for mark in (mark for mark in inner if isinstance(mark, Names)):
+            known = mark.known(config)
+            if value not in known:
+                errors.add(path, f"{value!r} is not one of {', '.join(known) or f'no {mark.sections[0]}'}")
+    elif origin is Mapping:
+        for key, item in entries(value):
+            _names(errors, f"{path}.{key}", key, inner[0], config)
+            _names(errors, f"{path}.{key}", item, inner[1], config)
+    elif origin in (Sequence, tuple) and isinstance(value, list | tuple):
+        if origin is tuple and len(value) != len(inner):
+            errors.add(path, f"must be {len(inner)} names, but {value!r} was given")
+        elif not value:
+            errors.add(path, "nothing is named")
+        for item in value:
+            _names(errors, path, item, inner[0], config)
+
+
+def _teachers(errors: Errors, path: str, keys: Any, outputs: Mapping[str, Output]) -> None:
+    for key, output in outputs.items():
+        wanted = not isinstance(keys, list | tuple) or key in keys
+        if wanted and output.decoder.cls is not object and not issubclass(output.decoder.cls, TextTeacher):
             text = f"outputs.{key}.decoder {output.decoder.type!r} has no text encoder to learn from"
-            errors.add(f"{path}.caption", f"{text}; use 'denoise' instead")
+            errors.add(path, f"{text}; name others by `keys`, or use 'denoise' instead")
 
 
 def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
@@ -211,7 +264,7 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
     for glob, _ in entries(given.get("train")):
         if not any(fnmatchcase(part, glob) for part in known):
             errors.add(f"{path}.train", f"{glob!r} names nothing; the parts are {', '.join(known)}")
-    _losses(errors, f"{path}.losses", given.get("losses"), config.outputs)
+    _losses(errors, f"{path}.losses", given.get("losses"), config)
     for source, value in entries(given.get("data")):
         here = f"{path}.data.{source}"
         if isinstance(value, Mapping):

@@ -50,6 +50,7 @@ INTERFACES = {
 # Tables that belong to the rooms that use them, for the config to look into.
 SOURCES = "anyx.data.sources:SOURCES"
 LOSSES = "anyx.training.objectives:OBJECTIVES"
+REFUSAL = "anyx.training.objectives:refusal"  # why a loss is none of a model
 
 
 @cache

@@ -115,6 +115,66 @@ def test_a_caption_loss_needs_a_teacher(tmp_path: Path):
     ]
 
 
+def test_only_the_keys_of_a_caption_loss_need_a_teacher(tmp_path: Path):
+    mute = {"tokens": 1, "projector": {"type": "linear"}, "decoder": {"type": f"{__name__}:Mute", "size": 3}}
+    outputs = MODEL["outputs"] | {"audio": mute}
+    stage = MODEL["stages"]["encode"] | {"losses": {"caption": {"keys": ["image"]}, "denoise": {"keys": ["audio"]}}}
+    raw = {**MODEL, "outputs": outputs, "stages": {"decode": stage}}
+    assert load(write(tmp_path / "a.yaml", raw)).stages["decode"].losses == stage["losses"]
+    for keys in ("[audio]", "[image,audio]", "null"):
+        (line,) = errors(tmp_path, f"stages.decode.losses.caption.keys={keys}", **raw)
+        assert line.startswith("stages.decode.losses.caption: outputs.audio.decoder")
+
+
+def test_a_loss_fits_a_model_with_an_llm_or_one_without(tmp_path: Path):
+    losses = {name: 1 for name in ("text", "caption", "denoise", "align", "reconstruct")}
+    losses["contrastive"] = {"pairs": [["image", "caption"]]}
+    stages = {"a": MODEL["stages"]["encode"] | {"losses": losses}}
+    assert errors(tmp_path, stages=stages) == [
+        f"stages.a.losses.{name}: {name!r} is no loss of a model with an LLM; those are text, caption, denoise, align"
+        for name in ("reconstruct", "contrastive")
+    ]
+    stages = {"a": stages["a"] | {"train": {"encoders.*": 1}}}
+    others = "those are denoise, contrastive, reconstruct"
+    assert errors(tmp_path, llm=None, stages=stages) == [
+        f"stages.a.losses.{name}: {name!r} is no loss of a model without an LLM; {others}"
+        for name in ("text", "caption", "align")
+    ]
+
+
+def test_what_losses_name_is_there(tmp_path: Path):
+    stage = MODEL["stages"]["encode"]
+    misspelt = {
+        "denoise": {"keys": ["imgae"], "weights": {"imag": 3, "image": 2}},
+        "caption": {"keys": ["image", "vision"], "weights": {"audio": 40}},
+        "align": {"keys": ["eye"]},
+    }
+    assert errors(
+        tmp_path, stages={"a": stage | {"losses": misspelt}, "b": stage | {"losses": {"align": {"keys": []}}}}
+    ) == [
+        "stages.a.losses.denoise.keys: 'imgae' is not one of image",
+        "stages.a.losses.denoise.weights.imag: 'imag' is not one of image",
+        "stages.a.losses.caption.keys: 'vision' is not one of image",
+        "stages.a.losses.caption.weights.audio: 'audio' is not one of image",
+        "stages.a.losses.align.keys: 'eye' is not one of image",
+        "stages.b.losses.align.keys: nothing is named",
+    ]
+    bind = {"pairs": [["image", "text"], ["eye", "caption"], ["image"]], "encoders": {"captoin": "visoin"}}
+    stages = {
+        "a": stage | {"train": {"encoders.*": 1}, "losses": {"contrastive": bind, "reconstruct": {"keys": ["image"]}}}
+    }
+    inputs = {"eye": {"encoder": "vision", "media": "image"}}
+    assert errors(tmp_path, llm=None, inputs=inputs, outputs={}, stages=stages) == [
+        "stages.a.losses.contrastive.pairs: 'image' is not one of eye, caption",
+        "stages.a.losses.contrastive.pairs: 'text' is not one of eye, caption",
+        "stages.a.losses.contrastive.pairs: must be 2 names, but ['image'] was given",
+        "stages.a.losses.contrastive.pairs: 'image' is not one of eye, caption",
+        "stages.a.losses.contrastive.encoders.captoin: 'captoin' is not one of eye, caption",
+        "stages.a.losses.contrastive.encoders.captoin: 'visoin' is not one of vision",
+        "stages.a.losses.reconstruct.keys: 'image' is not one of no outputs",
+    ]
+
+
 def test_projectors_are_shared_by_path(tmp_path: Path):
     video = {"tokens": 4, "decoder": {"type": "video", "path": "x"}, "projector": {"share": "outputs.image.projector"}}
     both = {"image": MODEL["outputs"]["image"], "video": video}
@@ -193,6 +253,8 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
         "stages.c.data.captions: must be float, but 'heavy' was given",
         "stages.d.losses.text.weight: must be float, but 'x' was given",
         "stages.d.losses.contrastive.pairs: is missing; 'contrastive' requires it",
+        "stages.d.losses.contrastive: 'contrastive' is no loss of a model with an LLM; "
+        "those are text, caption, denoise, align",
         "stages.d.data.own.path: must be str or a path, but 5 was given",
         "stages.e.steps: must be int >= 1 or null, but -3 was given",
         "stages.e.batch_size: must be int >= 1, but 0 was given",

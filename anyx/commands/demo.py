@@ -20,9 +20,9 @@ REQUESTS = Path("experiments/emoji/demo.jsonl")
 
 
 def demo(
-    requests: Annotated[
-        Path, typer.Argument(help='JSONL, a line {"id": "image->audio", "messages": [...]}.')
-    ] = REQUESTS,
+    requests: Annotated[  # no Path, which would write an override's value otherwise
+        str, typer.Argument(help='A file of JSONL, a line {"id": "image->audio", "messages": [...]}.')
+    ] = str(REQUESTS),
     overrides: options.ModelOverrides = None,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
@@ -38,13 +38,15 @@ def demo(
     \b
     anyx demo --out out/
     anyx demo my_requests.jsonl --model runs/emoji --out out/mine
+    anyx demo outputs.image.decoder.steps=5
     """
     from anyx.data.sources import JSONLSource
     from anyx.evaluation import gallery
 
     began = time.perf_counter()
-    records = list(JSONLSource(requests))
-    loaded = options.load_model(model, device, overrides)
+    place, values = options.first_word(requests, str(REQUESTS), overrides)
+    records = list(JSONLSource(place))
+    loaded = options.load_model(model, device, values)
     exchanges: list[gallery.Exchange] = []
     missed: list[str] = []
     for start in range(0, len(records), batch_size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from anyx.model import AnyX
 
 MODEL = Path("experiments/emoji/model")
+OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.[\w*-]+|\[[^\]=]+\])+=")  # a key with dots or brackets; `x=5` may be a question
 
 console = Console()
 
@@ -43,6 +45,13 @@ Steps = Annotated[
 ]
 Guidance = Annotated[float | None, typer.Option(min=0.0, help="Classifier-free guidance; default: each decoder's own.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best one present.")]
+
+
+def first_word(given: str, default: str, overrides: Sequence[str] | None) -> tuple[str, list[str]]:
+    """An optional word and the overrides after it; a word that is itself an override (`a.b=c`) is the first of them."""
+    if OVERRIDE.match(given):
+        return default, [given, *(overrides or ())]
+    return given, list(overrides or ())
 
 
 def pick_device(name: str | None) -> str:

@@ -34,10 +34,12 @@ def run(
     anyx run --image cow.png "What is this? Say it aloud."
     anyx run --audio moo.wav --seed 7 "Show me what this is, moving."
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
+    anyx run --audio moo.wav outputs.image.decoder.steps=5
     """
+    words, values = options.first_word(prompt, "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
-    loaded = options.load_model(model, device, overrides)
-    turn = options.user_turn(prompt, media, list(loaded.inputs))
+    loaded = options.load_model(model, device, values)
+    turn = options.user_turn(words, media, list(loaded.inputs))
     reply = loaded.chat(
         [turn],
         seeds=seed,

@@ -2,6 +2,7 @@
 
 Each reads what it needs from the step, and answers None where the batch holds nothing for it (a batch of plain text
 has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs them against one another.
+What an option names is said by its annotation, so that `anyx check` knows a name that is misspelt.
 
 Letters: b items, m rows that a key has, l positions, d width.
 """
@@ -11,13 +12,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from anyx.config import Names
 from anyx.data.batches import Dialogues, Pairs
+from anyx.data.pairs import CAPTION
 from anyx.interfaces import Reconstructs
 from anyx.model import AnyX
 from anyx.training import losses
@@ -25,6 +28,10 @@ from anyx.training.backbones import Model
 from anyx.training.conditions import LatentSpace, Step, condition_of, conditions, decoder_of, dropped, rows_of
 
 Objective = Callable[..., Tensor | None]
+InputKey = Annotated[str, Names(("inputs",))]
+OutputKey = Annotated[str, Names(("outputs",))]
+PairKey = Annotated[str, Names(("inputs", "outputs"), also=(CAPTION,))]
+EncoderName = Annotated[str, Names(("encoders",))]
 
 
 def text(step: Step) -> Tensor | None:
@@ -38,8 +45,8 @@ def caption(
     *,
     kind: losses.CaptionKind = "l2norm",
     pads: float = 0.0,
-    keys: Sequence[str] | None = None,
-    weights: Mapping[str, float] | None = None,
+    keys: Sequence[OutputKey] | None = None,
+    weights: Mapping[OutputKey, float] | None = None,
 ) -> Tensor | None:
     """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`."""
     found = {}
@@ -51,7 +58,11 @@ def caption(
 
 
 def denoise(
-    step: Step, *, drop: float = 0.0, keys: Sequence[str] | None = None, weights: Mapping[str, float] | None = None
+    step: Step,
+    *,
+    drop: float = 0.0,
+    keys: Sequence[OutputKey] | None = None,
+    weights: Mapping[OutputKey, float] | None = None,
 ) -> Tensor | None:
     """The decoders' diffusion loss; `drop` replaces conditions by the null one at that rate, for guidance."""
     found = {}
@@ -77,7 +88,7 @@ def align(
     contrast: float = 0.0,
     scale: float = 15.0,
     pad: str | None = None,
-    keys: Sequence[str] | None = None,
+    keys: Sequence[InputKey] | None = None,
 ) -> Tensor | None:
     """Projected media tokens against the LLM's embeddings of their captions: a warm-up without a pass through the LLM.
 
@@ -108,8 +119,8 @@ def align(
 def contrastive(
     step: Step,
     *,
-    pairs: Sequence[Sequence[str]],
-    encoders: Mapping[str, str] | None = None,
+    pairs: Sequence[tuple[PairKey, PairKey]],
+    encoders: Mapping[PairKey, EncoderName] | None = None,
     temperature: float = 0.07,
     learn_temperature: bool = False,
 ) -> Tensor | None:
@@ -144,7 +155,7 @@ def reconstruct(
     mse: float = 1.0,
     edges: float = 0.0,
     kl: float = 1e-6,
-    keys: Sequence[str] | None = None,
+    keys: Sequence[OutputKey] | None = None,
 ) -> Tensor | None:
     """The autoencoders' loss on the media of each key."""
     assert isinstance(step.batch, Pairs)
@@ -171,6 +182,15 @@ OBJECTIVES: dict[str, Objective] = {
 }
 OF_CONDITIONS = {"caption", "denoise"}  # they read no logits
 OF_THE_LLM = {"text", "caption", "denoise"}  # with an LLM, these read its output
+WANTS_LLM = {"text": True, "caption": True, "align": True, "contrastive": False, "reconstruct": False}  # others: either
+
+
+def refusal(name: str, llm: bool) -> str:
+    """Why a loss is none of a model with an LLM, or of one without; nothing where it is."""
+    fitting = [other for other in OBJECTIVES if WANTS_LLM.get(other, llm) == llm]
+    if name in fitting:
+        return ""
+    return f"{name!r} is no loss of a model {'with' if llm else 'without'} an LLM; those are {', '.join(fitting)}"
 
 
 def states_are_given(losses: Iterable[str], learning: Iterable[str]) -> bool:
@@ -190,6 +210,8 @@ class Term:
 
     def __call__(self, step: Step) -> Tensor | None:
         """The unweighted loss."""
+        if refused := refusal(self.name, isinstance(step.model, AnyX)):
+            raise ValueError(f"losses.{self.name}: {refused}")
         return OBJECTIVES[self.name](step, **self.options)
 
 

@@ -77,12 +77,16 @@ def test_demo_fails_where_a_reply_lacks_what_was_asked_for(
     assert "without what was asked for: text->video" in capsys.readouterr().out
 
 
-def test_overrides_change_the_model_s_own_yaml(model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_change_the_model_s_own_yaml(
+    model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # where the demo's own requests are
     place = model.save_pretrained(tmp_path / "model")
     loaded = options.load_model(place, "cpu", ["outputs.image.decoder.steps=1"])
     assert loaded.outputs["image"].decoder.steps == 1
     (tmp_path / "requests.jsonl").write_text("")
-    for command in (["run", "Hello."], ["chat"], ["demo", str(tmp_path / "requests.jsonl")]):
+    seen = ["run", "--image", str(picture(tmp_path))]
+    for command in (["run", "Hello."], seen, ["chat"], ["demo", str(tmp_path / "requests.jsonl")], ["demo"]):
         with pytest.raises(SystemExit) as ended:
             main([*command, "outputs.image.decoder.stpes=1", "--model", str(place)])
         assert ended.value.code == 2

@@ -75,6 +75,27 @@ def test_named_paths_keep_their_order(tmp_path: Path) -> None:
         options.named_paths({}, ["depth=no.png"])
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "outputs.image.decoder.steps=5",
+        "llm.lora.targets.0=v_proj",
+        "stages.encode.train[inputs.*.projector]=1e-4",
+        "outputs.image.decoder.path=https://a//b c",
+        "outputs.an-image.decoder=null",
+    ],
+)
+def test_a_first_word_may_be_an_override(word: str) -> None:
+    assert options.first_word(word, "nothing", ["seed=1"]) == ("nothing", [word, "seed=1"])
+    assert options.first_word(word, "nothing", None) == ("nothing", [word])
+
+
+@pytest.mark.parametrize("word", ["", "is a=b?", "is a.b=c?", "x=5", "2.5=x", "fox.com/?q=1", "my.jsonl", "a.b c=d"])
+def test_other_first_words_stay_what_they_are(word: str) -> None:
+    assert options.first_word(word, "nothing", ["a.b=c"]) == (word, ["a.b=c"])
+    assert options.first_word(word, "nothing", None) == (word, [])
+
+
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:1"])
 def test_a_device_that_is_not_here_is_named(device: str) -> None:
     with pytest.raises(ValueError, match=f"--device: '{device}' is not one of .*cpu"):
