@@ -169,6 +169,8 @@ class LLM(nn.Module):
         self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]
     ) -> tuple[Cache, Float[Tensor, "b d"]]:
         """Read left-padded prompts; the cache, and the states at their last positions."""
+        if empty := (~mask.any(1)).nonzero().flatten().tolist():
+            raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
         cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask)
         return cache, self.states(embeddings, mask, cache.past)[:, -1]
 

@@ -66,11 +66,12 @@ class Prompt:
 
     @property
     def stop(self) -> tuple[list[int], str]:
-        """What ends a reply: single ids, and a text where the template's end is not one special token ("" if none)."""
+        """What ends a reply: the first special token of the template's end, and the text before it ("" if none)."""
         pieces = self._pieces(self.template.assistant.end)
-        if len(pieces) == 1 and isinstance(pieces[0], int):
-            return [pieces[0]], ""
-        return [], "".join(piece if isinstance(piece, str) else "" for piece in pieces)
+        ids = [piece for piece in pieces if isinstance(piece, int)][:1]
+        text = pieces[0] if pieces and isinstance(pieces[0], str) else ""
+        # What follows the token is never waited for; a line break before it is said in the middle of replies too.
+        return ids, text if text.strip() or not ids else ""
 
     def encode(self, messages: Sequence[Message], *, generate: bool = False) -> Encoded:
         """Encode a conversation; with `generate` it ends where the assistant is about to speak."""
@@ -86,7 +87,10 @@ class Prompt:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
             page.write(self.template.assistant.prefix, supervised=False, template=True)
-        return page.close()
+        encoded = page.close()
+        if generate and not encoded.ids:
+            raise ValueError("the conversation is empty, and its template writes nothing of its own: say something")
+        return encoded
 
     def _turn(self, page: _Page, message: Message) -> None:
         role = message.get("role")

@@ -2,7 +2,8 @@
 
 A template is a small mapping, so a YAML may name one (`template: chatml`) or spell one out. In its strings `{bos}` and
 `{eos}` stand for the tokenizer's own tokens, and special tokens may be written as they are (`<|im_start|>`); the words
-of a conversation are never read that way. The assistant's `end` is supervised and stops generation; `tail` is neither.
+of a conversation are never read that way. The assistant's `end` is supervised and stops generation, at its first
+special token if it has one; `tail` is neither.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaConfig
 
 from anyx.llm import LLM
+from anyx.model import AnyX
 
 LORA = {"r": 4, "alpha": 8, "targets": ["q_proj", "v_proj"]}
 TOKENS = {"image": 3, "audio": 2}
@@ -78,6 +79,16 @@ def test_steps_of_ragged_rows_equal_one_whole_forward() -> None:
             whole = torch.tensor([prompt + [token for part in appends[row] for token in part]])
             states = model.states(model.embed(whole), torch.ones_like(whole, dtype=torch.bool))[0]
             torch.testing.assert_close(torch.cat(said[row]), states[len(prompt) - 1 :], atol=1e-5, rtol=1e-4)
+
+
+def test_a_prompt_of_no_tokens_is_named() -> None:
+    model = llm()
+    for mask in (torch.ones(1, 0), torch.tensor([[1, 1], [0, 0]])):
+        ids = torch.zeros_like(mask, dtype=torch.long)
+        with pytest.raises(ValueError, match=rf"^prompts \[{len(mask) - 1}\] have no tokens"):
+            model.prefill(model.embed(ids), mask.bool())
+    with pytest.raises(ValueError, match=r"the conversation is empty, and its template writes nothing of its own"):
+        AnyX(LLM(model.model, model.tokenizer), template="plain").chat([{"role": "user", "content": ""}])
 
 
 def test_lora_is_float32_named_stably_and_zero_at_first() -> None:

@@ -94,6 +94,29 @@ def test_vicuna_v0_follows_nextgpt() -> None:
     assert prompt("chatml").stop == ([TOKENIZER.convert_tokens_to_ids("<|im_end|>")], "")
 
 
+def test_a_reply_ends_at_the_first_special_token_of_the_end() -> None:
+    """ChatML is often written with the line break in `end`; a reply may hold as many of those as it likes."""
+    end = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
+
+    def ending(text: str) -> Prompt:
+        template = TEMPLATES["chatml"].to_dict()
+        return Prompt(
+            TOKENIZER,
+            template | {"assistant": template["assistant"] | {"end": text, "tail": ""}},
+            ["image", "video"],
+            GROUPS,
+        )
+
+    for text in ("<|im_end|>\n", "{eos}\n", "<|im_end|>\n###", "\n<|im_end|>"):
+        assert ending(text).stop == ([end], "")
+    assert ending("\n###<|im_end|>\n").stop == ([end], "\n###")
+    assert ending("\n").stop == ([], "\n")
+    assert ending("").stop == ([], "")
+    encoded, usual = ending("<|im_end|>\n").encode(CHAT), prompt().encode(CHAT)
+    assert encoded.ids == usual.ids
+    assert words(encoded, supervised=True) == words(usual, supervised=True).replace("<|im_end|>", "<|im_end|>\n")
+
+
 def test_vicuna_v1_says_its_system_prompt_unless_given_one() -> None:
     chat = [{"role": "user", "content": "hi"}]
     assert words(prompt("vicuna_v1").encode(chat, generate=True)).startswith("<|endoftext|>A chat between")
@@ -142,6 +165,14 @@ def test_a_template_may_be_spelled_out() -> None:
 def test_bad_messages_are_named(chat: list[dict[str, object]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prompt().encode(chat)
+
+
+def test_an_empty_conversation_needs_a_template_that_writes_something() -> None:
+    empty = [{"role": "user", "content": ""}]
+    with pytest.raises(ValueError, match="the conversation is empty, and its template writes nothing of its own"):
+        prompt("plain").encode(empty, generate=True)
+    assert prompt("plain").encode(empty).ids == []
+    assert prompt("chatml").encode(empty, generate=True).ids
 
 
 def test_bad_templates_are_named() -> None:
