@@ -1,16 +1,16 @@
 """The judge of words: which of a closed list of labels does a text name?
 
 A label is named where its words stand in the text, whole and in order; of labels that overlap the longest counts, of
-several the earliest. Labels that are not named follow by how alike they are to some stretch of the text.
+several the earliest. A label that is not named is no guess: misspellings and fragments earn nothing.
 
 Letters: b texts, l labels.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ def words_of(text: str) -> list[str]:
 
 
 class LabelJudge:
-    """Texts -> scores of `labels`: 2 to 3 where named, 1 to 2 inside a longer name, else likeness below 1."""
+    """Texts -> scores of `labels`: 2 to 3 where named, 1 to 2 inside a longer name, else -inf."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = [words_of(label) for label in labels]
@@ -42,7 +42,7 @@ class LabelJudge:
         scores = []
         for at, label in zip(places, self.labels, strict=True):
             if at < 0:
-                scores.append(0.99 * likeness(label, words))
+                scores.append(-math.inf)
                 continue
             inside = any(a <= at and at + len(label) <= b and b - a > len(label) for a, b in spans)
             scores.append((1.0 if inside else 2.0) + 1 / (2 + at))
@@ -53,17 +53,3 @@ def place(label: Sequence[str], words: Sequence[str]) -> int:
     """Where the label's words first stand in the text, or -1."""
     size = len(label)
     return next((i for i in range(len(words) - size + 1) if list(words[i : i + size]) == list(label)), -1)
-
-
-def likeness(label: Sequence[str], words: Sequence[str]) -> float:
-    """The best ratio of matching letters over stretches of as many words."""
-    if not words:
-        return 0.0
-    size = min(len(label), len(words))
-    matcher = SequenceMatcher(b=" ".join(label), autojunk=False)
-    best = 0.0
-    for start in range(len(words) - size + 1):
-        matcher.set_seq1(" ".join(words[start : start + size]))
-        if matcher.quick_ratio() > best:
-            best = max(best, matcher.ratio())
-    return best

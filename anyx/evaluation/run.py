@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from anyx import yamls
+from anyx.data.cache import module_digest
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import build
@@ -50,7 +53,8 @@ def evaluate(
     """Measure a model on an experiment's corpus; returns what `matrix.json` holds.
 
     `overrides` are the YAML's, as `a.b=c`. `limit` concepts a cell (default: the YAML's), or `all`. `model`: a model,
-    or where to load one from.
+    or where to load one from. A run goes on in the same `out` with the same model only: one that is given as an object
+    is known by its weights, and by its class alone where it is no `nn.Module`.
     """
     folder, out = Path(folder), Path(out)
     settings = read_settings(folder, overrides)
@@ -61,7 +65,7 @@ def evaluate(
         place = folder / settings.model if model is None else Path(model)
         identity, model = fingerprint(place), load_model(place, device)
     else:
-        identity = "given"
+        identity = identity_of(model)
     world = fingerprint(folder, without=(folder / settings.model, out))
     # a run may grow, and the model is told by its weights
     kept = {name: value for name, value in asdict(settings).items() if name not in ("limit", "model")}
@@ -124,6 +128,17 @@ def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
             with file.open("rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())
     return state.hexdigest()
+
+
+def identity_of(model: routes.Model) -> str:
+    """What a model object is: its class, the weights it has and the configuration it was built by."""
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    if not isinstance(model, nn.Module):
+        return name
+    from anyx.model import AnyX
+
+    config = model.config if isinstance(model, AnyX) else None
+    return module_digest(model, name, config.to_yaml() if config else "")
 
 
 def claim(out: Path, run: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ LABELS = ["cow", "cow face", "penguin", "t rex", "hot beverage", "ewe"]
         ("It is a cow, not a penguin.", "cow"),
         ("A T-Rex!", "t rex"),
         ("The hot  beverage", "hot beverage"),
-        ("A pengwin.", "penguin"),
         ("An ewe.", "ewe"),
     ],
 )
@@ -26,7 +25,6 @@ def test_a_label_inside_a_longer_one_comes_second() -> None:
     assert [LABELS[i] for i in rankings(LabelJudge(LABELS), ["A cow face."])[0][:2]] == ["cow face", "cow"]
 
 
-def test_part_of_a_word_names_nothing() -> None:
-    judge = LabelJudge(LABELS)
-    assert judge(["a sewer"])[0].max() < 1
-    assert judge([""])[0].max() == 0
+@pytest.mark.parametrize("text", ["a sewer", "A pengwin.", "I do not know.", ""])
+def test_fragments_and_misspellings_name_nothing(text: str) -> None:
+    assert rankings(LabelJudge(LABELS), [text]) == [[]]

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from shapes import Oracle
 
 from anyx.evaluation import evaluate
 from anyx.evaluation.matrix import markdown
+from anyx.evaluation.run import identity_of
 
 YAML = """
 corpus: shapes:Shapes
@@ -78,6 +80,16 @@ def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 8\n")
     with pytest.raises(ValueError, match="holds records of another run"):
         evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
+
+
+def test_a_model_object_is_known_by_its_weights(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = tiny.anyx().eval()
+    before = identity_of(model)
+    assert before == identity_of(model)
+    with torch.no_grad():
+        next(model.inputs.parameters()).add_(1)
+    assert identity_of(model) != before != identity_of(Oracle())
 
 
 def test_overrides_are_part_of_the_run_but_for_its_size(folder: Path, tmp_path: Path) -> None:
