@@ -53,6 +53,8 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> None:
         super().__init__()
         encoders, inputs, outputs = dict(encoders or {}), dict(inputs or {}), dict(outputs or {})
+        if readers := [name for name, encoder in encoders.items() if encoder.reads_text]:
+            raise ValueError(f"encoders.{readers[0]}: it reads a text too (reads_text), but AnyX hands over media only")
         groups = {key: port.ids for key, port in outputs.items()}
         if groups != llm.groups:
             raise ValueError(f"outputs: the signal groups {groups} are not the LLM's {llm.groups}")

@@ -10,13 +10,16 @@ import math
 import pickle
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from components import TINY
 from torch import Tensor, nn
 
+from anyx.imports import import_file
 from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, Media, OutputProjector, TextTeacher, Tokens
 from anyx.media import Audio, Image, Video
 from anyx.registry import TABLES, resolve, table
@@ -117,11 +120,32 @@ class TestEncoder:
     def test_transform_travels_to_workers(self, name: str, given: dict[str, Any]) -> None:
         encoder = component("encoders", TINY["encoders"][name].index(given), name)
         item = media(kind_of_encoder(encoder), 0)
-        if not isinstance(encoder.transform, type(self.test_transform_travels_to_workers)):
-            blob = pickle.dumps(encoder.transform)
-            assert len(blob) < 200_000, "the transform carries weights"
-            again = pickle.loads(blob)(item)
-            assert all(torch.equal(again[key], tensor) for key, tensor in encoder.transform(item).items())
+        blob = tiny.packed(encoder.transform)
+        assert len(blob) < 200_000, "the transform carries weights"
+        again = pickle.loads(blob)(item)
+        assert all(torch.equal(again[key], tensor) for key, tensor in encoder.transform(item).items())
+
+
+def test_a_method_of_the_encoder_does_not_travel() -> None:
+    with pytest.raises(AssertionError, match="carries weights"):
+        tiny.packed(tiny.TinyEncoder().forward)
+
+
+def test_the_transform_of_the_readme_travels(tmp_path: Path) -> None:
+    blocks = (Path(__file__).parents[1] / "README.md").read_text().split("```")
+    code = next(block.removeprefix("python") for block in blocks if "(Encoder)" in block)
+    (tmp_path / "thumbnail.py").write_text(code)
+    transform = import_file(tmp_path / "thumbnail.py").Thumbnail(size=4).transform
+    again = pickle.loads(tiny.packed(transform))
+    assert torch.equal(again(media(Image, 0))["pixels"], transform(media(Image, 0))["pixels"])
+
+
+def test_an_encoder_that_reads_text_is_refused() -> None:
+    """Nothing hands it an instruction: it would run on None."""
+    words, encoder = tiny.tokenizer(), tiny.TinyEncoder()
+    encoder.reads_text = True
+    with pytest.raises(ValueError, match=r"encoders\.eye: it reads a text too \(reads_text\)"):
+        tiny.AnyX(tiny.LLM(tiny.causal_lm(words), words), encoders={"eye": encoder})
 
 
 @pytest.mark.parametrize(("name", "given"), CASES["input_projectors"])

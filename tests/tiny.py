@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -83,6 +85,21 @@ def numbers(medium: Image | Audio) -> dict[str, Tensor]:
     """Four means of a medium."""
     values = medium.pixels.float().flatten() / 255 if isinstance(medium, Image) else medium.samples.flatten()
     return {"numbers": torch.stack([part.mean() for part in values.chunk(4)])}
+
+
+class Weightless(pickle.Pickler):
+    """Refuses modules and parameters, however deep they lie."""
+
+    def reducer_override(self, value: Any) -> Any:
+        assert not isinstance(value, nn.Module | nn.Parameter), "the transform carries weights"
+        return NotImplemented
+
+
+def packed(transform: Any) -> bytes:
+    """A transform as it travels to data workers."""
+    stream = io.BytesIO()
+    Weightless(stream).dump(transform)
+    return stream.getvalue()
 
 
 class TinyInputProjector(InputProjector):
