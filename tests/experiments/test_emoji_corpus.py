@@ -44,6 +44,12 @@ def test_training_records_name_no_held_out_file_and_every_training_file() -> Non
     assert all((corpus.DATA / path).is_file() for path in named)
 
 
+def test_what_the_backbones_learn_from_names_no_held_out_file() -> None:
+    text = (EMOJI / "backbones" / "pairs.jsonl").read_text()
+    assert not [word for word in HELD_OUT if word in text]
+    assert not [c.sound[-1] for c in corpus.core() if c.sound and c.sound[-1] in text]
+
+
 def test_only_test_clips_reach_the_last_frames() -> None:
     dark = torch.zeros(12, 3, 64, 64, dtype=torch.uint8)
     dark[corpus.TRAIN_FRAMES :] = 255

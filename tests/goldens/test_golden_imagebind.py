@@ -66,7 +66,7 @@ def test_trunk(found: Case | None) -> None:
 @pytest.mark.parametrize("found", cases("01_imagebind", "image_transform*"))
 def test_image_transform(found: Case | None) -> None:
     if found is None:
-        return  # a set may pin the trunks alone
+        return absent("image_transform")
     transform = VisionTransform(size=found.sizes["size"], mean=found.sizes["mean"], std=found.sizes["std"])
     pixels = torch.stack([transform(Image.read(x.numpy()))["pixels"] for _, x in sorted(found.part("in").items())])
     found.compare(sampled(found, pixels) | statistics(found, pixels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import Case, cases, required
+from golden import Case, absent, cases, required
 
 from anyx.interfaces import OutputProjector, Tokens
 from anyx.output_projectors import LinearOutputProjector, TransformerOutputProjector
@@ -42,7 +42,7 @@ def test_transformer(found: Case | None) -> None:
 @pytest.mark.parametrize("found", cases("02_nextgpt_v1", "textfc_linear_*"))
 def test_linear(found: Case | None) -> None:
     if found is None:
-        return  # a set may pin the transformer alone
+        return absent("textfc_linear")
     dim_out, dim_in = found.shapes["model.weight"]
     projector = LinearOutputProjector(dim_in, {"c": (found.sizes["num_output_tokens"], dim_out)})
     state = found.weights() | {"positions": torch.zeros(found.sizes["num_output_tokens"], dim_out)}
