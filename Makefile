@@ -34,8 +34,8 @@ demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
 test: setup  ## Run all tests (no network once set up)
 	$(PYTHON) -m pytest
 
-train: setup  ## Train the three stages of emoji world from the vendored backbones
-	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji
+train: setup  ## Train the three stages of emoji world from the vendored backbones, or go on where that stopped
+	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji --resume
 
 evaluate: setup  ## Measure the 4 x 4 matrix of the vendored model, seen and unseen
 	$(ANYX) evaluate $(EMOJI) --out $(OUT)/evaluation

@@ -5,6 +5,7 @@ A stage that has begun stands on the whole model and on its own entry and data, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,13 @@ def chosen(raw: Mapping[str, Any], stages: list[str]) -> dict[str, Any]:
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested mappings."""
     if not isinstance(value, Mapping):
-        yield path, value
+        yield path, [placed(item) for item in value] if isinstance(value, list) else placed(value)
         return
     for key, item in value.items():
         yield from flat(item, f"{path}.{key}".lstrip("."))
+
+
+def placed(value: Any) -> Any:
+    """A path in the one form that all its ways of writing share: a saved model says paths from its own folder."""
+    known = isinstance(value, str) and (os.path.isabs(value) or os.path.exists(value.split(":")[0]))
+    return os.path.realpath(value) if known else value

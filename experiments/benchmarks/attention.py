@@ -5,10 +5,10 @@ python experiments/benchmarks/attention.py [--pairs 10] [--batch 16] [--length 3
 
 import argparse
 import json
-import statistics
 import time
 
 import torch
+from ratios import compared
 from torch.nn.functional import cross_entropy
 
 from anyx.llm import LLM
@@ -43,13 +43,8 @@ def main() -> None:
             cross_entropy(logits.float(), ids[:, -8:].flatten()).backward()
             if number >= 2:
                 seconds[kind].append(time.perf_counter() - start)
-    ratios = sorted(a / b for a, b in zip(seconds["sdpa"], seconds["eager"], strict=True))
-    quarter = max(1, len(ratios) // 4)
     found = {
-        "sdpa / eager": round(statistics.median(ratios), 3),
-        "quartiles": [round(ratios[quarter - 1], 3), round(ratios[-quarter], 3)],
-        "seconds": {kind: round(statistics.median(times), 3) for kind, times in seconds.items()},
-        "pairs": given.pairs,
+        "sdpa / eager": compared(seconds["sdpa"], seconds["eager"]),
         "threads": given.threads,
         "dtype": dtype,
     }

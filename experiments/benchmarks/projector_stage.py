@@ -9,13 +9,13 @@ batches, each as one padded pass against passes of rows of like length.
 import argparse
 import itertools
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from ratios import compared
 
 from anyx.build import build
 from anyx.config import load
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def pairs(items: list[Any], before: Callable[[Any], Any], after: Callable[[Any], Any]) -> dict[str, Any]:
-    """Seconds of both on each item, one after the other; the median of the ratios with its quartiles."""
+    """Both on each item, one after the other."""
     times: list[tuple[float, float]] = []
     for item in items:
         start = time.perf_counter()
@@ -81,11 +81,7 @@ def pairs(items: list[Any], before: Callable[[Any], Any], after: Callable[[Any],
         middle = time.perf_counter()
         after(item)
         times.append((middle - start, time.perf_counter() - middle))
-    ratios = sorted(a / b for a, b in times)
-    quarter = max(1, len(ratios) // 4)
-    medians = [round(statistics.median(column), 4) for column in zip(*times, strict=True)]
-    spread = [round(ratios[quarter - 1], 2), round(ratios[-quarter], 2)]
-    return {"ratio": round(statistics.median(ratios), 2), "quartiles": spread, "seconds": medians, "pairs": len(items)}
+    return compared(*zip(*times, strict=True))
 
 
 if __name__ == "__main__":

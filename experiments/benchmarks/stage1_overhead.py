@@ -4,13 +4,12 @@ A (ours): everything of an `anyx` training step on cached features - plan, token
 LLM, losses, backward, clip, AdamW, Lightning's loop and our callbacks. B (bare): forward and backward of the same
 transformers model on the same spliced embeddings, with labels, outside Lightning. One B follows each A, on A's batch.
 
-    python experiments/benchmarks/stage1_overhead.py [--pairs 30] [--batch 8] [--llm FOLDER]
+    python experiments/benchmarks/stage1_overhead.py [--pairs 30] [--batch 8] [--llm FOLDER|random]
 """
 
 import argparse
 import json
 import platform
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning import Callback
+from ratios import compared
 
 from anyx.data.cache import FeatureCache
 from anyx.data.sources import Feed
@@ -39,6 +39,7 @@ CAPTIONS = [
     "heavy rain",
 ]
 CACHED = home() / "models"
+RANDOM = "random"  # a Llama of the sizes of the reference's baseline
 
 
 class Pairs(Callback):
@@ -126,17 +127,11 @@ def measure(path: str, pairs: int, batch: int, folder: Path) -> dict[str, Any]:
     run.make_trainer = timed
     made = run.Run(folder, Metrics(folder / "metrics.csv", ["text"]), FeatureCache(folder / "features"), device="cpu")
     run.fit(model, stage, [feed(folder, stage.batch_size * (pairs + 5))], [1.0], made)
-    ratios = sorted(a / b for a, b in zip(timer.ours, timer.bare, strict=True))
-    quarter = len(ratios) // 4
     return {
         "llm": Path(path).name,
         "dtype": str(model.llm.model.dtype).removeprefix("torch."),
         "batch": batch,
-        "pairs": len(ratios),
-        "ours_s": round(statistics.median(timer.ours), 4),
-        "bare_s": round(statistics.median(timer.bare), 4),
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_quartiles": [round(ratios[quarter], 3), round(ratios[-1 - quarter], 3)],
+        "ours / bare": compared(timer.ours, timer.bare),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -147,13 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--llm", help="a folder; default: SmolLM2 from the cache, else a random Llama")
+    parser.add_argument("--llm", help="a folder, or random; default: SmolLM2 if it is in the cache")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as name:
         cached = sorted(CACHED.glob("*SmolLM2*")) if CACHED.is_dir() else []
-        path = given.llm or (str(cached[0]) if cached else tiny_llama(Path(name) / "llama"))
+        wanted = given.llm or (str(cached[0]) if cached else RANDOM)
+        path = tiny_llama(Path(name) / "llama") if wanted == RANDOM else wanted
         print(json.dumps(measure(path, given.pairs, given.batch, Path(name)), indent=1))
 
 

@@ -101,6 +101,15 @@ def test_a_stage_named_again_does_not_undo_the_later_ones(raw: dict[str, Any], t
         assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_a_path_may_be_written_otherwise(raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the working folder, in full, through a link, or from the model's folder, as a saved model says it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for path in ("chat.jsonl", str(tmp_path / "chat.jsonl"), str(tmp_path / "link" / "chat.jsonl")):
+        raw["data"]["chat"]["path"] = path
+        train(raw, tmp_path / "out", stages=["encode"], resume=True)
+
+
 def test_a_run_goes_on_by_its_own_configuration_only(raw: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "out"
     train(raw, out, stages=["encode"])
