@@ -123,9 +123,9 @@ class Trainee(lightning.LightningModule):
 
     def check_finite(self) -> None:
         """Raise where a loss since the last log was no number: what follows is not worth keeping."""
-        lost = [name for name, value in self.sums.items() if name != "loss" and not math.isfinite(float(value))]
-        if lost or not all(math.isfinite(float(value)) for value in self.sums.values()):
-            named = ", ".join(lost or ["loss"])
+        lost = [name for name, value in self.sums.items() if not math.isfinite(float(value))]
+        if lost:
+            named = ", ".join([name for name in lost if name != "loss"] or lost)
             raise ValueError(
                 f"stages.{self.stage.name}: {named} is no finite number by step {self.done}; lower the learning rate, "
                 "clip gradients, or look for extreme values in the data (the last checkpoint is from before)"
