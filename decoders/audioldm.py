@@ -181,7 +181,7 @@ class AudioLDMDecoder(Decoder):
         """Scaled latents: the mean, which may be cached, or a sample with a generator."""
         return diffusion.encode(self.vae, self.log_mel(media), generator)
 
-    def latent_scale(self) -> float:
+    def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by."""
         return float(self.vae.config.scaling_factor)
 

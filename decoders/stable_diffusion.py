@@ -147,7 +147,7 @@ class StableDiffusionDecoder(Decoder):
         """Scaled latents: the mean, which may be cached, or a sample with a generator."""
         return diffusion.encode(self.vae, diffusion.image_batch(media, self.size), generator)
 
-    def latent_scale(self) -> float:
+    def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by."""
         return float(self.vae.config.scaling_factor)
 

@@ -178,7 +178,7 @@ class VideoDecoder(Decoder):
         flat = diffusion.encode(self.vae, clips.flatten(0, 1), generator)
         return rearrange(flat, "(b t) c y x -> b c t y x", b=len(clips))
 
-    def latent_scale(self) -> float:
+    def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by."""
         return float(self.vae.config.scaling_factor)
 

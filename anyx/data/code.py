@@ -66,10 +66,10 @@ def imported(module: str) -> dict[str, Path]:
 
 @cache
 def _digest_of_module(module: str) -> str:
-    found = imported(module)
-    if found:
-        return _digest([file for _, file in sorted(found.items())])
-    return module  # it was typed in, or built in: its name is all there is
+    files = [file for _, file in sorted(imported(module).items())]
+    if "." not in module:
+        files = [other for file in files for other in within_reach(file)]
+    return _digest(files) if files else module  # it was typed in, or built in: its name is all there is
 
 
 def _digest(files: list[Path]) -> str:

@@ -132,13 +132,12 @@ def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
 
 def identity_of(model: routes.Model) -> str:
     """What a model object is: its class, the weights it has and the configuration it was built by."""
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
     if not isinstance(model, nn.Module):
-        return name
+        return f"{type(model).__module__}.{type(model).__qualname__}"
     from anyx.model import AnyX
 
     config = model.config if isinstance(model, AnyX) else None
-    return module_digest(model, name, config.to_yaml() if config else "")
+    return module_digest(model, config.to_yaml() if config else "")
 
 
 def claim(out: Path, run: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ class LatentSpace(Protocol):
         """Latents of media, one an item."""
         ...
 
-    def latent_scale(self) -> float:
+    def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by."""
         ...
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from anyx import yamls
 from anyx.config import Config
+from anyx.hub import CONFIG
 from anyx.training import checkpoint
 
-FILE = "config.yaml"
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
 FREE = ("log_every", "save_every", "save_minutes", "workers")  # of a stage: they change nothing that is learnt
 SHOWN = 3
@@ -38,9 +38,9 @@ def check_same(out: Path, config: Config) -> None:
         raise ValueError(
             f"{out} holds the stages {strangers}, which this configuration does not have; name another folder"
         )
-    if not stages or not (out / FILE).is_file():
+    if not stages or not (out / CONFIG).is_file():
         return
-    held, given = (chosen(raw, stages) for raw in (yamls.resolve(yamls.read(out / FILE)), config.raw))
+    held, given = (chosen(raw, stages) for raw in (yamls.resolve(yamls.read(out / CONFIG)), config.raw))
     differ = [name for name in held | given if held.get(name) != given.get(name)]
     if differ:
         said = [f"{name} was {held.get(name)!r}, is {given.get(name)!r}" for name in differ[:SHOWN]]

@@ -49,7 +49,7 @@ def make_reader(
         if not ("denoise" in wanted and keeps and f"{prefix}.vae" not in learning):
             continue
         if isinstance(decoder, LatentSpace) and "vae" in decoder.parts():
-            known = (settings.get(prefix, ""), code_of(type(decoder)), str(decoder.latent_scale()))
+            known = (settings.get(prefix, ""), code_of(type(decoder)), str(decoder.scaling_factor()))
             latents[key] = parameters_digest(decoder.parts()["vae"], type(decoder).__name__, *known)
     if not isinstance(model, AnyX):
         return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)

@@ -26,6 +26,7 @@ from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
+from anyx.hub import CONFIG
 from anyx.packaged import home
 from anyx.schema import Stage
 from anyx.training import checkpoint, history
@@ -65,7 +66,7 @@ def train(
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
     out.mkdir(parents=True, exist_ok=True)
-    (out / history.FILE).write_text(config.to_yaml())
+    (out / CONFIG).write_text(config.to_yaml())
     losses = sorted({name for stage in config.stages.values() for name in stage.losses})
     metrics = Metrics(out / "metrics.csv", losses)
     features = FeatureCache(cache if cache is not None else home() / "features")

@@ -9,6 +9,7 @@ import pytest
 
 from anyx.data import code
 from anyx.encoders import WhisperEncoder
+from anyx.imports import find
 
 PACKAGE = {
     "__init__": "from house.far import x\n",
@@ -52,6 +53,15 @@ def test_a_component_is_known_by_the_code_it_imports(
     before = digest(encoder)
     (tmp_path / "house" / f"{file}.py").write_text(text)
     assert (digest(encoder) != before) == another
+
+
+def test_a_component_of_a_lone_file_is_known_by_the_files_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "alone.py").write_text("SIZES = 'sizes.py'\n\n\nclass Encoder:\n    pass\n")
+    (tmp_path / "sizes.py").write_text("n = 1\n")
+    encoder = find(f"{tmp_path / 'alone.py'}:Encoder", "encoders.x.type")
+    before = digest(encoder)
+    (tmp_path / "sizes.py").write_text("n = 2\n")
+    assert digest(encoder) != before
 
 
 def test_ours_reach_what_reads_media_and_not_the_whole_house() -> None:
