@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 
+from anyx import published
 from anyx.config import Config
 from anyx.interfaces import Decoder, Encoder, InputProjector, OutputProjector
 from anyx.llm import LLM
@@ -64,16 +65,18 @@ def build(
 
 def make(path: str, node: Node, *wired: Any) -> Any:
     """One component from its node; `wired` are the widths that the YAML does not say."""
-    keywords = {
-        key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in node.kwargs.items()
-    }
+    given = published.keywords(node.kwargs) if on_meta() else node.kwargs
+    keywords = {key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in given.items()}
     with named(path):
         return node.cls(*wired, **keywords)
 
 
 def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: bool = True) -> LLM:
     """The LLM with its signal tokens."""
-    path = locate(config.path) if isinstance(config.path, str) else config.path
+    path, tokenizer = config.path, config.tokenizer
+    if on_meta():
+        path, tokenizer = published.language_model(path, tokenizer)
+    path = locate(path) if isinstance(path, str) else path
     with named("llm"):
         return LLM.load(
             path,
@@ -81,7 +84,7 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
             lora=config.lora,
             dtype=config.dtype,
             attention=config.attention,
-            tokenizer=config.tokenizer,
+            tokenizer=tokenizer,
             weights=weights,
         )
 
@@ -140,6 +143,11 @@ def shared(
                 raise ValueError(f"{side}.{key}.projector.share: {told}")
             found[key] = own[port.projector.key]
     return {key: found[key] for key in ports}
+
+
+def on_meta() -> bool:
+    """Whether components are being built for their shapes only."""
+    return torch.get_default_device().type == "meta"
 
 
 @contextmanager

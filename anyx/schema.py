@@ -113,7 +113,7 @@ class Stage:
     weight_decay: Amount = 0.0
     betas: Sequence[float] = (0.9, 0.999)
     warmup: Amount = 0.03
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     clip: Amount | None = 1.0
     ema: Amount | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"

@@ -42,7 +42,8 @@ class AudioLDMDecoder(Decoder):
     """A latent-diffusion decoder of log-mel frames, and a vocoder.
 
     `path`: a diffusers pipeline folder or Hub id; what it holds wins over the configurations `vae`, `unet` and `text`.
-    `vocoder`: keywords of `GriffinLim` (rate, bins, hop, fft, mean, std, iterations), where none is published.
+    `vocoder`: keywords of `GriffinLim` (rate, bins, hop, fft, mean, std, iterations), where none is published, or a
+    configuration of the published kind (`model_in_dim`, `upsample_rates`, ...).
     `tokenizer`: `{words: [...]}` or `{path: tokenizer.json}` with `length`, for a text encoder built from `text`.
     `seconds`: length of the sound (default: the unet's own). `normalise`: L2-normalise conditions.
     """
@@ -231,5 +232,8 @@ def _vocoder(source: folders.Source, given: Mapping[str, Any] | None) -> Any:
                 config = SpeechT5HifiGan.config_class.from_pretrained(source.path, subfolder="vocoder")
                 return SpeechT5HifiGan(config).eval()
             return SpeechT5HifiGan.from_pretrained(source.path, subfolder="vocoder", dtype=source.dtype).eval()
+    if given is not None and "model_in_dim" in given:
+        with folders.quiet():
+            return SpeechT5HifiGan(SpeechT5HifiGan.config_class(**given)).to(source.dtype).eval()
     file = source.file("vocoder/config.json")
     return GriffinLim(**{**(json.loads(file.read_text()) if file else {}), **(given or {})})

@@ -1,18 +1,14 @@
-"""`anyx plan`: what a YAML's model weighs, what learns in which stage, and the memory that takes.
+"""`anyx plan`: what a YAML's model weighs, what learns in which stage, and what each stage will take.
 
-The model is built on the meta device, where no weight is read. Memory of a stage is an estimate: weights as stored,
-gradients and AdamW's two moments for what learns, and what the LLM keeps for its backward pass over a batch of
-`--length` tokens a row, where a stage has one: a warm-up that only aligns does not run the LLM, and output projectors
-learn from states that it gave.
-
-Letters in comments: d width, f feed-forward width, v vocabulary.
+The model is built on the meta device, where no weight is read; components whose weights are not here are known by
+`configs/published/sizes.yaml`. How the forecasts come about is said in `anyx/training/forecast.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -21,75 +17,21 @@ from anyx.commands import options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
-    from torch.nn import Parameter
+    from anyx.config import Config
+    from anyx.model import AnyX
+    from anyx.training.forecast import Parts
 
-    from anyx.llm import LLM
-    from anyx.schema import Stage
-
-Parts = Mapping[str, "Sequence[Parameter]"]
-
-
-class Memory(NamedTuple):
-    """Bytes of one stage."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-
-
-class Shape(NamedTuple):
-    """What an LLM keeps for its backward pass is counted from these."""
-
-    layers: int
-    width: int
-    inner: int
-    vocabulary: int
-
-    def activations(self, tokens: int, item: int) -> int:
-        """Bytes kept for so many tokens: about 8 d + 3 f a layer, and the logits twice in float32."""
-        return tokens * (self.layers * (8 * self.width + 3 * self.inner) * item + 2 * 4 * self.vocabulary)
-
-
-def size(parameters: Sequence[Parameter]) -> int:
-    """Bytes of parameters as they are stored."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-
-
-def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
-    """The parameters of some parts, each once."""
-    return list({id(parameter): parameter for name in names for parameter in parts[name]}.values())
-
-
-def estimate(parts: Parts, stage: Stage, shape: Shape | None, length: int) -> Memory:
-    """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body."""
-    from anyx.training.objectives import OF_THE_LLM, states_are_given
-    from anyx.training.stage import select
-
-    selection = select(parts, stage.train)
-    learning = size(selection.parameters())
-    activations = 0
-    runs = OF_THE_LLM.intersection(stage.losses) and not states_are_given(stage.losses, selection.names)
-    if shape is not None and runs:
-        item = max((parameter.element_size() for parameter in parts.get("llm.body", ())), default=4)
-        activations = shape.activations(stage.batch_size * length, item)
-    return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)
-
-
-def shape_of(llm: LLM) -> Shape:
-    """The sizes of the LLM's body."""
-    body = llm.model.config.get_text_config(decoder=True)
-    return Shape(body.num_hidden_layers, body.hidden_size, body.intermediate_size, llm.vocabulary)
+SECONDS = 10  # of the blank sound and video that encoders are asked with
 
 
 def human(count: float, unit: str = "") -> str:
     """1234567 -> 1.23 M."""
-    step, names = (1024.0, ("", "Ki", "Mi", "Gi")) if unit else (1000.0, ("", " K", " M", " G"))
+    step, names = (1024.0, ("", "Ki", "Mi", "Gi", "Ti")) if unit == "B" else (1000.0, ("", " K", " M", " G", " T"))
     power = 0
     while count >= step and power < len(names) - 1:
         count, power = count / step, power + 1
     digits = "0" if power == 0 else "2" if count < 10 else "1" if count < 100 else "0"
-    return f"{count:.{digits}f}{' ' if unit else ''}{names[power]}{unit}"
+    return f"{count:.{digits}f}{' ' if unit == 'B' else ''}{names[power]}{unit}"
 
 
 def plan(
@@ -97,12 +39,13 @@ def plan(
     overrides: options.Overrides = None,
     length: Annotated[int, typer.Option(min=1, help="Tokens of a row, media tokens included.")] = 256,
 ) -> None:
-    """Count parameters a part, what learns in which stage, and the memory each stage takes.
+    """Count parameters, what learns in which stage, and the memory, disk and operations that stages take.
 
-    No weight is read; what ships inside a package is fetched first, as its sizes come with it.
+    No weight is read. Sizes of the published systems' components come with anyx; what ships inside a package is
+    fetched first, as its sizes come with it. FLOP counts a multiply-add as two.
 
     \b
-    anyx plan experiments/emoji/experiment.yaml
+    anyx plan configs/models/nextgpt.yaml
     anyx plan experiments/emoji/experiment.yaml llm.lora.r=64 --length 512
     """
     import torch
@@ -110,29 +53,102 @@ def plan(
     from anyx.build import build
     from anyx.config import load
     from anyx.training.backbones import Backbones
-    from anyx.training.stage import select
 
     checked = load(config, overrides or ())
-    shape = None
+    model = None
     if checked.llm is None:
         with torch.device("meta"):
-            parts = Backbones.build(checked).parts()
+            parts: Parts = Backbones.build(checked).parts()
     else:
         model = build(checked, meta=True)
-        parts, shape = model.parts(), shape_of(model.llm)
-    learning = {name: select(parts, stage.train).names for name, stage in checked.stages.items()}
+        parts = model.parts()
+        console.print(system(checked, parts), "")
+    console.print(stages(checked, parts, model, length))
+    if model is not None and (once := preparing(model)) is not None:
+        console.print("", once)
+
+
+def system(config: Config, parts: Parts) -> Table:
+    """The shape of the system, as the figures of papers draw it: built here, and as its published files hold it."""
+    from anyx import published
+    from anyx.training.forecast import unique
+
+    table = Table("component", Column("built", justify="right"), Column("published", justify="right"), box=None)
+
+    def row(title: str, names: Sequence[str], path: object = None) -> None:
+        count = sum(parameter.numel() for parameter in unique(parts, names))
+        whole = published.beside(path, count) if count and path is not None else count
+        if count:
+            table.add_row(title, human(count), human(whole))
+
+    paths: dict[object, list[str]] = {}
+    for name, node in config.encoders.items():
+        paths.setdefault(node.kwargs.get("path", name), []).append(name)
+    for path, names in paths.items():
+        row(f"encoders: {', '.join(names)}", [f"encoders.{name}" for name in names], path)
+    row("input projectors", [name for name in parts if name.startswith("inputs.")])
+    assert config.llm is not None
+    row("LLM", ["llm.body"])
+    row("LoRA", [name for name in parts if name == "llm.lora"])
+    row("signal tokens", [name for name in parts if name == "llm.signal_tokens"])
+    for key, port in config.outputs.items():
+        row(f"output projector: {key}", [f"outputs.{key}.projector"])
+        mine = [name for name in parts if name.startswith(f"outputs.{key}.decoder.")]
+        row(f"decoder: {key}", mine, port.decoder.kwargs.get("path"))
+    return table
+
+
+def stages(config: Config, parts: Parts, model: AnyX | None, length: int) -> Table:
+    """Parts by stages: what learns, and what that takes."""
+    from anyx.training import forecast
+    from anyx.training.stage import select
+
+    learning = {name: select(parts, stage.train).names for name, stage in config.stages.items()}
     table = Table(Column("part", overflow="fold"), box=None, header_style="bold")
-    for title in ("parameters", *checked.stages):
+    for title in ("parameters", *config.stages):
         table.add_column(title, justify="right" if title == "parameters" else "center")
     for part, parameters in parts.items():
-        marks = ["[green]learns[/]" if part in learning[name] else "[dim]frozen[/]" for name in checked.stages]
+        marks = ["[green]learns[/]" if part in learning[name] else "[dim]frozen[/]" for name in config.stages]
         table.add_row(part, f"{sum(parameter.numel() for parameter in parameters):,}", *marks)
-    everything = unique(parts, list(parts))
-    trained = [sum(p.numel() for p in unique(parts, names)) for names in learning.values()]
+    everything = forecast.unique(parts, list(parts))
+    trained = [sum(p.numel() for p in forecast.unique(parts, names)) for names in learning.values()]
     table.add_row("all", f"{sum(p.numel() for p in everything):,}", *(human(count) for count in trained), style="bold")
-    memories = [estimate(parts, stage, shape, length) for stage in checked.stages.values()]
-    for row, title in enumerate(Memory._fields):
+    if not config.stages:
+        return table
+    shape = None if model is None else forecast.shape_of(model.llm)
+    memories = [forecast.memory(parts, stage, shape, length) for stage in config.stages.values()]
+    for row, title in enumerate(forecast.Memory._fields):
         table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))
-    if memories:
-        table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
-    console.print(table)
+    table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
+    disks = [forecast.disk(parts, stage) for stage in config.stages.values()]
+    table.add_row("disk: checkpoint", "", *(human(count, "B") for count in disks))
+    if model is not None:
+        steps = [forecast.step(model, stage, length) for stage in config.stages.values()]
+        table.add_row(f"a step, {length} tokens a row", "", *(human(count, "FLOP") for count in steps))
+    return table
+
+
+def preparing(model: AnyX) -> Table | None:
+    """What frozen encoders do once a medium, and what is kept of it; `None` where nothing is heard or seen."""
+    from anyx.training import forecast
+
+    blanks = blank_media()
+    table = Table("once a medium", *(Column(title, justify="right") for title in ("operations", "kept on disk")), box=None)
+    for key, transform in model.processor.transforms.items():
+        once = forecast.encode_once(model, key, transform(blanks[model.processor.kinds[key]]))
+        table.add_row(f"inputs.{key}", human(once.operations, "FLOP"), human(once.kept, "B"))
+    return table if table.rows else None
+
+
+def blank_media() -> Mapping[type, Any]:
+    """A medium of each class with nothing in it, to ask encoders with."""
+    import torch
+
+    from anyx.media import Audio, Image, Video
+
+    black = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    return {
+        Image: Image(black),
+        Audio: Audio(torch.zeros(1, SECONDS * 16000), 16000),
+        Video: Video(black.expand(SECONDS, -1, -1, -1), fps=1.0),
+    }

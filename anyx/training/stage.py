@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from anyx.schema import Stage
 
 Parts = Mapping[str, Sequence[Parameter]]
+SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def make_optimizer(stage: Stage, selection: Selection, extra: Sequence[Parameter
 
 
 def make_schedule(stage: Stage, optimizer: Optimizer, steps: int) -> LambdaLR:
-    """Linear warm-up, then cosine to zero or constant."""
-    if stage.schedule not in ("cosine", "constant"):
-        raise ValueError(f"stages.{stage.name}.schedule: {stage.schedule!r} is not one of cosine, constant")
+    """Linear warm-up, then to zero by a cosine or a line, or constant."""
+    if stage.schedule not in SCHEDULES:
+        raise ValueError(f"stages.{stage.name}.schedule: {stage.schedule!r} is not one of {', '.join(SCHEDULES)}")
     warmup = stage.warmup if stage.warmup >= 1 else math.ceil(stage.warmup * steps)
 
     def factor(step: int) -> float:
@@ -115,7 +116,8 @@ def make_schedule(stage: Stage, optimizer: Optimizer, steps: int) -> LambdaLR:
             return (step + 1) / warmup
         if stage.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+        place = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return 1 - place if stage.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * place))
 
     return LambdaLR(optimizer, factor)
 

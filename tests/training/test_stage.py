@@ -96,6 +96,8 @@ def test_one_group_a_glob_and_the_schedule() -> None:
     constant = make_schedule(stage(schedule="constant", warmup=0.02), optimizer, 100)
     assert constant.lr_lambdas[0](0) == 0.5
     assert constant.lr_lambdas[0](99) == 1
+    line = make_schedule(stage(schedule="linear", warmup=10), optimizer, 110).lr_lambdas[0]
+    assert [line(0), line(9), line(10), line(60), line(110)] == pytest.approx([0.1, 1, 1, 0.5, 0])
 
 
 def test_errors_name_the_key() -> None:
@@ -104,8 +106,8 @@ def test_errors_name_the_key() -> None:
     selection = select(model.parts(), {"inputs.*": 1e-2})
     with pytest.raises(ValueError, match=r"stages\.s: give steps or epochs"):
         stage(steps=None).length(8)
-    with pytest.raises(ValueError, match=r"stages\.s\.schedule: 'linear' is not one of cosine, constant"):
-        make_schedule(stage(schedule="linear"), make_optimizer(stage(), selection), 100)
+    with pytest.raises(ValueError, match=r"stages\.s\.schedule: 'step' is not one of cosine, linear, constant"):
+        make_schedule(stage(schedule="step"), make_optimizer(stage(), selection), 100)
     with pytest.raises(ValueError, match=r"stages\.s\.precision: 'fp8' is not one of auto, bf16, fp32"):
         autocast_dtype(stage(precision="fp8"), torch.device("cpu"))
     with pytest.raises(ValueError, match=r"train: nothing is named; the parts are llm\.signal_tokens"):
