@@ -42,9 +42,7 @@ def find(path: object) -> Mapping[str, Any] | None:
 def keywords(given: Mapping[str, Any]) -> dict[str, Any]:
     """A component's keyword arguments, its absent published `path` replaced by configurations; what is given wins."""
     entry = find(given.get("path"))
-    if entry is None or "keywords" not in entry:
-        return dict(given)
-    return dict(entry["keywords"]) | {name: value for name, value in given.items() if name != "path"}
+    return dict(given) if entry is None or "keywords" not in entry else _random(given)
 
 
 def language_model(path: str | Mapping[str, Any], tokenizer: str | None) -> tuple[str | Mapping[str, Any], str | None]:
@@ -53,6 +51,27 @@ def language_model(path: str | Mapping[str, Any], tokenizer: str | None) -> tupl
     if entry is None or "language_model" not in entry:
         return path, tokenizer
     return entry["language_model"], tokenizer or str(folder())
+
+
+def random(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with random weights: every absent published `path` replaced by sizes, others left as they are."""
+    made = dict(raw)
+    if "llm" in raw:
+        path, tokenizer = language_model(raw["llm"]["path"], raw["llm"].get("tokenizer"))
+        made["llm"] = {**raw["llm"], "path": path, "tokenizer": tokenizer}
+    made["encoders"] = {name: _random(node) for name, node in raw.get("encoders", {}).items()}
+    made["outputs"] = {
+        key: {**port, "decoder": _random(port["decoder"])} for key, port in raw.get("outputs", {}).items()
+    }
+    return made
+
+
+def _random(node: Mapping[str, Any]) -> dict[str, Any]:
+    entry = find(node.get("path"))
+    if entry is None:
+        return dict(node)
+    given = {name: value for name, value in node.items() if name != "path"}
+    return {**entry.get("keywords", {}), **given}
 
 
 def beside(path: object, built: int) -> int:

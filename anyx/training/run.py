@@ -88,13 +88,17 @@ def train(
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with."""
+    """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with.
+
+    `callbacks` are Lightning's, beside our own: they see every stage.
+    """
 
     out: Path
     metrics: Metrics
     features: FeatureCache
     settings: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
+    callbacks: Sequence[lightning.Callback] = ()
 
 
 def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], run: Run) -> None:
@@ -153,7 +157,7 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         logger=TensorBoardLogger(folder, name="", version=""),
-        callbacks=[Journal(run.metrics, seconds), Keeper(folder, seconds), checkpoint.Resume(state)],
+        callbacks=[Journal(run.metrics, seconds), Keeper(folder, seconds), checkpoint.Resume(state), *run.callbacks],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

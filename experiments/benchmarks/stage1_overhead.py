@@ -117,15 +117,8 @@ def measure(path: str, pairs: int, batch: int, folder: Path) -> dict[str, Any]:
         "encode", {"inputs.*.projector": 4e-4}, {"text": 1}, {"captions": 1}, steps=pairs + 5, batch_size=batch
     )
     timer = Pairs(model, warmup=5)
-    whole = run.make_trainer
-
-    def timed(*given: Any) -> Any:
-        trainer = whole(*given)
-        trainer.callbacks.append(timer)
-        return trainer
-
-    run.make_trainer = timed
-    made = run.Run(folder, Metrics(folder / "metrics.csv", ["text"]), FeatureCache(folder / "features"), device="cpu")
+    metrics, features = Metrics(folder / "metrics.csv", ["text"]), FeatureCache(folder / "features")
+    made = run.Run(folder, metrics, features, device="cpu", callbacks=[timer])
     run.fit(model, stage, [feed(folder, stage.batch_size * (pairs + 5))], [1.0], made)
     return {
         "llm": Path(path).name,

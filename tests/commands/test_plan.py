@@ -1,56 +1,30 @@
-"""`anyx plan` counts without reading weights, and its memory follows from the counts."""
+"""`anyx plan` counts without reading weights. What it forecasts is tested in tests/training/test_forecast.py."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 from components import TINY
 from omegaconf import OmegaConf
-from torch import nn
 
 from anyx.commands import main
-from anyx.commands.plan import Memory, Shape, estimate, human
-from anyx.schema import Stage
+from anyx.commands.plan import human
 
-
-def test_memory_follows_from_the_counts() -> None:
-    """Weights 4 + 2 bytes a number; a gradient and two moments for the 100 float32 numbers that learn."""
-    body = nn.Parameter(torch.empty(1000, dtype=torch.bfloat16, device="meta"))
-    lora = nn.Parameter(torch.empty(100, device="meta"))
-    stage = Stage("s", train={"llm.lora": 1e-4}, losses={"text": 1}, data={"some": 1}, batch_size=3)
-    parts = {"llm.lora": [lora], "llm.body": [body]}
-    assert estimate(parts, stage, None, 10) == Memory(2 * 1000 + 4 * 100, 400, 800, 0)
-    shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
-    kept = 3 * 10 * (2 * (8 * 8 + 3 * 16) * 2 + 8 * 50)
-    assert estimate(parts, stage, shape, 10).activations == kept
-
-
-def test_a_stage_without_a_backward_pass_through_the_llm_keeps_nothing_of_it() -> None:
-    parts = {
-        "inputs.a.projector": [nn.Parameter(torch.empty(1))],
-        "outputs.a.projector": [nn.Parameter(torch.empty(1))],
-    }
-    shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
-
-    def kept(train: str, *losses: str) -> int:
-        stage = Stage("s", train={train: 1e-4}, losses=dict.fromkeys(losses, 1), data={"some": 1})
-        return estimate(parts, stage, shape, 10).activations
-
-    assert kept("inputs.*.projector", "align") == 0
-    assert kept("outputs.*.projector", "caption") == 0
-    assert kept("inputs.*.projector", "text", "align") == kept("outputs.*.projector", "text", "caption") > 0
-
-
-def test_a_shared_part_weighs_once() -> None:
-    shared = [nn.Parameter(torch.empty(10, device="meta"))]
-    stage = Stage("s", train={"outputs.*.projector": 1e-4}, losses={"text": 1}, data={"some": 1})
-    memory = estimate({"outputs.a.projector": shared, "outputs.b.projector": shared}, stage, None, 1)
-    assert memory == Memory(40, 40, 80, 0)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
     ("count", "unit", "said"),
-    [(0, "", "0"), (999, "", "999"), (4_198_400, "", "4.20 M"), (6.7e9, "", "6.70 G"), (1536, "B", "1.50 KiB")],
+    [
+        (0, "", "0"),
+        (999, "", "999"),
+        (4_198_400, "", "4.20 M"),
+        (6.7e9, "", "6.70 G"),
+        (1536, "B", "1.50 KiB"),
+        (5.02e12, "FLOP", "5.02 TFLOP"),
+    ],
 )
 def test_human(count: float, unit: str, said: str) -> None:
     assert human(count, unit) == said
@@ -102,3 +76,37 @@ def test_backbones_have_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str
     rows = {line.split()[0]: line.split()[1:] for line in printed.out.splitlines() if line.strip()}
     assert rows["outputs.image.decoder.vae"][1:] == ["learns"]
     assert rows["outputs.image.decoder.denoiser"][1:] == ["frozen"]
+
+
+def test_the_published_system_is_planned_in_little_memory() -> None:
+    """The figure of NExT-GPT, and of its sheet A1.2: no weight is here, and twelve billion would not fit."""
+    code = (
+        "import resource, sys; from anyx.commands import main\n"
+        "try: main(['plan', 'configs/models/nextgpt.yaml'])\n"
+        "except SystemExit as ended: code = ended.code\n"
+        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    rows = {" ".join(words[:-4]): (" ".join(words[-4:-2]), " ".join(words[-2:])) for words in lines if len(words) > 4}
+    assert rows["encoders: vision, audio"][1] == "1.20 G"
+    assert rows["input projectors"][0] == "4.20 M"
+    assert rows["LLM"][0] == "6.74 G"
+    assert rows["LoRA"][0] == "33.6 M"
+    for key, projector, decoder in (
+        ("image", "32.0", "1.37 G"),
+        ("video", "32.1", "1.84 G"),
+        ("audio", "31.8", "975 M"),
+    ):
+        assert rows[f"output projector: {key}"][0] == f"{projector} M"
+        assert rows[f"decoder: {key}"][1] == decoder
+    exact = {words[0]: words[1] for words in lines if len(words) > 1}
+    assert exact["inputs.image.projector"] == "4,198,400"
+    assert exact["llm.lora"] == "33,554,432"
+    assert [exact[f"outputs.{key}.projector"] for key in ("image", "video", "audio")] == [
+        "31,958,784", "32,090,112", "31,788,544"
+    ]  # fmt: skip
+    assert int(exact["PEAK"]) < 2 * 2**20  # KiB
