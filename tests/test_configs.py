@@ -47,7 +47,7 @@ def built(config: Config) -> dict[str, int]:
 def test_shipped_yaml_is_built(path: Path) -> None:
     """Weights that are not here are known by their published sizes, or come with packages."""
     config = load(path)
-    packaged = config.llm is None or published.find(config.llm.path) is None and isinstance(config.llm.path, str)
+    packaged = config.llm is None or (published.find(config.llm.path) is None and isinstance(config.llm.path, str))
     if packaged and not all(folder(name).is_dir() for name in PACKAGED):
         pytest.skip("the sizes that come with packaged weights are not in the cache; run `make setup`")
     assert built(config)

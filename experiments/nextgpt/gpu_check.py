@@ -1,13 +1,13 @@
-"""Does the whole system run on this machine, and how fast? Random weights, one run of each stage, one reply with all media.
+"""Does the whole system run on this machine, and how fast? Random weights, every stage, one reply with all media.
 
-    python experiments/nextgpt/gpu_check.py                                     # NExT-GPT v1, full size, on the first GPU
-    python experiments/nextgpt/gpu_check.py experiments/nextgpt/tiny.yaml       # a few thousand weights, on a CPU
+    python experiments/nextgpt/gpu_check.py                                # NExT-GPT v1, full size, on the first GPU
+    python experiments/nextgpt/gpu_check.py experiments/nextgpt/tiny.yaml  # a few thousand weights, on a CPU
     python experiments/nextgpt/gpu_check.py CONFIG a.b=c ... --steps 10 --json out.json
 
-Weights that a YAML names and that are not here are random, at their published sizes, so that nothing is downloaded. Media
-and captions are drawn from a seed. For every stage it prints the step time (median), tokens a second, the share of the
-machine's peak that matrix products and attention reach (MFU: operations as torch counts them in one step, over time and
-peak) and the peak memory; for the reply the time to read the request, words a second, and each output's decoder.
+Weights that a YAML names and that are not here are random, at their published sizes: nothing is downloaded. Media and
+captions are drawn from a seed. For every stage it prints the step time (median), tokens a second, the share of the
+machine's peak that matrix products and attention reach (MFU: operations as torch counts them in one step, over time
+and peak) and the peak memory; for the reply the time to read the request, words a second, and each output's decoder.
 The peak is the vendor's dense bfloat16 figure where the GPU is known, else that of a matrix product measured here.
 """
 
@@ -47,7 +47,7 @@ from anyx.training.report import Metrics
 
 HERE = Path(__file__).resolve().parent
 VENDOR = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bfloat16 a second
-WORDS = "a small red ball rolls over the green grass while two dogs run after it and a child laughs".split()
+SAID = "a small red ball rolls over the green grass while two dogs run after it and a child laughs"
 log = logging.getLogger("anyx")
 
 
@@ -133,7 +133,8 @@ def records(model: AnyX, stage: Stage, folder: Path, count: int) -> list[dict[st
     shows = any(name.startswith("outputs") for name in stage.train) and model.outputs
     rows = []
     for index in range(count):
-        caption = " ".join(WORDS[(index + i) % len(WORDS)] for i in range(12))
+        words = SAID.split()
+        caption = " ".join(words[(index + i) % len(words)] for i in range(12))
         user: list[dict[str, Any]] = [{"type": "text", "text": "tell me what this is" if sends else caption}]
         reply: list[dict[str, Any]] = [{"type": "text", "text": caption}]
         if sends:
