@@ -156,8 +156,7 @@ class QFormerOutputProjector(OutputProjector):
 
     The signal tokens' input embeddings are added to their states. `hidden` is the Q-Former's width: 768 in NExT-GPT's
     first version, `null` for the condition's own, as in its second. `init` is a BERT checkpoint to begin with (see
-    `QFormer.start_from`); published: bert-base-uncased. A saved model holds what became of it, so it is read with
-    `init` null where that checkpoint is no longer at hand.
+    `QFormer.start_from`); published: bert-base-uncased. A saved model holds what became of it, and needs it no more.
     """
 
     def __init__(
