@@ -66,7 +66,9 @@ def build(
 def make(path: str, node: Node, *wired: Any) -> Any:
     """One component from its node; `wired` are the widths that the YAML does not say."""
     given = published.keywords(node.kwargs) if on_meta() else node.kwargs
-    keywords = {key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in given.items()}
+    keywords = {
+        key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in given.items()
+    }
     with named(path):
         return node.cls(*wired, **keywords)
 

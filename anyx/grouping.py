@@ -111,10 +111,8 @@ class Assignment(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def scores(self, groups: Float[Tensor, "b g d"], x: Float[Tensor, "b n d"]) -> Float[Tensor, "b g n"]:
-        """How near each group is to each token; in float32, for ties of bfloat16 would be many."""
-        q, k = self.q_proj(groups), self.k_proj(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return q.float() @ k.float().mT * x.shape[-1] ** -0.5  # type: ignore[no-any-return]
+        """How near each group is to each token."""
+        return (self.q_proj(groups) @ self.k_proj(x).mT).float() * x.shape[-1] ** -0.5  # type: ignore[no-any-return]
 
     def forward(
         self, groups: Float[Tensor, "b g d"], x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"]

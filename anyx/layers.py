@@ -168,7 +168,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None) -> Float[Tensor, "b n d"]:
         """Take note of the real tokens (all, or where `mask` is True), if training, then standardise all."""
-        if self.training:
+        if self.training and not x.is_meta:
             real = x.detach().flatten(0, -2) if mask is None else x.detach()[mask]
             if len(real) > 1:
                 self.note(real.float())

@@ -131,6 +131,15 @@ def test_bfloat16_is_near(cls: type[InputProjector], sizes: dict[str, int]) -> N
         assert apart < 0.05
 
 
+@pytest.mark.parametrize(("cls", "sizes"), [*ALL, (MLPInputProjector, {"norm": "data"})])
+def test_on_meta_it_runs(cls: type[InputProjector], sizes: dict[str, int]) -> None:
+    """`anyx plan` counts the operations of a training step so."""
+    with torch.device("meta"):
+        made = cls(6, 10, **sizes)(Tokens.full(torch.zeros(2, 9, 6)))
+    assert made.values.is_meta
+    made.values.sum().backward()
+
+
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="tokens must be at least 1, given 0"):
         LinearInputProjector(6, 10, tokens=0)

@@ -189,6 +189,15 @@ def test_states_that_are_padding_are_no_statistics() -> None:
     torch.testing.assert_close(projector.conditions["c"].norm.running_mean, states[mask].mean(0))
 
 
+@pytest.mark.parametrize(("cls", "sizes"), [*ALL, (MLPOutputProjector, {"norm": "data"})])
+def test_on_meta_it_runs(cls: type[OutputProjector], sizes: dict[str, int]) -> None:
+    """`anyx plan` counts the operations of a training step so."""
+    with torch.device("meta"):
+        made = cls(10, {"c": (5, 12)}, **sizes)(Tokens.full(torch.zeros(2, 4, 10))).values["c"]
+    assert made.is_meta
+    made.sum().backward()
+
+
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="norm: True is not one of false, data"):
         MLPOutputProjector(6, {"prompt_embeds": (1, 4)}, norm=True)  # type: ignore[arg-type]

@@ -133,7 +133,9 @@ def preparing(model: AnyX) -> Table | None:
     from anyx.training import forecast
 
     blanks = blank_media()
-    table = Table("once a medium", *(Column(title, justify="right") for title in ("operations", "kept on disk")), box=None)
+    table = Table(
+        "once a medium", *(Column(title, justify="right") for title in ("operations", "kept on disk")), box=None
+    )
     for key, transform in model.processor.transforms.items():
         once = forecast.encode_once(model, key, transform(blanks[model.processor.kinds[key]]))
         table.add_row(f"inputs.{key}", human(once.operations, "FLOP"), human(once.kept, "B"))
