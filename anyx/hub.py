@@ -45,7 +45,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     folder = Path(folder)
     config = _config_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    raw = _relative(dict(config.raw), folder.resolve())
+    raw = _begun(_relative(dict(config.raw), folder.resolve()))
     (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
     twins = _twins(config)
     own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(tuple(twins))}
@@ -145,6 +145,14 @@ def _twins(config: configuration.Config) -> dict[str, str]:
         for key, port in ports.items()
         if isinstance(port.projector, Share)
     }
+
+
+def _begun(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same YAML without the weights that projectors began with (`init`): what became of them is stored."""
+    for side in ("inputs", "outputs"):
+        for port in (raw.get(side) or {}).values():
+            port["projector"].pop("init", None)
+    return raw
 
 
 def _relative(value: Any, folder: Path, key: str = "") -> Any:

@@ -1,7 +1,8 @@
 """Between an encoder and the LLM: linear, mlp, resampler. All carry (b, n, dim_in) to (b, m, dim_out).
 
 `linear` and `mlp` map token by token and may expand each into several (`tokens`), for encoders that give one global
-token; `resampler` reads any number of tokens into a fixed number with learned latents (Perceiver).
+token; `resampler` reads any number of tokens into a fixed number with learned latents (Perceiver), our choice for
+encoders that give patches; `anyx/grouping.py` has the published one for these.
 
 Letters: b media items, n encoder tokens, m LLM tokens, k tokens made of one.
 """
@@ -37,7 +38,9 @@ class LinearInputProjector(InputProjector):
 
 
 class MLPInputProjector(InputProjector):
-    """Linear maps with GELU between (LLaVA-1.5's `mlp2x_gelu` with `layers=2`); `hidden` is `dim_out` unless given.
+    """Linear maps with GELU between (with `layers=2` LLaVA-1.5's `mlp2x_gelu` and NExT-GPT v2's `mlp`).
+
+    `hidden` is the width between them, `dim_out` unless given.
 
     `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
     `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
@@ -76,7 +79,10 @@ class MLPInputProjector(InputProjector):
 
 
 class ResamplerInputProjector(InputProjector):
-    """`tokens` learned latents read the encoder's tokens through `depth` blocks of width `hidden`."""
+    """`tokens` learned latents read the encoder's tokens through `depth` blocks of width `hidden` (default `dim_in`).
+
+    32 are what BLIP-2 makes of 257 patches of an image; each costs the LLM as much as a word.
+    """
 
     def __init__(
         self, dim_in: int, dim_out: int, *, tokens: int = 32, depth: int = 2, heads: int = 8, hidden: int | None = None

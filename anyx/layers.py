@@ -14,6 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def attend(
+    q: Float[Tensor, "b n d"],
+    k: Float[Tensor, "b m d"],
+    v: Float[Tensor, "b m d"],
+    heads: int,
+    mask: Bool[Tensor, "b m"] | None = None,
+    *,
+    causal: bool = False,
+    dropout: float = 0.0,
+) -> Float[Tensor, "b n d"]:
+    """Attention of several heads side by side in d; `mask` is True at the real tokens of the context."""
+    q, k, v = (t.reshape(*t.shape[:2], heads, -1).transpose(1, 2) for t in (q, k, v))
+    keep = None if mask is None else mask[:, None, None, :]
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=causal, dropout_p=dropout)
+    return y.transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
     """Multi-head attention over the tokens themselves, or over a context.
 
@@ -56,10 +73,7 @@ class Attention(nn.Module):
             k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(k), -1, -1)], dim=1)
             v = torch.cat([v, self.bias_v.to(v.dtype).expand(len(v), -1, -1)], dim=1)
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
-        q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (q, k, v))
-        keep = None if mask is None else mask[:, None, None, :]
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=causal)
-        return self.out_proj(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out_proj(attend(q, k, v, self.heads, mask, causal=causal))  # type: ignore[no-any-return]
 
 
 class Mlp(nn.Module):
@@ -154,7 +168,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None = None) -> Float[Tensor, "b n d"]:
         """Take note of the real tokens (all, or where `mask` is True), if training, then standardise all."""
-        if self.training:
+        if self.training and not x.is_meta:
             real = x.detach().flatten(0, -2) if mask is None else x.detach()[mask]
             if len(real) > 1:
                 self.note(real.float())

@@ -1,8 +1,9 @@
-"""Between the LLM's signal tokens and a decoder's condition: transformer, linear, mlp.
+"""Between the LLM's signal tokens and a decoder's condition: transformer, qformer, linear, mlp.
 
 A decoder names what it reads: `condition` maps a name to (length, dim). Each name gets its own projection, so a decoder
 with several (SDXL's `prompt_embeds` and `pooled`) needs no more than a longer mapping. State dict keys are
-`conditions.<name>.` + the published names of NExT-GPT's projector (`fc`, `query_embs`, `tfm`, `model`).
+`conditions.<name>.` + the published names of NExT-GPT's first projectors (`fc`, `query_embs`, `tfm`, `model`; `fc`,
+`query_tokens`, `Qformer`, `model`); its second version says `in_fc` and `out_fc` for `fc` and `model`.
 
 Letters: b groups, s signal tokens of a group, l length of a condition, d its width.
 """
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from anyx.interfaces import Condition, OutputProjector, Tokens
 from anyx.layers import Standardise, stacked
+from anyx.qformer import DEVIATION, QFormer
 
 MEMORY = 100  # batches: the LLM, and with it its states, may be learning
 
@@ -30,13 +32,22 @@ class QueryTransformer(nn.Module):
     """
 
     def __init__(
-        self, dim_in: int, length: int, dim: int, *, hidden: int, layers: tuple[int, int], heads: int, ratio: int
+        self,
+        dim_in: int,
+        length: int,
+        dim: int,
+        *,
+        hidden: int,
+        layers: tuple[int, int],
+        heads: int,
+        ratio: int,
+        query_std: float,
     ):
         super().__init__()
         layer = nn.TransformerEncoderLayer(hidden, heads, ratio * hidden, 0.0, batch_first=True, norm_first=True)
         encoder = nn.TransformerEncoder(layer, layers[0], nn.LayerNorm(hidden), enable_nested_tensor=False)
         self.fc = nn.Linear(dim_in, hidden)
-        self.query_embs = nn.Parameter(torch.randn(1, length, hidden))
+        self.query_embs = nn.Parameter(torch.randn(1, length, hidden) * query_std)
         self.tfm = nn.Transformer(
             hidden,
             heads,
@@ -54,6 +65,23 @@ class QueryTransformer(nn.Module):
         memory = self.tfm.encoder(self.fc(x), src_key_padding_mask=~mask)
         queries = self.query_embs.to(memory.dtype).expand(len(x), -1, -1)
         return self.model(self.tfm.decoder(queries, memory, memory_key_padding_mask=~mask))  # type: ignore[no-any-return]
+
+
+class QueryReader(nn.Module):
+    """NExT-GPT's TextFc qformer: the states at a Q-Former's width, `length` learned queries read them, one map out."""
+
+    def __init__(self, dim_in: int, length: int, dim: int, *, qformer: QFormer, width: int):
+        super().__init__()
+        self.fc = nn.Linear(dim_in, width)
+        self.query_tokens = nn.Parameter(torch.randn(1, length, width) * DEVIATION)
+        self.Qformer = qformer
+        self.model = nn.Linear(width, dim)
+
+    def forward(self, x: Float[Tensor, "b s dim_in"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b l d"]:
+        """Read the real states into the condition."""
+        context = self.fc(x)
+        queries = self.query_tokens.to(context.dtype).expand(len(x), -1, -1)
+        return self.model(self.Qformer(queries, context, mask))  # type: ignore[no-any-return]
 
 
 class TokenMap(nn.Module):
@@ -90,7 +118,8 @@ class TransformerOutputProjector(OutputProjector):
     """Learned queries read the signal states through a transformer, exactly as NExT-GPT's TextFc transformer.
 
     The signal tokens' input embeddings are added to their states. `layers` counts encoder layers, and decoder layers
-    unless `decoder_layers` says otherwise.
+    unless `decoder_layers` says otherwise. The queries start with a deviation of `query_std`: 1 in NExT-GPT's first
+    version, 0 in its second, where all places of a condition are the same until they have learned.
     """
 
     def __init__(
@@ -103,6 +132,7 @@ class TransformerOutputProjector(OutputProjector):
         decoder_layers: int | None = None,
         heads: int = 4,
         mlp_ratio: int = 4,
+        query_std: float = 1.0,
     ):
         super().__init__()
         counts = (layers, layers if decoder_layers is None else decoder_layers)
@@ -110,15 +140,60 @@ class TransformerOutputProjector(OutputProjector):
             raise ValueError(f"heads must divide hidden: given hidden={hidden}, heads={heads}")
 
         def make(length: int, dim: int) -> nn.Module:
-            return QueryTransformer(dim_in, length, dim, hidden=hidden, layers=counts, heads=heads, ratio=mlp_ratio)
+            return QueryTransformer(
+                dim_in, length, dim, hidden=hidden, layers=counts, heads=heads, ratio=mlp_ratio, query_std=query_std
+            )
 
         self.conditions = _for_each(condition, make)
 
     def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
         """Read states + embeddings."""
-        if embeddings is not None:
-            states = states._replace(values=states.values + embeddings)
-        return _project(self.conditions, states)
+        return _project(self.conditions, _sum(states, embeddings))
+
+
+class QFormerOutputProjector(OutputProjector):
+    """Learned queries read the signal states through a BERT with cross-attention (NExT-GPT's `qformer`).
+
+    The signal tokens' input embeddings are added to their states. `hidden` is the Q-Former's width: 768 in NExT-GPT's
+    first version, `null` for the condition's own, as in its second. `init` is a BERT checkpoint to begin with (see
+    `QFormer.start_from`); published: bert-base-uncased. A saved model holds what became of it, and needs it no more.
+    """
+
+    def __init__(
+        self,
+        dim_in: int,
+        condition: Mapping[str, tuple[int, int]],
+        *,
+        hidden: int | None = 768,
+        layers: int = 2,
+        heads: int = 12,
+        cross_every: int = 1,
+        mlp_ratio: int = 4,
+        dropout: float = 0.1,
+        init: str | None = None,
+    ):
+        super().__init__()
+
+        def make(length: int, dim: int) -> nn.Module:
+            width = hidden or dim
+            qformer = QFormer(
+                width,
+                width,
+                layers=layers,
+                heads=heads,
+                cross_every=cross_every,
+                hidden=mlp_ratio * width,
+                dropout=dropout,
+            )
+            if init is not None:
+                qformer.start_from(init)
+            return QueryReader(dim_in, length, dim, qformer=qformer, width=width)
+
+        self.conditions = _for_each(condition, make)
+
+    def forward(self, states: Tokens, embeddings: Float[Tensor, "b s d"] | None = None) -> Condition:
+        """Read states + embeddings."""
+        return _project(self.conditions, _sum(states, embeddings))
 
 
 class LinearOutputProjector(OutputProjector):
@@ -169,6 +244,10 @@ class MLPOutputProjector(OutputProjector):
         if self.stack > 1:
             states = Tokens(*stacked(states.values, states.mask, self.stack))
         return _project(self.conditions, states)
+
+
+def _sum(states: Tokens, embeddings: Float[Tensor, "b s d"] | None) -> Tokens:
+    return states if embeddings is None else states._replace(values=states.values + embeddings)
 
 
 def _for_each(condition: Mapping[str, tuple[int, int]], make: Callable[[int, int], nn.Module]) -> nn.ModuleDict:

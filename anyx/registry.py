@@ -28,9 +28,12 @@ INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "grouping": "anyx.grouping:GroupingInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",
+    "qformer": "anyx.output_projectors:QFormerOutputProjector",
+    "connector": "anyx.connector:ConnectorOutputProjector",
     "linear": "anyx.output_projectors:LinearOutputProjector",
     "mlp": "anyx.output_projectors:MLPOutputProjector",
 }

@@ -72,9 +72,12 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "linear": [{}, {"tokens": 2, "norm": True}],
         "mlp": [{"hidden": 8}],
         "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
     },
     "output_projectors": {
         "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],
+        "qformer": [{"hidden": 8, "layers": 2, "heads": 2, "cross_every": 2}, {"hidden": None, "heads": 2}],
+        "connector": [{"layers": 2, "heads": 5}],
         "linear": [{}],
         "mlp": [{"hidden": 8}],
     },

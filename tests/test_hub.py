@@ -8,6 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from test_build import configure, raw_model
+from transformers import BertConfig, BertModel
 
 from anyx import AnyX, hub
 from anyx.build import build
@@ -66,6 +67,21 @@ def test_a_folder_is_read_from_any_working_folder(
     assert later["path"].endswith("../not/there/yet.jsonl")
     monkeypatch.chdir(elsewhere)
     again = AnyX.from_pretrained(here / "runs" / "saved").own_state()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.own_state().items())
+
+
+def test_what_a_projector_began_with_is_not_needed_again(tmp_path: Path, tiny_llm_folder: str):
+    torch.manual_seed(0)
+    sizes = {"num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 5, "max_position_embeddings": 4}
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, **sizes)).save_pretrained(tmp_path / "bert")
+    raw = raw_model(tiny_llm_folder)
+    given = {"type": "qformer", "hidden": 8, "layers": 1, "heads": 2, "init": str(tmp_path / "bert")}
+    raw["outputs"]["image"]["projector"] = given
+    model = build(configure(tmp_path / "model.yaml", raw))
+    model.save_pretrained(tmp_path / "saved")
+    assert dict(model.config.raw)["outputs"]["image"]["projector"] == given
+    shutil.rmtree(tmp_path / "bert")
+    again = AnyX.from_pretrained(tmp_path / "saved").own_state()
     assert all(torch.equal(tensor, again[name]) for name, tensor in model.own_state().items())
 
 

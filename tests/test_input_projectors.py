@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyx.grouping import GroupingInputProjector
 from anyx.input_projectors import LinearInputProjector, MLPInputProjector, ResamplerInputProjector
 from anyx.interfaces import InputProjector, Tokens
+
+GROUPS = {"groups": [4, 3], "depths": [1, 1, 1], "heads": 2, "hidden": 8}
+ALL = [
+    (LinearInputProjector, {}),
+    (MLPInputProjector, {}),
+    (ResamplerInputProjector, {"tokens": 5, "heads": 2}),
+    (GroupingInputProjector, GROUPS),
+]
 
 
 def padded() -> Tokens:
@@ -90,6 +99,45 @@ def test_resampler_gives_a_fixed_number() -> None:
     assert y.values.shape == (2, 5, 10)
     assert y.mask.all()
     torch.testing.assert_close(y.values[1], projector(Tokens.full(x.values[1:, :2])).values[0])
+
+
+@pytest.mark.parametrize(("cls", "sizes"), ALL)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_item_alone_or_in_a_padded_batch(cls: type[InputProjector], sizes: dict[str, int], side: str) -> None:
+    torch.manual_seed(0)
+    projector = cls(6, 10, **sizes).eval()
+    counts, places = torch.tensor([[9], [4], [1]]), torch.arange(9)
+    mask = places < counts if side == "right" else places >= 9 - counts
+    values = torch.randn(3, 9, 6)
+    together = projector(Tokens(values, mask))
+    for i, real in enumerate(mask):
+        alone = projector(Tokens.full(values[i, real][None]))
+        assert alone.mask.all()
+        torch.testing.assert_close(together.values[i, together.mask[i]], alone.values[0])
+
+
+@pytest.mark.parametrize(("cls", "sizes"), ALL)
+def test_bfloat16_is_near(cls: type[InputProjector], sizes: dict[str, int]) -> None:
+    """Under autocast, as training runs, and as a bfloat16 module; rounding may move a patch to another group."""
+    torch.manual_seed(0)
+    projector, x = cls(6, 10, **sizes).eval(), padded()
+    wanted = projector(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        autocast = projector(x).values
+    low = projector.bfloat16()(x._replace(values=x.values.bfloat16())).values
+    assert low.dtype == torch.bfloat16
+    for made in (autocast, low):
+        apart = (made.float() - wanted.values)[wanted.mask].norm() / wanted.values[wanted.mask].norm()
+        assert apart < 0.05
+
+
+@pytest.mark.parametrize(("cls", "sizes"), [*ALL, (MLPInputProjector, {"norm": "data"})])
+def test_on_meta_it_runs(cls: type[InputProjector], sizes: dict[str, int]) -> None:
+    """`anyx plan` counts the operations of a training step so."""
+    with torch.device("meta"):
+        made = cls(6, 10, **sizes)(Tokens.full(torch.zeros(2, 9, 6)))
+    assert made.values.is_meta
+    made.values.sum().backward()
 
 
 def test_errors_name_what_was_given() -> None:
