@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.anyx-$(shell cat requirements.lock pyproject.toml | cksum | c
 ROOMS  := anyx encoders decoders
 EMOJI  := experiments/emoji
 OUT    ?= out
-WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0
+WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0 clip-merges
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test train evaluate lint format types bench clean

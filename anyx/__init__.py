@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from anyx.hub import load
     from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, OutputProjector, Tokens
-    from anyx.media import Audio, Image, Video
+    from anyx.media import Audio, Image, Series, Video
     from anyx.model import AnyX
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "Image",
     "InputProjector",
     "OutputProjector",
+    "Series",
     "Tokens",
     "Video",
     "load",
@@ -39,7 +40,7 @@ _ROOMS = {"AnyX": "model", "load": "hub"}
 _ROOMS |= dict.fromkeys(
     ("Condition", "Decoder", "Encoder", "InputProjector", "OutputProjector", "Tokens"), "interfaces"
 )
-_ROOMS |= dict.fromkeys(("Audio", "Image", "Video"), "media")
+_ROOMS |= dict.fromkeys(("Audio", "Image", "Series", "Video"), "media")
 
 
 def __getattr__(name: str) -> object:

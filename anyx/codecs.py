@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 from PIL import Image as PILImage
 from PIL import ImageOps, ImageSequence
 from torch import Tensor
@@ -49,6 +49,14 @@ def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
         picture = picture.convert("RGBA")
         picture = PILImage.alpha_composite(PILImage.new("RGBA", picture.size, "white"), picture)
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def grey(picture: PILImage.Image) -> Int32[Tensor, "h w"] | Float[Tensor, "h w"] | None:
+    """The levels of a picture in deep grey, upright, as stored: 0 to 65535, or 0 to 1 of floats; of others None."""
+    if not picture.mode.startswith(("I", "F")):
+        return None
+    levels = np.asarray(ImageOps.exif_transpose(picture))
+    return torch.from_numpy(levels.astype(np.float32 if picture.mode == "F" else np.int32))
 
 
 def _shallow(picture: PILImage.Image) -> PILImage.Image:

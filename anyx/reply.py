@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyx.media import MEDIA, Audio, Image, Video
+from anyx.media import MEDIA, Audio, Image, Series, Video
 
-Media = Image | Audio | Video
-SUFFIXES: dict[type[Any], str] = {Image: "png", Audio: "wav", Video: "mp4"}
+Media = Image | Audio | Video | Series
+SUFFIXES: dict[type[Any], str] = {Image: "png", Audio: "wav", Video: "mp4", Series: "npz"}
 
 
 class TextEvent(NamedTuple):

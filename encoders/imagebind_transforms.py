@@ -1,19 +1,18 @@
-"""From media to ImageBind's inputs: the published preprocessing, without torchvision or pytorchvideo.
+"""From pictures, videos and sound to ImageBind's inputs as published, without torchvision or pytorchvideo.
 
 Each transform is a picklable value that turns one item into a named tensor: pictures -> pixels (3, h, w), videos ->
-pixels (views, 3, frames, h, w), sound -> mel (clips, 1, mels, length), text -> ids (context,).
+pixels (views, 3, frames, h, w), sound -> mel (clips, 1, mels, length). Text, depth, heat and motion have files of
+their own.
 
 Letters: c channels, h height, w width, t frames, n samples.
 """
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,9 +22,6 @@ from torch.nn import functional as F
 from anyx.media import Audio, Image, Video
 
 from .pictures import CLIP_MEAN, CLIP_STD, normalise, resize_and_crop
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 
 def clip_starts(seconds: float, clip_seconds: float, clips: int) -> list[float]:
@@ -91,7 +87,7 @@ class VisionTransform:
 class AudioTransform:
     """Sound to `clips` Kaldi filter banks of a fixed length.
 
-    All channels are heard, as their mean; the published code hears the first alone, so that only mono is the same.
+    All channels are heard, as their mean; the published code hears the first alone, as `first_channel` does.
     """
 
     rate: int = 16000
@@ -101,18 +97,19 @@ class AudioTransform:
     clip_seconds: float = 2.0
     mean: float = -4.268
     std: float = 9.138
+    first_channel: bool = False
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The mel bins of an Audio."""
         if not isinstance(media, Audio):
             raise ValueError(f"the audio trunk reads Audio, given {type(media).__name__}")
-        wave = media.mono().resample(self.rate).samples.clone()
+        wave = (media if self.first_channel else media.mono()).resample(self.rate).samples.clone()
         seconds = wave.shape[1] / self.rate
         mels = []
         for start in clip_starts(seconds, self.clip_seconds, self.clips):
             clip = wave[:, int(start * self.rate) : int((start + self.clip_seconds) * self.rate)]
             clip -= clip.mean()  # in place: a clip that overlaps the one before sees its subtraction (published)
-            mels.append(self.filter_bank(clip))
+            mels.append(self.filter_bank(clip[:1]))
         return {"mel": torch.stack(mels)}
 
     def filter_bank(self, wave: Float[Tensor, "1 n"]) -> Float[Tensor, "1 mels length"]:
@@ -133,40 +130,3 @@ class AudioTransform:
         ).T[:, : self.length]
         bank = F.pad(bank, (0, self.length - bank.shape[1]))
         return (bank[None] - self.mean) / self.std
-
-
-@dataclass(frozen=True)
-class TextTransform:
-    """Text to ids [start, ..., end, 0, ...] by a `tokenizers` JSON: CLIP's, or any other.
-
-    A JSON without CLIP's start and end tokens gets two ids above its own, so that the end token is always the highest.
-    """
-
-    tokenizer: str
-    context: int = 77
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        try:
-            return Tokenizer.from_file(self.tokenizer)
-        except Exception as error:  # that is all it raises
-            wanted = "the JSON of a `tokenizers` tokenizer, which the text trunk reads (published: CLIP's)"
-            raise ValueError(f"tokenizer: {self.tokenizer!r} is not {wanted}: {error}") from error
-
-    @cached_property
-    def ends(self) -> tuple[int, int]:
-        """Ids of the start and the end token; the vocabulary has end + 1 entries."""
-        size = self._tokenizer.get_vocab_size()
-        start, end = map(self._tokenizer.token_to_id, ("<|startoftext|>", "<|endoftext|>"))
-        return (size, size + 1) if start is None or end is None else (start, end)
-
-    def __call__(self, media: Any) -> dict[str, Tensor]:
-        """The ids of a string."""
-        if not isinstance(media, str):
-            raise ValueError(f"the text trunk reads str, given {type(media).__name__}")
-        text = " ".join(html.unescape(html.unescape(media)).split()).lower()
-        start, end = self.ends
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: self.context - 2]
-        return {"ids": F.pad(torch.tensor([start, *ids, end]), (0, self.context - len(ids) - 2))}

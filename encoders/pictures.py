@@ -21,16 +21,21 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
+def square(picture: PILImage.Image, size: int) -> PILImage.Image:
     """Shorter side to `size` with PIL's bicubic filter, then the centre square."""
     width, height = picture.size
-    if (width, height) != (size, size):
-        short = min(width, height)
-        width, height = (size if side == short else int(size * side / short) for side in (width, height))
-        picture = picture.resize((width, height), PILImage.Resampling.BICUBIC)
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        picture = picture.crop((left, top, left + size, top + size))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    if (width, height) == (size, size):
+        return picture
+    short = min(width, height)
+    width, height = (size if side == short else int(size * side / short) for side in (width, height))
+    picture = picture.resize((width, height), PILImage.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return picture.crop((left, top, left + size, top + size))
+
+
+def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of the centre square."""
+    return torch.from_numpy(np.array(square(picture, size))).permute(2, 0, 1)
 
 
 def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:

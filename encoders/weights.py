@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -12,10 +13,11 @@ from torch import nn
 from anyx.packaged import locate
 
 
-def load(model: nn.Module, path: str | Path) -> None:
+def load(model: nn.Module, path: str | Path, *, whole: Sequence[str] = ()) -> None:
     """Load the model's keys from a .pth / .pt file, a safetensors file or a folder with model.safetensors.
 
-    An id of `packaged.PACKAGED` is such a folder. Other keys of the file are not read. On the meta device nothing is.
+    An id of `packaged.PACKAGED` is such a folder. Other keys of the file are not read, but those that begin with one of
+    `whole` the model must have. On the meta device nothing is read.
     """
     wanted = model.state_dict()
     if any(tensor.is_meta for tensor in wanted.values()):
@@ -26,13 +28,17 @@ def load(model: nn.Module, path: str | Path) -> None:
         raise ValueError(f"path: no weights at {file}; give a .pth or .safetensors file, or a folder of the latter")
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as stored:
-            found = {key: stored.get_tensor(key) for key in stored.keys() if key in wanted}  # noqa: SIM118
+            keys = list(stored.keys())
+            found = {key: stored.get_tensor(key) for key in keys if key in wanted}
     else:
         stored = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-        found = {key: stored[key] for key in wanted if key in stored}
+        keys, found = list(stored), {key: stored[key] for key in wanted if key in stored}
     missing = [key for key in wanted if key not in found]
     if missing:
         raise ValueError(f"{file} lacks {len(missing)} of the {len(wanted)} keys wanted, first {missing[0]!r}")
+    unknown = [key for key in keys if key.startswith(tuple(whole)) and key not in wanted]
+    if unknown:
+        raise ValueError(f"{file}: {len(unknown)} keys have no place in the sizes given, first {unknown[0]!r}")
     wrong = [key for key in wanted if found[key].shape != wanted[key].shape]
     if wrong:
         shapes = f"{tuple(found[wrong[0]].shape)}, but the sizes given make {tuple(wanted[wrong[0]].shape)}"

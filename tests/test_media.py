@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PILImage
 from torchaudio.functional import resample as published_resample
 
-from anyx.media import MEDIA, Audio, Image, MediaError, Video, read
+from anyx.media import MEDIA, Audio, Image, MediaError, Series, Video, read
 
 
 def picture(height: int = 27, width: int = 35) -> Image:
@@ -59,7 +59,12 @@ def test_alpha_is_laid_on_white():
 def test_sixteen_bits_of_grey_keep_their_shades():
     file = io.BytesIO()
     PILImage.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save(file, "PNG")
-    assert Image.read(file.getvalue()).pixels[0].tolist() == [[0, 1, 128, 255]]
+    read = Image.read(file.getvalue())
+    assert read.pixels[0].tolist() == [[0, 1, 128, 255]]
+    assert read.grey.tolist() == [[0, 257, 32896, 65535]]
+    assert picture().grey is None
+    with pytest.raises(MediaError, match=r"Image.grey must be torch.int32 \(1, 4\), but torch.int32 \(2, 2\)"):
+        Image(read.pixels, torch.zeros(2, 2, dtype=torch.int32))
 
 
 def test_deep_grey_keeps_its_shades():
@@ -70,6 +75,7 @@ def test_deep_grey_keeps_its_shades():
         grey.save(file, "TIFF")
         for source in (grey, file.getvalue()):
             assert Image.read(source).pixels.tolist() == [wanted] * 3
+            assert torch.equal(Image.read(source).grey, torch.from_numpy(array))
     assert torch.equal(Image.read(unit).pixels, Image.read(PILImage.fromarray(unit)).pixels)
     for array in (sixteen - 1, sixteen + 1, -unit, unit * 255, unit * np.nan):
         with pytest.raises(MediaError, match=r"mode [IF] holds values from 0 to (1|65535), but .* was given"):
@@ -265,7 +271,13 @@ def test_sampling_takes_the_middles():
 @pytest.mark.parametrize("source", [b"", b"no media at all", "missing.file", 3.5, "truncated"])
 def test_what_cannot_be_read_is_one_error(kind, source):
     if source == "truncated":
-        whole = {"image": picture().to_bytes(), "audio": tone().to_bytes("flac"), "video": clip().to_bytes()}[kind]
+        readings = Series(torch.rand(6, 40), 50.0)
+        whole = {
+            "image": picture().to_bytes(),
+            "audio": tone().to_bytes("flac"),
+            "video": clip().to_bytes(),
+            "series": readings.to_bytes(),
+        }[kind]
         source = whole[: len(whole) // 4]
     with pytest.raises(MediaError):
         read(kind, source)

@@ -17,7 +17,7 @@ from PIL import ImageDraw, ImageFont, ImageOps
 
 from anyx.evaluation.sheet import GREY, TILE, spectrogram, tile
 from anyx.interfaces import Media
-from anyx.media import Audio, Image, Video
+from anyx.media import Audio, Image, Series, Video
 
 WIDE = 3 * TILE
 TAGS = {".png": '<img alt="" src="{}">', ".wav": '<audio controls src="{}"></audio>', ".txt": ""}
@@ -68,6 +68,8 @@ def thumbnail(part: str | Media) -> PILImage.Image:
     """Words or a medium in a box of `WIDE` by `TILE`."""
     if isinstance(part, str):
         return tile(None, part, Path(), WIDE)
+    if isinstance(part, Series):
+        return tile(None, f"{len(part.values)} x {part.values.shape[1]} readings", Path(), WIDE)
     if isinstance(part, Audio):
         return spectrogram(part).resize((WIDE, TILE))
     if isinstance(part, Video):

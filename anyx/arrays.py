@@ -1,0 +1,110 @@
+"""Arrays that say what media are -> the tensors that media hold: shapes and number types, checked and made ours.
+
+Also the files of plain numbers: .npy, .npz and CSV.
+
+Letters: c channels, n samples, h height, w width.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from torch import Tensor
+
+from anyx import codecs
+from anyx.codecs import MediaError
+
+
+def numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Tensor:
+    """An array on the CPU: floats, or the integers that have a meaning here."""
+    try:
+        tensor = torch.from_numpy(np.array(array)) if isinstance(array, np.ndarray) else array.detach().cpu()
+        known = tensor.is_floating_point() or tensor.dtype in integers
+    except TypeError:  # numpy has types that torch has not
+        known = False
+    if not known:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in integers)
+        raise MediaError(f"an array holds floats or {names} here, but {array.dtype} was given")
+    return codecs.finite(tensor.float()) if tensor.is_floating_point() else tensor
+
+
+def pixels_of(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
+    """The pixels of an array (h, w[, c]) or a tensor (c, h, w) of uint8, or of floats in [0, 1]."""
+    pixels = numbers(array, [torch.uint8])
+    if pixels.ndim == 3 and isinstance(array, np.ndarray):
+        pixels = pixels.permute(2, 0, 1)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or len(pixels) not in (1, 3, 4):
+        shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, 3 or 4"
+        raise MediaError(f"a picture is {shapes}, but {tuple(array.shape)} was given")
+    if pixels.is_floating_point():
+        pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+    if len(pixels) == 4:
+        return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
+    return pixels.expand(3, -1, -1).contiguous()
+
+
+def samples_of(array: Tensor | NDArray[Any]) -> Float[Tensor, "c n"]:
+    """The samples of ([c,] n) floats, or of the integers of WAV files."""
+    samples = numbers(array, [torch.int16, torch.int32, torch.uint8])
+    if samples.ndim not in (1, 2):
+        raise MediaError(f"sound is an array (n) or (c, n), but {tuple(array.shape)} was given")
+    if samples.dtype == torch.uint8:
+        samples = (samples.double() - 128) / 128
+    elif not samples.is_floating_point():
+        samples = samples.double() / torch.iinfo(samples.dtype).max
+    return (samples if samples.ndim == 2 else samples[None]).float().contiguous()
+
+
+def values_of(array: Tensor | NDArray[Any]) -> Float[Tensor, "c n"]:
+    """The readings of (c, n) floats, or of integers as a sensor gave them."""
+    values = numbers(array, [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8])
+    if values.ndim != 2:
+        raise MediaError(f"a series is an array (c, n), but {tuple(array.shape)} was given")
+    return values.float().contiguous()
+
+
+def read_values(file: BinaryIO) -> tuple[Float[Tensor, "c n"], float | None]:
+    """The readings of a .npy, .npz or CSV file, and their rate where it says it."""
+    head = file.read(6)
+    file.seek(0)
+    if head == b"\x93NUMPY":
+        return values_of(np.load(file, allow_pickle=False)), None
+    if head[:2] == b"PK":
+        stored = np.load(file, allow_pickle=False)
+        return values_of(stored["values"]), float(stored["rate"]) if "rate" in stored else None
+    lines = file.read().decode().splitlines()
+    rows = lines[_is_names(lines[0]) :] if lines else lines
+    if not rows:
+        raise MediaError("no numbers in this file")
+    return values_of(np.loadtxt(rows, delimiter=",", ndmin=2).T), None
+
+
+def write_values(values: Float[Tensor, "c n"], rate: float | None, format: str) -> bytes:
+    """An npz, npy or CSV file."""
+    buffer, array = io.BytesIO(), values.numpy(force=True)
+    if format == "csv":
+        np.savetxt(buffer, array.T, delimiter=",")
+    elif format == "npy":
+        np.save(buffer, array)
+    elif rate is None:
+        np.savez(buffer, values=array)
+    else:
+        np.savez(buffer, values=array, rate=np.array(rate))
+    return buffer.getvalue()
+
+
+def _is_names(line: str) -> bool:
+    """Whether a line of a CSV file names its columns."""
+    try:
+        float(line.split(",")[0])
+    except ValueError:
+        return True
+    return False
