@@ -31,13 +31,19 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     An override is `a.b=c`; `a.0=c` replaces an item of a list, and a key with dots stands in brackets: `a[b.*.c]=d`.
     They are laid over the YAML together, so that their order does not matter.
     """
+    over = parse(overrides)
+    raw: dict[str, Any] = _merge(_read(Path(path), ()), over, "")
+    return raw
+
+
+def parse(overrides: Sequence[str]) -> dict[str, Any]:
+    """Words `a.b=c` as plain mappings; what they say is YAML. Raises `ConfigError`."""
     for override in overrides:
         if "=" not in override:
             raise ConfigError([f"{override}: an override is written a.b=c"])
         with _named(override, "no override"):
             OmegaConf.from_dotlist([override])
-    raw: dict[str, Any] = _merge(_read(Path(path), ()), _plain(OmegaConf.from_dotlist(list(overrides))), "")
-    return raw
+    return dict(_plain(OmegaConf.from_dotlist(list(overrides))))
 
 
 def resolve(raw: Mapping[str, Any]) -> dict[str, Any]:

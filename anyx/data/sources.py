@@ -40,6 +40,12 @@ SOURCES = {
     "jsonl": "anyx.data.sources:JSONLSource",
     "llava": "anyx.data.formats:LlavaSource",
     "captions": "anyx.data.formats:CaptionSource",
+    "alpaca": "anyx.data.instruct:AlpacaSource",
+    "videochat": "anyx.data.instruct:VideoChatSource",
+    "nextgpt_pairs": "anyx.data.nextgpt:PairSource",
+    "t2m": "anyx.data.nextgpt:ConversationSource",
+    "mosit": "anyx.data.nextgpt:MositSource",
+    "nextgpt_v2": "anyx.data.nextgpt:MarkedSource",
 }
 UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on
 
