@@ -166,7 +166,7 @@ def summary(tally: Tally, place: Path) -> None:
     say(f"{tally.read:,} records read{written}, {tally.skipped:,} skipped")
     if tally.pathless:
         say(f"  {tally.pathless:,} media of the assistant are not there: their captions are kept")
-    for reason, count in tally.kinds.most_common():
+    for reason, count in tally.kinds.most_common(10):
         say(f"  {count:,}: {reason}")
     for text in tally.told:
         say(f"  e.g. {text}")

@@ -25,6 +25,7 @@ from anyx.processor import source_of
 from anyx.prompt import parts_of
 from anyx.signatures import Errors, check_keywords
 
+NAMES = re.compile(r"'[^']*'|\S*[./]\w\S*|\d+")  # what differs among records with the same fault
 SHOWN = 5  # reasons of skipped records that are told in full
 
 
@@ -47,7 +48,7 @@ class Tally:
         """Count a record that cannot be used, under its reason without names and numbers."""
         text = str(error)
         reason = re.sub(r"^.*?: (row|record) \d+:? ", "", text)
-        self.kinds[re.sub(r"'[^']*'|\S*/\S*|\d+", "...", reason)] += 1
+        self.kinds[re.sub(NAMES, "...", reason)] += 1
         if len(self.told) < SHOWN:
             self.told.append(text)
 
