@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from anyx.commands import chat, check, demo, doctor, evaluate, fetch, plan, run, train
+from anyx.commands import chat, check, data, demo, doctor, evaluate, fetch, plan, run, train
 
 COMMANDS = (
     run.run,
@@ -35,6 +35,7 @@ def application() -> typer.Typer:
     )
     for command in COMMANDS:
         app.command()(command)
+    app.add_typer(data.group(), name="data")
     return app
 
 

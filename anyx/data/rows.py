@@ -35,7 +35,9 @@ class Rows(Sequence[Record], ABC):
         self.root = self.path.parent if root is None or isinstance(root, Mapping) else Path(root)
 
     @abstractmethod
-    def convert(self, row: dict[str, Any], index: int) -> Record: ...
+    def convert(self, row: dict[str, Any], index: int) -> Record:
+        """The dialogue of a row; ValueError, TypeError, KeyError or AttributeError where it is none."""
+        ...
 
     def part(self, key: str, name: str | None, caption: str | None = None) -> dict[str, Any]:
         """A medium of a message, in the folder of its key; without a name it has a caption only."""
