@@ -23,7 +23,7 @@ FLOORS = {
     "signatures": 0, "yamls": 0,
     "packaged": 0, "compact": 0, "imports": 0,
     "encoders": 1, "decoders": 1, "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
-    "decoding": 1, "reply": 1, "ports": 1, "conversions": 1,
+    "decoding": 1, "pages": 1, "reply": 1, "ports": 1, "conversions": 1,
     "model": 2, "processor": 2,
     "data": 3, "build": 3, "hub": 3,
     "training": 4, "evaluation": 4,
@@ -31,7 +31,7 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("hub", "build"), ("schema", "signatures"),
+    ("model", "processor"), ("prompt", "pages"), ("hub", "build"), ("schema", "signatures"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
