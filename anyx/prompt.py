@@ -65,7 +65,8 @@ class Prompt:
         if generate:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
-            page.write(self.template.assistant.prefix, supervised=False, template=True)
+            prefix = self.template.assistant.prefix  # what is tokenised with its space belongs to the reply's first word
+            page.write(prefix.rstrip(" ") if self.template.joined else prefix, supervised=False, template=True)
         elif self.template.joined:
             page.write(self.template.joined.close, supervised=False, template=True)
         encoded = page.close()

@@ -39,7 +39,7 @@ class Joined:
     The text after a medium of the keys `bos_after` begins with {bos} again; `close` is written after the last turn.
     Where a reply begins and ends among the ids is found by the length of the text before it, tokenised alone (`labels:
     rounds`). `labels: turns` is LLaVA's rule for vicuna v0 and serves parity only: every turn is counted with a {bos}
-    of its own, so that labels drift by one a turn; the first two ids of a user's turn and all of `close` are supervised.
+    of its own, so that labels drift by one a turn, and of a user's turn the first two ids are supervised.
     """
 
     bos_after: tuple[str, ...] = ()

@@ -1,4 +1,5 @@
-"""Stand-ins made of a case's own data: its tokenizer, by the calls that the reference made, and its messages."""
+"""What tests of NExT-GPT's training make of a case's own data: its tokenizer, by the calls that the reference made, its
+messages, its output projectors."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from golden import Case
+from torch import Tensor
+
+from anyx.output_projectors import TransformerOutputProjector
 
 KEYS = {"IMG": "image", "VID": "video", "AUD": "audio"}  # of a case's signal tokens -> ours
 
@@ -35,13 +39,17 @@ class Spoken:
         sidecar = case.sidecar
         self.ids = {"<s>": sidecar.get("bos", 1), "</s>": sidecar.get("eos", 2)}
         signals = {
-            f"[{name}{i}]": token for name, ids in sidecar.get("signal_token_ids", {}).items() for i, token in enumerate(ids)
+            f"[{name}{i}]": token
+            for name, ids in sidecar.get("signal_token_ids", {}).items()
+            for i, token in enumerate(ids)
         }
         self.known: dict[str, list[int]] = {}
         for call in sidecar["tokenizer_calls"]:
             ids = call["ids"][1:] if call["add_special_tokens"] else call["ids"]
             self.known[call["text"]] = ids
-            texts = [text.strip() for text in re.split(r"\[(?:IMG|VID|AUD)\d+\]", call["text"])]
+            texts = re.split(r"\[(?:IMG|VID|AUD)\d+\]", call["text"])
+            texts = [text.lstrip() if i else text for i, text in enumerate(texts)]
+            texts = [text.rstrip() if i + 1 < len(texts) else text for i, text in enumerate(texts)]
             runs: list[list[int]] = [[]]
             for token in ids:
                 if token in signals.values():
@@ -90,3 +98,29 @@ def turns(conversation: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
             parts.append({"type": turn["output_modality"], "caption": turn.get("caption")})
         messages.append({"role": "user" if turn["from"] == "human" else "assistant", "content": parts})
     return messages
+
+
+def text_projector(weights: Mapping[str, Tensor], size: Mapping[str, Any]) -> TransformerOutputProjector:
+    """A TextFcLayer of a case as our projector, of the condition "c"."""
+
+    def layers(stack: str) -> int:
+        return len({name.split(".")[3] for name in weights if name.startswith(f"tfm.{stack}.layers.")})
+
+    hidden, dim_in = weights["fc.weight"].shape
+    projector = TransformerOutputProjector(
+        dim_in,
+        {"c": (weights["query_embs"].shape[1], len(weights["model.weight"]))},
+        hidden=hidden,
+        layers=layers("encoder"),
+        decoder_layers=layers("decoder"),
+        heads=size.get("textfc_heads", 4),  # the source says 4 for every width
+        mlp_ratio=len(weights["tfm.encoder.layers.0.linear1.weight"]) // hidden,
+    )
+    projector.conditions["c"].load_state_dict(dict(weights))
+    return projector.eval()
+
+
+def text_projectors(case: Case, key: str) -> list[TransformerOutputProjector]:
+    """Those of an output, one a layer of the LLM that the case reads."""
+    name = "gen_text_hidden_fcs" + ("" if key == "image" else f"_{key}")
+    return [text_projector(case.part(f"w.{name}.{i}"), case.sizes) for i in range(len(case.sizes["layers_used"]))]
