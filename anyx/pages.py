@@ -36,11 +36,14 @@ class Encoded(NamedTuple):
 
 
 class Words:
-    """Text -> ids. `written` is everything the template itself writes: its special tokens are nobody else's."""
+    """Text -> ids. `written` is everything the template itself writes: its special tokens are nobody else's.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, written: Collection[str]) -> None:
+    `added` are ids of strings that the tokenizer does not know as tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, written: Collection[str], added: Mapping[str, int]) -> None:
         self.tokenizer = tokenizer
-        self._added = {str(token): index for token, index in tokenizer.get_added_vocab().items()}
+        self._added = {str(token): index for token, index in tokenizer.get_added_vocab().items()} | dict(added)
         self._marks = _any_of(self._added)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._forbidden = _any_of(special | {mark for text in written for mark in self._marks.findall(text)})
@@ -72,7 +75,7 @@ class Words:
 class Page:
     """A sheet to write on. Words of one voice that meet are tokenised together; those of all voices if `joined`.
 
-    `tight` writes no spaces beside a group.
+    `tight` writes no spaces beside groups and special tokens.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Page:
         self._encoded = Encoded([], [], [], [])
         self._text = ""
         self._voices = [(0, False)]  # from which letter of the text on somebody speaks, and whether it is supervised
-        self._beside = False  # a group was written last, and nothing may stand beside it
+        self._beside = False  # the text begins right after what no space may stand beside
 
     def write(self, text: str, *, supervised: bool, template: bool = False) -> None:
         """Words of a voice; those of the `template` may hold special tokens."""
@@ -94,8 +97,10 @@ class Page:
             if isinstance(piece, str):
                 self._text += piece.lstrip() if self._beside and not self._text else piece
             else:
+                self._trim()
                 self.apart()
                 self._append([piece])
+                self._beside = self._tight
 
     def apart(self) -> None:
         """What comes next is tokenised by itself."""
@@ -121,8 +126,8 @@ class Page:
 
     def group(self, key: str, part: Mapping[str, Any]) -> None:
         """A medium that the assistant shows."""
-        if self._tight and self._supervised:
-            self._text = self._text.rstrip()
+        if self._supervised:
+            self._trim()
         self._voice(True)
         self.apart()
         self._encoded.groups.append(Slot(key, len(self._encoded.ids), part))
@@ -137,6 +142,10 @@ class Page:
     @property
     def _supervised(self) -> bool:
         return self._voices[-1][1]
+
+    def _trim(self) -> None:
+        if self._tight:
+            self._text = self._text.rstrip()
 
     def _voice(self, supervised: bool) -> None:
         if supervised != self._supervised:

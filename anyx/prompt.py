@@ -27,7 +27,10 @@ SignalGroups = Mapping[str, tuple[int, ...]]  # output key -> the ids of its sig
 
 
 class Prompt:
-    """Lays conversations out by a template: `inputs` are the keys a user may send, `groups` what may be answered."""
+    """Lays conversations out by a template: `inputs` are the keys a user may send, `groups` what may be answered.
+
+    `added_tokens` are ids of strings that the template, and nothing else, writes as one token.
+    """
 
     def __init__(
         self,
@@ -35,12 +38,13 @@ class Prompt:
         template: str | Mapping[str, Any] | Template,
         inputs: Collection[str] = (),
         groups: SignalGroups | None = None,
+        added_tokens: Mapping[str, int] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = Template.of(template)
         self.inputs = tuple(inputs)
         self.groups = dict(groups or {})
-        self._words = Words(tokenizer, self.template.strings())
+        self._words = Words(tokenizer, self.template.strings(), added_tokens or {})
 
     @property
     def stop(self) -> tuple[list[int], str]:
@@ -65,7 +69,9 @@ class Prompt:
         if generate:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
-            prefix = self.template.assistant.prefix  # what is tokenised with its space belongs to the reply's first word
+            prefix = (
+                self.template.assistant.prefix
+            )  # what is tokenised with its space belongs to the reply's first word
             page.write(prefix.rstrip(" ") if self.template.joined else prefix, supervised=False, template=True)
         elif self.template.joined:
             page.write(self.template.joined.close, supervised=False, template=True)
@@ -77,9 +83,9 @@ class Prompt:
         return encoded
 
     def cut(self, encoded: Encoded, length: int, *, whole: bool = True) -> Encoded:
-        """The first `length` ids. A group that does not fit is left out, or broken without `whole` (NExT-GPT v1).
+        """The first `length` ids, a medium counting as one. A group that does not fit is left out with all after it.
 
-        A broken group is supervised as words, and is no target.
+        Without `whole` (NExT-GPT v1) it is broken: what is left of it is supervised as words are, and is no target.
         """
         kept = [slot for slot in encoded.groups if slot.position + len(self.groups[slot.key]) <= length]
         if whole and len(kept) < len(encoded.groups):

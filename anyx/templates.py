@@ -56,8 +56,8 @@ class Template:
     """`begin`, then the turns; `media_start` and `media_end` stand around each medium that a user sends.
 
     `system_default` is said when a conversation brings no system turn; empty means that nothing is. `first` is the
-    user's first turn, where it is written otherwise. `tight`: no spaces are written beside a signal group, as by
-    tokenizers that strip what stands around added tokens.
+    user's first turn, where it is written otherwise. `tight`: no spaces are written beside signal groups and
+    special tokens, as by tokenizers that strip what stands around them.
     """
 
     user: Turn

@@ -43,11 +43,14 @@ class Spoken:
             for name, ids in sidecar.get("signal_token_ids", {}).items()
             for i, token in enumerate(ids)
         }
+        if signals:  # "added_tokens_order": the delimiters stand before the signal tokens
+            self.delimiters = {mark: min(signals.values()) - 2 + i for i, mark in enumerate(("<Img>", "</Img>"))}
+            signals |= self.delimiters
         self.known: dict[str, list[int]] = {}
         for call in sidecar["tokenizer_calls"]:
             ids = call["ids"][1:] if call["add_special_tokens"] else call["ids"]
             self.known[call["text"]] = ids
-            texts = re.split(r"\[(?:IMG|VID|AUD)\d+\]", call["text"])
+            texts = re.split(r"\[(?:IMG|VID|AUD)\d+\]|</?Img>", call["text"])
             texts = [text.lstrip() if i else text for i, text in enumerate(texts)]
             texts = [text.rstrip() if i + 1 < len(texts) else text for i, text in enumerate(texts)]
             runs: list[list[int]] = [[]]

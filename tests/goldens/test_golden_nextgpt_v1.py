@@ -39,13 +39,16 @@ def rows(prompt: Prompt, chats: Sequence[Sequence[Message]], length: int, *, who
     return found
 
 
+@pytest.mark.parametrize("delimiters", ["as tokens", "as text"])
 @pytest.mark.parametrize("found", cases("04_nextgpt_training", "v1_process_batches*"))
-def test_ids_and_labels(found: Case | None) -> None:
+def test_ids_and_labels(found: Case | None, delimiters: str) -> None:
     """The text behind what the reference lays before it by itself: "{bos}### Human: <Img>" and the medium."""
     case = required(found)
     sidecar, groups = case.sidecar, signal_groups(case)
     opening = replace(V1, begin="", media_start="", first=Turn("", "", V1.user.tail, apart=True))
-    prompt = Prompt(Spoken(case), opening, list(groups), groups)  # type: ignore[arg-type]
+    words = Spoken(case)
+    added = words.delimiters if delimiters == "as tokens" else {}
+    prompt = Prompt(words, opening, list(groups), groups, added)  # type: ignore[arg-type]
     captions = sidecar["captions"]
     chats: dict[str, list[list[dict[str, Any]]]] = {
         "s1": [pair_messages([{"type": "image"}, said(sidecar["prompt"])], [said(x)]) for x in captions],
