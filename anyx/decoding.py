@@ -119,6 +119,8 @@ def speak(
     """Answer left-padded prompts; yields what each step has made certain, rows in order.
 
     A row ends at an id of `stop`, where its words hold `stop_text`, or after `max_new_tokens`; neither stop is said.
+    Words are compared, not ids, so whatever the tokenizer made of the stop and of its neighbours is found. Right after
+    a group the spaces at its beginning may be missing: tokenizers that strip what stands beside added tokens taught so.
     """
     processors = sampling.processors()
     openers = {ids[0]: key for key, ids in llm.groups.items()}
@@ -199,7 +201,11 @@ class _Row:
     def certain(self, *, final: bool) -> str:
         """The letters that no later token can change and that were not handed out yet."""
         text = str(self.tokenizer.decode(self.run, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-        if self.stop_text and self.stop_text in text:
+        bare = self.stop_text.lstrip()
+        if self.groups and bare and text.lstrip().startswith(bare):  # right after a group
+            text = ""
+            self.done = final = True
+        elif self.stop_text and self.stop_text in text:
             text = text[: text.index(self.stop_text)]
             self.done = final = True
         end = len(text)
@@ -207,6 +213,8 @@ class _Row:
             end = len(text.rstrip("\ufffd"))  # half a letter
             starts = (n for n in range(len(self.stop_text) - 1, 0, -1) if text[:end].endswith(self.stop_text[:n]))
             end -= next(starts, 0)
+            if self.groups and bare.startswith(text[:end].lstrip()):  # it may be the stop without its spaces
+                end = 0
         new = text[self.told : end]
         self.told = max(self.told, end)
         if final:

@@ -105,7 +105,8 @@ class Processor:
     """Conversations -> samples -> batches. `kinds` says which class of media a key is (`Image`, ...).
 
     With `targets_media` the media of assistant turns are read too (a denoising loss wants them). `features` may answer
-    a part with cached encoder tokens; its file is then not read.
+    a part with cached encoder tokens; its file is then not read. `max_length` cuts conversations that are learnt from
+    to that many ids, never within a signal group; one of which nothing is left to learn is refused.
     """
 
     def __init__(
@@ -116,16 +117,22 @@ class Processor:
         kinds: Mapping[str, type[Any]],
         targets_media: bool = False,
         features: Features | None = None,
+        max_length: int | None = None,
     ) -> None:
         self.prompt = prompt
         self.transforms = dict(transforms)
         self.kinds = dict(kinds)
         self.targets_media = targets_media
         self.features = features
+        self.max_length = max_length
 
     def __call__(self, messages: Sequence[Message], *, generate: bool = False) -> Sample:
         """Lay out one conversation and read its media."""
         encoded = self.prompt.encode(messages, generate=generate)
+        if self.max_length is not None and not generate and len(encoded.ids) > self.max_length:
+            encoded = self.prompt.cut(encoded, self.max_length)
+            if all(label == IGNORE for label in encoded.labels):
+                raise ValueError(f"max_length: the assistant says nothing within the first {self.max_length} ids")
         received = [self._receive(slot.key, slot.position, slot.part) for slot in encoded.media]
         targets = [
             Target(slot.key, slot.position, slot.part.get("caption"), self._target(slot.key, slot.part))

@@ -4,31 +4,60 @@ A template is a small mapping, so a YAML may name one (`template: chatml`) or sp
 `{eos}` stand for the tokenizer's own tokens, and special tokens may be written as they are (`<|im_start|>`); the words
 of a conversation are never read that way. The assistant's `end` is supervised and stops generation, at its first
 special token if it has one; `tail` is neither.
+
+Published weights know what a tokenizer made of pieces of text, and the pieces were cut in other ways than ours, which
+are what one voice says between media and groups. `Turn.apart`, `Template.first` and `Template.tight` cut as NExT-GPT v1
+did; `Template.joined` as LLaVA and NExT-GPT v2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 ROLES = ("user", "assistant", "system")
 
 
+LabelRule = Literal["rounds", "turns"]
+
+
 @dataclass(frozen=True)
 class Turn:
-    """`prefix` content `end` `tail`."""
+    """`prefix` content `end` `tail`; with `apart`, words that follow the prefix at once are tokenised by themselves."""
 
     prefix: str = ""
     end: str = ""
     tail: str = ""
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What all voices say between two media is one text to the tokenizer.
+
+    The text after a medium of the keys `bos_after` begins with {bos} again; `close` is written after the last turn.
+    Where a reply begins and ends among the ids is found by the length of the text before it, tokenised alone (`labels:
+    rounds`). `labels: turns` is LLaVA's rule for vicuna v0 and serves parity only: every turn is counted with a {bos}
+    of its own, so that labels drift by one a turn, and of a user's turn the first two ids are supervised.
+    """
+
+    bos_after: tuple[str, ...] = ()
+    close: str = ""
+    labels: LabelRule = "rounds"
+
+    def __post_init__(self) -> None:
+        if self.labels not in get_args(LabelRule):
+            raise ValueError(f"template.joined.labels: {self.labels!r} is not one of {', '.join(get_args(LabelRule))}")
 
 
 @dataclass(frozen=True)
 class Template:
     """`begin`, then the turns; `media_start` and `media_end` stand around each medium that a user sends.
 
-    `system_default` is said when a conversation brings no system turn; empty means that nothing is.
+    `system_default` is said when a conversation brings no system turn; empty means that nothing is. `first` is the
+    user's first turn, where it is written otherwise. `tight`: no spaces are written beside signal groups and
+    special tokens, as by tokenizers that strip what stands around them.
     """
 
     user: Turn
@@ -38,6 +67,9 @@ class Template:
     system_default: str = ""
     media_start: str = ""
     media_end: str = ""
+    first: Turn | None = None
+    tight: bool = False
+    joined: Joined | None = None
 
     @classmethod
     def of(cls, value: str | Mapping[str, Any] | Template) -> Template:
@@ -55,23 +87,31 @@ class Template:
                 f"template: unknown keys {unknown}, missing keys {missing}; it has {', '.join(sorted(names))}"
             )
         given = dict(value)
-        for role in ROLES:
-            turn, keys = value.get(role, {}), [field.name for field in fields(Turn)]
-            if not isinstance(turn, Mapping) or set(turn) - set(keys):
-                raise ValueError(f"template.{role}: {turn!r} was given; its keys are {', '.join(keys)}")
-            given[role] = Turn(**turn)
+        given |= {role: _section(role, Turn, value.get(role, {})) for role in ROLES}
+        if value.get("first") is not None:
+            given["first"] = _section("first", Turn, value["first"])
+        if value.get("joined") is not None:
+            joined = _section("joined", Joined, value["joined"])
+            given["joined"] = replace(joined, bos_after=tuple(joined.bos_after))
         return cls(**given)
 
     def strings(self) -> list[str]:
         """Everything the template itself writes."""
-        turns = [
-            text for turn in (self.user, self.assistant, self.system) for text in (turn.prefix, turn.end, turn.tail)
-        ]
-        return [self.begin, self.system_default, self.media_start, self.media_end, *turns]
+        voices = (self.user, self.assistant, self.system, self.first or Turn())
+        turns = [text for turn in voices for text in (turn.prefix, turn.end, turn.tail)]
+        close = self.joined.close if self.joined else ""
+        return [self.begin, self.system_default, self.media_start, self.media_end, close, *turns]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a YAML; `Template.of` reads it back."""
         return asdict(self)
+
+
+def _section(name: str, cls: type[Any], given: Any) -> Any:
+    keys = [field.name for field in fields(cls)]
+    if not isinstance(given, Mapping) or set(given) - set(keys):
+        raise ValueError(f"template.{name}: {given!r} was given; its keys are {', '.join(keys)}")
+    return cls(**given)
 
 
 def _chatml(role: str) -> Turn:
@@ -80,14 +120,16 @@ def _chatml(role: str) -> Turn:
 
 TEMPLATES: Mapping[str, Template] = {
     "chatml": Template(user=_chatml("user"), assistant=_chatml("assistant"), system=_chatml("system")),
-    # NExT-GPT v1: the separator after a reply belongs to the reply, and stands before the next "Human:".
+    # NExT-GPT v1, id for id: the separator after a reply belongs to the reply, and stands before the next "Human:".
     "vicuna_v0": Template(
         begin="{bos}### ",
+        first=Turn("Human: ", "", "\n### ", apart=True),
         user=Turn("Human: ", "", "\n### "),
         assistant=Turn("Assistant: ", "\n###", ""),
         system=Turn("", "", "\n### "),
         media_start="<Img>",
         media_end="</Img> ",
+        tight=True,
     ),
     "vicuna_v1": Template(
         begin="{bos}",

@@ -16,7 +16,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDPMScheduler
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
@@ -118,35 +118,57 @@ def denoising_loss(
     generator: Generator | None = None,
     min_snr: float | None = None,
     noisy_share: float = 0.0,
+    prediction: str | None = None,
+    average_weights: bool = False,
+    steps: Int[Tensor, " b"] | None = None,
+    noise: Float[Tensor, "b ..."] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean squared error of `predict(noisy, timesteps)` against the scheduler's own prediction type.
 
-    `min_snr` weighs timesteps by the clipped signal-to-noise ratio (min-SNR-gamma; 5 is usual). `noisy_share` of the
-    samples is taken from the noisiest 15% of the timesteps, where only the condition says what to make.
+    `min_snr` weighs samples by the clipped signal-to-noise ratio of their timesteps (min-SNR-gamma, Hang et al. 2023; 5
+    is usual). `noisy_share` of the samples is taken from the noisiest 15% of the timesteps, where only the condition
+    says what to make. `steps` and `noise` are drawn unless they are given.
+
+    For parity with NExT-GPT v2, which is wrong twice: `prediction: epsilon` whatever the scheduler says, and
+    `average_weights`, the batch's mean error times its mean weight.
     """
     schedule = DDPMScheduler.from_config(scheduler.config)
-    count, kind = schedule.config.num_train_timesteps, schedule.config.prediction_type
-    place = _rand(len(latents), generator, latents.device)
-    if noisy_share:
-        noisiest = _rand(len(latents), generator, latents.device) < noisy_share
-        place = torch.where(noisiest, 1 - NOISIEST * place, place)
-    steps = (place * count).long().clamp(max=count - 1)
-    device = latents.device if generator is None else generator.device
-    noise = torch.randn(latents.shape, generator=generator, device=device).to(latents)
-    target = training_target(schedule, latents, noise, steps)
+    count, kind = schedule.config.num_train_timesteps, prediction or schedule.config.prediction_type
+    if steps is None:
+        place = _rand(len(latents), generator, latents.device)
+        if noisy_share:
+            noisiest = _rand(len(latents), generator, latents.device) < noisy_share
+            place = torch.where(noisiest, 1 - NOISIEST * place, place)
+        steps = (place * count).long().clamp(max=count - 1)
+    if noise is None:
+        device = latents.device if generator is None else generator.device
+        noise = torch.randn(latents.shape, generator=generator, device=device).to(latents)
+    target = training_target(schedule, latents, noise, steps, kind)
     said = predict(schedule.add_noise(latents, noise, steps), steps)
     error = mse_loss(said.float(), target.float(), reduction="none").flatten(1).mean(1)
-    if min_snr is not None:
-        signal = schedule.alphas_cumprod.to(latents.device)[steps]
-        ratio = (signal / (1 - signal)).clamp(min=1e-8)
-        divisor = {"epsilon": ratio, "v_prediction": ratio + 1, "sample": torch.ones_like(ratio)}[kind]
-        error = error * ratio.clamp(max=min_snr) / divisor
-    return error.mean()
+    if min_snr is None:
+        return error.mean()
+    weights = min_snr_weights(signal_to_noise(schedule, steps), min_snr, kind)
+    return error.mean() * weights.mean() if average_weights else (error * weights).mean()
 
 
-def training_target(schedule: Any, latents: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
-    """What the unet should say at `steps`, by the schedule's prediction type."""
-    kind = schedule.config.prediction_type
+def signal_to_noise(schedule: Any, steps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The ratio of the signal's variance to the noise's at timesteps."""
+    signal = schedule.alphas_cumprod.to(steps.device)[steps]
+    return (signal / (1 - signal)).clamp(min=1e-8)  # type: ignore[no-any-return]
+
+
+def min_snr_weights(ratio: Float[Tensor, " b"], gamma: float, kind: str) -> Float[Tensor, " b"]:
+    """Min-SNR-gamma: the clipped ratio over what the prediction type weighs by itself."""
+    itself = {"epsilon": ratio, "v_prediction": ratio + 1, "sample": torch.ones_like(ratio)}[kind]
+    return ratio.clamp(max=gamma) / itself
+
+
+def training_target(
+    schedule: Any, latents: Tensor, noise: Tensor, steps: Tensor, prediction: str | None = None
+) -> Tensor:
+    """What the unet should say at `steps`, by the schedule's prediction type or by another."""
+    kind = prediction or schedule.config.prediction_type
     if kind == "epsilon":
         return noise
     if kind == "sample":

@@ -86,10 +86,10 @@ def test_vicuna_v0_follows_nextgpt() -> None:
     ]
     encoded = prompt("vicuna_v0").encode(chat)
     assert words(encoded) == (
-        "<|endoftext|>### Human: <Img>{}</Img> describe\n### Assistant: a fox[400][401][402]\n###"
+        "<|endoftext|>### Human: <Img>{}</Img> describe\n### Assistant: a fox[400][401][402]###"
         "Human: why\n### Assistant: so\n###"
     )
-    assert words(encoded, supervised=True) == "a fox[400][401][402]\n###so\n###"
+    assert words(encoded, supervised=True) == "a fox[400][401][402]###so\n###"
     assert prompt("vicuna_v0").stop == ([], "\n###")
     assert prompt("chatml").stop == ([TOKENIZER.convert_tokens_to_ids("<|im_end|>")], "")
 

@@ -55,6 +55,7 @@ class DialogueReader:
             kinds=given.kinds,
             targets_media=given.targets_media,
             features=self.features if self.encoders else given.features,
+            max_length=given.max_length,
         )
 
     def features(self, key: str, part: Mapping[str, Any]) -> Tokens | None:
@@ -86,7 +87,8 @@ class DialogueReader:
                     name = self.digest(self.encoders, part, feed, variant)
                     parts.append({**part, "digest": name} if name else self.augment(part, feed, variant))
             messages.append({**message, "content": parts})
-        return DialogueSample(self.processor(messages), captions, latents)
+        sample = self.processor(messages)  # it may have been cut
+        return DialogueSample(sample, captions[: len(sample.received)], latents[: len(sample.targets)])
 
     def digest(self, makers: Mapping[str, str], part: Mapping[str, Any], feed: Feed, variant: int) -> str | None:
         """The digest of a part's features, if they are cached."""

@@ -25,16 +25,23 @@ def text(logits: Float[Tensor, "m v"], labels: Int[Tensor, " m"]) -> Float[Tenso
 
 
 def caption(
-    said: Condition, taught: Condition, *, kind: CaptionKind = "l2norm", pads: float = 0.0
+    said: Condition,
+    taught: Condition,
+    *,
+    kind: CaptionKind = "l2norm",
+    pads: float = 0.0,
+    relative: bool = True,
 ) -> Float[Tensor, ""]:
     """Distance of a projected condition to the teacher's, mean over the teacher's real positions and over names.
 
-    `l2norm` is NExT-GPT's: the Euclidean norm over d (not squared). `cosine` is one minus the cosine. `pads` is what
-    a position past the caption's end counts: 1 where the decoder reads it as well (Stable Diffusion attends to all).
+    `l2norm` is the Euclidean norm over d (not squared), `cosine` one minus the cosine. `pads` is what a position past
+    the caption's end counts: 1 where the decoder reads it as well (Stable Diffusion attends to all). `relative` divides
+    by what zeros would cost, so that teachers count alike whatever their scale: CLIP's states are some 33 long, CLAP's
+    embeddings 1. NExT-GPT's loss is `kind=l2norm, pads=1, relative=False` (Wu et al. 2023, v1 and v2).
     """
     return torch.stack(
         [
-            distance(said.values[name], value, taught.masks.get(name), kind, pads)
+            distance(said.values[name], value, taught.masks.get(name), kind, pads, relative)
             for name, value in taught.values.items()
         ]
     ).mean()
@@ -46,19 +53,23 @@ def distance(
     mask: Bool[Tensor, "b l"] | None,
     kind: CaptionKind,
     pads: float = 0.0,
+    relative: bool = True,
 ) -> Float[Tensor, ""]:
     """One named tensor of `caption`."""
     said, taught = said.float(), taught.float()
+    scale = torch.ones_like(taught[..., 0])
     if kind == "l2norm":
-        each = torch.linalg.vector_norm(said - taught, dim=-1)
+        each, scale = torch.linalg.vector_norm(said - taught, dim=-1), torch.linalg.vector_norm(taught, dim=-1)
     elif kind == "mse":
-        each = (said - taught).square().mean(-1)
+        each, scale = (said - taught).square().mean(-1), taught.square().mean(-1)
     elif kind == "cosine":
         each = 1 - F.cosine_similarity(said, taught, dim=-1)
     else:
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(CaptionKind))}")
     weights = mask if mask is None or not pads else torch.where(mask, 1.0, pads)
-    return masked_mean(each, weights)
+    if not relative:
+        return masked_mean(each, weights)
+    return masked_mean(each, weights) / masked_mean(scale, weights).clamp(min=1e-12)
 
 
 def contrastive(

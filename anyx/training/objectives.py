@@ -45,15 +45,20 @@ def caption(
     *,
     kind: losses.CaptionKind = "l2norm",
     pads: float = 0.0,
+    relative: bool = True,
     keys: Sequence[OutputKey] | None = None,
     weights: Mapping[OutputKey, float] | None = None,
 ) -> Tensor | None:
-    """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`."""
+    """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`.
+
+    `relative` measures each key by its teacher's own scale, so that keys count alike.
+    """
     found = {}
     for key, said, batch in conditions(step, keys):
         teacher = batch.teachers.get(key)
         if teacher is not None:
-            found[key] = losses.caption(rows_of(said, teacher.rows), condition_of(teacher), kind=kind, pads=pads)
+            mine, taught = rows_of(said, teacher.rows), condition_of(teacher)
+            found[key] = losses.caption(mine, taught, kind=kind, pads=pads, relative=relative)
     return total(found, weights)
 
 

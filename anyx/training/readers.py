@@ -61,7 +61,11 @@ def make_reader(
             encoders[key] = module_digest(encoder, *known)
     given = model.processor
     processor = Processor(
-        given.prompt, transforms=given.transforms, kinds=given.kinds, targets_media="denoise" in wanted
+        given.prompt,
+        transforms=given.transforms,
+        kinds=given.kinds,
+        targets_media="denoise" in wanted,
+        max_length=trainee.stage.max_length,
     )
     return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids="align" in wanted)
 

@@ -25,14 +25,14 @@ def test_l2norm_is_the_mean_norm_of_nextgpt() -> None:
     """NExT-GPT: Euclidean norm over channels, mean over batch and positions (nextgpt_xllm.md, A2.1)."""
     said, taught = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     expected = ((said - taught) ** 2).sum(-1).sqrt().mean()
-    assert torch.allclose(losses.caption(condition(said), condition(taught)), expected)
+    assert torch.allclose(losses.caption(condition(said), condition(taught), relative=False), expected)
 
 
 @pytest.mark.parametrize("kind", ["l2norm", "mse", "cosine"])
 def test_caption_does_not_see_padding(kind: losses.CaptionKind) -> None:
     said, taught = torch.randn(2, 4, 5, requires_grad=True), torch.randn(2, 4, 5)
     mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool()
-    loss = losses.caption(condition(said), condition(taught, mask), kind=kind)
+    loss = losses.caption(condition(said), condition(taught, mask), kind=kind, relative=False)
     each = {
         "l2norm": (said - taught).norm(dim=-1),
         "mse": (said - taught).square().mean(-1),
@@ -51,10 +51,25 @@ def test_caption_weighs_padding_where_the_decoder_reads_it(pads: float) -> None:
     mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool()
     weights = torch.where(mask, 1.0, pads)
     each = (said - taught).square().mean(-1)
-    loss = losses.caption(condition(said), condition(taught, mask), kind="mse", pads=pads)
+    loss = losses.caption(condition(said), condition(taught, mask), kind="mse", pads=pads, relative=False)
     assert torch.allclose(loss, (each * weights).sum() / weights.sum())
-    full = losses.caption(condition(said), condition(taught), kind="mse", pads=pads)
+    full = losses.caption(condition(said), condition(taught), kind="mse", pads=pads, relative=False)
     assert torch.allclose(full, each.mean())
+
+
+@pytest.mark.parametrize("kind", ["l2norm", "mse", "cosine"])
+def test_teachers_of_any_scale_count_alike(kind: losses.CaptionKind) -> None:
+    """Relative to its teacher, silence costs one, and a teacher that is 33 times longer costs no more."""
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool()
+    said, taught = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
+    silent = losses.caption(condition(torch.zeros(2, 4, 5)), condition(taught, mask), kind=kind)
+    assert silent.item() == pytest.approx(1, rel=1e-6)
+    one, many = (losses.caption(condition(x * said), condition(x * taught, mask), kind=kind) for x in (1.0, 33.0))
+    assert one.item() == pytest.approx(many.item(), rel=1e-5)
+    absolute = [
+        losses.caption(condition(x * said), condition(x * taught, mask), kind=kind, relative=False) for x in (1.0, 33.0)
+    ]
+    assert (absolute[0] / absolute[1]).item() == pytest.approx({"l2norm": 1 / 33, "mse": 1 / 33**2, "cosine": 1}[kind])
 
 
 def test_caption_at_the_target_has_a_finite_gradient() -> None:
