@@ -78,10 +78,12 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
         return LLM.load(
             path,
             tokens=tokens,
+            added_tokens=config.added_tokens,
             lora=config.lora,
             dtype=config.dtype,
             attention=config.attention,
             tokenizer=config.tokenizer,
+            tables=config.tables,
             weights=weights,
         )
 

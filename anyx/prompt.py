@@ -45,7 +45,10 @@ class Encoded(NamedTuple):
 
 
 class Prompt:
-    """Lays conversations out by a template: `inputs` are the keys a user may send, `groups` what may be answered."""
+    """Lays conversations out by a template: `inputs` are the keys a user may send, `groups` what may be answered.
+
+    `added_tokens` are ids of strings that the template, and nothing else, writes as one token.
+    """
 
     def __init__(
         self,
@@ -53,12 +56,14 @@ class Prompt:
         template: str | Mapping[str, Any] | Template,
         inputs: Collection[str] = (),
         groups: SignalGroups | None = None,
+        added_tokens: Mapping[str, int] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.template = Template.of(template)
         self.inputs = tuple(inputs)
         self.groups = dict(groups or {})
         self._added = {str(token): index for token, index in tokenizer.get_added_vocab().items()}
+        self._added |= added_tokens or {}
         self._marks = _any_of(self._added)
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         written = {mark for text in self.template.strings() for mark in self._marks.findall(text)}
