@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from anyx.schema import DType, Share
 __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
+TABLES = "tables.safetensors"  # an LLM's whole embedding and head, where a checkpoint changed them
 HUB_CONFIG = "config.json"
 PATHS = frozenset(
     {"path", "root", "init", "tokenizer", "tables", "vae", "unet", "motion_adapter"}
@@ -45,7 +47,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     known = dtype is None or dtype == torch.int8 or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
     if not known:
         raise ValueError(f"dtype: {dtype!r} is neither a floating-point type nor torch.int8")
-    config = _config_of(model)
+    config = _with_tables(_config_of(model), Path(folder))
     twins = _twins(config)
     own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(tuple(twins))}
     if dtype == torch.int8:
@@ -152,6 +154,18 @@ def _config_of(model: AnyX) -> configuration.Config:
     if model.config is None or not model.config.raw:
         raise ValueError("this model was put together by hand: only one that was built from a YAML can be saved")
     return model.config
+
+
+def _with_tables(config: configuration.Config, folder: Path) -> configuration.Config:
+    """The configuration with the LLM's whole tables, where it has them, in the folder: they are no third party's."""
+    if config.llm is None or config.llm.tables is None:
+        return config
+    source, target = Path(config.llm.tables), folder / TABLES
+    if not (target.exists() and target.samefile(source)):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    raw = {**config.raw, "llm": {**config.raw["llm"], "tables": str(target.resolve())}}
+    return dataclasses.replace(config, raw=raw)
 
 
 def _twins(config: configuration.Config) -> dict[str, str]:

@@ -28,7 +28,7 @@ from anyx.compact import restored
 from anyx.config import Config
 from anyx.schema import Share
 
-ORIGIN, TABLES, ADAPTER = "conversion.json", "tables.safetensors", "adapter"
+ORIGIN, ADAPTER = "conversion.json", "adapter"
 LORA = "llm.lora."
 
 
@@ -73,13 +73,13 @@ def write(
     notes: Sequence[str] = (),
 ) -> Folder:
     """Check everything that can be checked without building the model, then write the folder."""
-    llm = dict(raw["llm"]) | ({"tables": str(out.resolve() / TABLES)} if tables else {})
+    llm = dict(raw["llm"]) | ({"tables": str(out.resolve() / hub.TABLES)} if tables else {})
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
     tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
     hub.write(out, config, state, tokenizer, notes)
     if tables:
-        whole.save(tables, out / TABLES)
+        whole.save(tables, out / hub.TABLES)
     lora = {name.removeprefix(LORA): tensor for name, tensor in state.items() if name.startswith(LORA)}
     if lora:
         assert config.llm.lora is not None
