@@ -30,6 +30,7 @@ from anyx.schema import Share
 
 ORIGIN, ADAPTER = "conversion.json", "adapter"
 LORA = "llm.lora."
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,13 @@ def shipped(name: str) -> dict[str, Any]:
 
 
 def anchored(path: str) -> str:
-    """A path on this machine from the root, as it will be seen from another folder; a Hub id as it is."""
-    return str(Path(path).resolve()) if Path(path).exists() or path.startswith(("./", "../")) else path
+    """A path on this machine from the root, as it will be seen from another folder; a Hub id as it is.
+
+    What is not there yet is a path if it has the suffix of weights, or begins with a folder that is there.
+    """
+    place = Path(path)
+    spelled = path.startswith(("./", "../")) or place.suffix in SUFFIXES
+    return str(place.resolve()) if place.exists() or spelled or Path(*place.parts[:1]).is_dir() else path
 
 
 def write(

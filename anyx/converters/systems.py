@@ -14,6 +14,7 @@ there, a shape or a size that is not the published one is an error that names it
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ SYSTEMS: Mapping[str, str] = {
     "nextgpt": "anyx.converters.nextgpt:NextGPT",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
 }
+log = logging.getLogger(__name__)
+
 State = Mapping[str, Tensor]
 Sizes = Mapping[str, int]
 
@@ -99,7 +102,11 @@ def convert(
     if not any_size:
         check_sizes(f"{checkpoint}", made, match.sizes)
     own, tables = made.ours({match.names[name]: tensor for name, tensor in state.items()})
-    raw = made.config(match.sizes, {name: folders.anchored(path) for name, path in bases.items()})
+    paths = {name: folders.anchored(path) for name, path in bases.items()}
+    for name, path in paths.items():
+        if not Path(path).exists():
+            log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
+    raw = made.config(match.sizes, paths)
     raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
     origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
     return folders.write(out, raw, overrides, own, tables, origin, made.notes)
