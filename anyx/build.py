@@ -83,10 +83,12 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
         return LLM.load(
             path,
             tokens=tokens,
+            added_tokens=config.added_tokens,
             lora=config.lora,
             dtype=config.dtype,
             attention=config.attention,
             tokenizer=tokenizer,
+            tables=config.tables,
             weights=weights,
         )
 

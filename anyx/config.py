@@ -91,7 +91,7 @@ def parts(config: Config) -> Iterator[str]:
     """The names of all parts that a stage of this configuration might train."""
     if config.llm:
         yield from ("llm.lora",) if config.llm.lora else ()
-        yield from ("llm.signal_tokens",) if config.outputs else ()
+        yield from ("llm.signal_tokens",) if config.outputs or config.llm.added_tokens else ()
         yield "llm.body"
     yield from (f"encoders.{name}" for name in config.encoders)
     yield from (f"inputs.{key}.projector" for key, port in config.inputs.items() if isinstance(port.projector, Node))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from anyx import config as configuration
 from anyx.build import build
@@ -30,8 +32,11 @@ from anyx.schema import DType, Share
 __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
+TABLES = "tables.safetensors"  # an LLM's whole embedding and head, where a checkpoint changed them
 HUB_CONFIG = "config.json"
-PATHS = frozenset({"path", "root", "init", "tokenizer", "vae", "unet", "motion_adapter"})  # keys of paths or Hub ids
+PATHS = frozenset(
+    {"path", "root", "init", "tokenizer", "tables", "vae", "unet", "motion_adapter"}
+)  # keys of paths or Hub ids
 
 
 def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -42,22 +47,37 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     known = dtype is None or dtype == torch.int8 or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
     if not known:
         raise ValueError(f"dtype: {dtype!r} is neither a floating-point type nor torch.int8")
-    folder = Path(folder)
-    config = _config_of(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    raw = _begun(_relative(dict(config.raw), folder.resolve()))
-    (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
+    config = _with_tables(_config_of(model), Path(folder))
     twins = _twins(config)
     own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(tuple(twins))}
     if dtype == torch.int8:
         stored = shrunk(own)
     else:
         stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
-    save_file({n: x.contiguous() for n, x in stored.items()}, folder / WEIGHTS, metadata={"format": "pt"})
-    model.llm.tokenizer.save_pretrained(folder / TOKENIZER)
+    return write(folder, config, stored, model.llm.tokenizer)
+
+
+def write(
+    folder: str | Path,
+    config: configuration.Config,
+    state: Mapping[str, Tensor],
+    tokenizer: PreTrainedTokenizerBase | None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a model folder from its configuration and weights; `notes` are more paragraphs of the card.
+
+    Without a tokenizer, that of the LLM named in the configuration is read.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = _begun(_relative(dict(config.raw), folder.resolve()))
+    (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
+    save_file({n: x.contiguous() for n, x in state.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder / TOKENIZER)
     (folder / HUB_CONFIG).write_text('{"model_type": "anyx"}\n')  # the Hub counts downloads by it
     if not (folder / CARD).exists():
-        (folder / CARD).write_text(card(config, own))
+        (folder / CARD).write_text("\n".join([card(config, restored(state)), *(f"{note}\n" for note in notes)]))
     return folder
 
 
@@ -134,6 +154,18 @@ def _config_of(model: AnyX) -> configuration.Config:
     if model.config is None or not model.config.raw:
         raise ValueError("this model was put together by hand: only one that was built from a YAML can be saved")
     return model.config
+
+
+def _with_tables(config: configuration.Config, folder: Path) -> configuration.Config:
+    """The configuration with the LLM's whole tables, where it has them, in the folder: they are no third party's."""
+    if config.llm is None or config.llm.tables is None:
+        return config
+    source, target = Path(config.llm.tables), folder / TABLES
+    if not (target.exists() and target.samefile(source)):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    raw = {**config.raw, "llm": {**config.raw["llm"], "tables": str(target.resolve())}}
+    return dataclasses.replace(config, raw=raw)
 
 
 def _twins(config: configuration.Config) -> dict[str, str]:

@@ -3,8 +3,10 @@
 The body is any `AutoModelForCausalLM`, frozen and untouched. What learns is ours and stays float32 whatever the body's
 dtype: LoRA (PEFT, optional) and `SignalTokens`, the rows of the signal tokens in the embedding and in the head (one
 table when the body ties the two). The rows lie past the body's own vocabulary and beside its tables, so nothing else of
-them can learn. PEFT's `trainable_token_indices` learns the same rows, but copies the tables at every forward and makes
-dense gradients for them: 1.24x the training step and 1.13x the decoding step of a 135 M-parameter LLM (one core).
+them can learn. Tokens that a template writes and the tokenizer does not know (`added_tokens`) have rows there too,
+before the signal tokens. A checkpoint that changed the whole tables brings them as a file (`tables`). PEFT's
+`trainable_token_indices` learns the same rows, but copies the tables at every forward and makes dense gradients for
+them: 1.24x the training step and 1.13x the decoding step of a 135 M-parameter LLM (one core).
 
 Our weights are named `llm.lora.<module>.lora_A.weight` (and `lora_B`), `llm.signal_tokens.embedding`, and
 `llm.signal_tokens.head` where head and embedding are not tied.
@@ -33,6 +35,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from anyx.tables import replace
+
 LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
@@ -60,7 +64,11 @@ class SignalTokens(nn.Module):
 
 
 class LLM(nn.Module):
-    """A causal LM with signal groups: `tokens` says how many signal tokens each output has."""
+    """A causal LM with signal groups: `tokens` says how many signal tokens each output has.
+
+    `added_tokens` are strings with rows of their own, the first past the vocabulary; a template may write them, and no
+    other text becomes them.
+    """
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class LLM(nn.Module):
         tokenizer: PreTrainedTokenizerBase,
         *,
         tokens: Mapping[str, int] | None = None,
+        added_tokens: Sequence[str] = (),
         lora: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -83,9 +92,15 @@ class LLM(nn.Module):
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         self.dim: int = embedding.shape[1]
         self.vocabulary: int = embedding.shape[0]
-        self.groups: Mapping[str, tuple[int, ...]] = number(tokens or {}, start=self.vocabulary)
-        count = sum(map(len, self.groups.values()))
-        self.signal_tokens = SignalTokens(embedding, head, count, tied=head is embedding)
+        if len(tokenizer) > self.vocabulary:
+            told = f"the tokenizer has {len(tokenizer)} tokens, but the model's table {self.vocabulary} rows"
+            raise ValueError(f"llm: {told}; take out what was added to the tokenizer (such as [PAD])")
+        self.added_tokens: Mapping[str, int] = add(added_tokens, tokenizer, start=self.vocabulary)
+        self.groups: Mapping[str, tuple[int, ...]] = number(
+            tokens or {}, start=self.vocabulary + len(self.added_tokens)
+        )
+        self.rows = len(self.added_tokens) + sum(map(len, self.groups.values()))
+        self.signal_tokens = SignalTokens(embedding, head, self.rows, tied=head is embedding)
         self.lora = dict(lora) if lora else None
         if self.lora:
             inject_adapter_in_model(lora_config(self.lora), model)
@@ -98,16 +113,19 @@ class LLM(nn.Module):
         path: str | Mapping[str, Any],
         *,
         tokens: Mapping[str, int] | None = None,
+        added_tokens: Sequence[str] = (),
         lora: Mapping[str, Any] | None = None,
         dtype: str = "float32",
         attention: str = "sdpa",
         tokenizer: str | None = None,
+        tables: str | None = None,
         weights: bool = True,
     ) -> LLM:
         """Load a folder or hub id; a mapping is a configuration (`model_type` and sizes) and gives random weights.
 
         Without `weights` a path is read for its configuration only, for a model on the `meta` device. `tokenizer` is a
-        path of its own where the model's has none.
+        path of its own where the model's has none, `tables` a file (`anyx.tables`) whose embedding and head take the
+        place of the body's.
         """
         if isinstance(path, str):
             config = AutoConfig.from_pretrained(path)
@@ -120,7 +138,10 @@ class LLM(nn.Module):
             model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, attn_implementation=attention)
         else:
             model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
-        return cls(model, AutoTokenizer.from_pretrained(tokenizer or path), tokens=tokens, lora=lora)
+        if weights and tables is not None:
+            replace(model.get_input_embeddings().weight, model.get_output_embeddings().weight, tables)
+        words = AutoTokenizer.from_pretrained(tokenizer or path)
+        return cls(model, words, tokens=tokens, added_tokens=added_tokens, lora=lora)
 
     @property
     def stop(self) -> list[int]:
@@ -132,7 +153,7 @@ class LLM(nn.Module):
         """Input embeddings of text and signal tokens, in the body's dtype; placeholders get those of id 0."""
         values: Tensor = self.model.get_input_embeddings()(ids.clamp(0, self.vocabulary - 1))
         signal = ids >= self.vocabulary
-        if not self.groups:
+        if not self.rows:
             return values
         return torch.where(signal[..., None], self.embed_signals(ids).to(values.dtype), values)
 
@@ -200,7 +221,7 @@ class LLM(nn.Module):
         """Everything that may learn, by name; parts without parameters are left out."""
         parts = {
             "llm.lora": list(self._lora().values()),
-            "llm.signal_tokens": list(self.signal_tokens.parameters()) if self.groups else [],
+            "llm.signal_tokens": list(self.signal_tokens.parameters()) if self.rows else [],
             "llm.body": self._body(),
         }
         return {name: parameters for name, parameters in parts.items() if parameters}
@@ -208,7 +229,7 @@ class LLM(nn.Module):
     def own_state(self) -> dict[str, Tensor]:
         """Our weights by their stable names: LoRA and the signal tokens."""
         state: dict[str, Tensor] = {f"llm.lora.{name}": parameter.detach() for name, parameter in self._lora().items()}
-        if self.groups:
+        if self.rows:
             state |= {f"llm.signal_tokens.{name}": tensor for name, tensor in self.signal_tokens.state_dict().items()}
         return state
 
@@ -228,6 +249,14 @@ class LLM(nn.Module):
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
+
+
+def add(tokens: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, start: int) -> dict[str, int]:
+    """Ids for added tokens, from `start`."""
+    known = tokenizer.get_added_vocab()
+    if wrong := [token for token in tokens if not token or token in known or list(tokens).count(token) > 1]:
+        raise ValueError(f"llm.added_tokens: {wrong[0]!r} is empty, named twice, or a token of the tokenizer already")
+    return {token: start + place for place, token in enumerate(tokens)}
 
 
 def number(tokens: Mapping[str, int], *, start: int) -> dict[str, tuple[int, ...]]:

@@ -42,7 +42,8 @@ class LLMConfig:
     """The language model: a folder or Hub id, and how it is loaded. `template` is a name or a whole template.
 
     A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
-    the folder of one.
+    the folder of one. `added_tokens` are strings that the template may write as tokens of their own, `tables` a file
+    whose embedding and head take the place of the model's.
     """
 
     path: str | Mapping[str, Any]
@@ -51,6 +52,8 @@ class LLMConfig:
     dtype: DType = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     tokenizer: str | None = None
+    added_tokens: Sequence[str] = ()
+    tables: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
 from transformers import LlamaConfig
 
+from anyx import tables
 from anyx.llm import LLM
 from anyx.model import AnyX
 
@@ -144,6 +147,61 @@ def test_load_from_configuration_and_on_meta(tiny_llm_folder: str) -> None:
     with torch.device("meta"):
         shell = LLM.load(tiny_llm_folder, tokens=TOKENS, lora=LORA, weights=False)
     assert {p.device.type for parts in shell.parts().values() for p in parts} == {"meta"}
+
+
+def test_added_tokens_have_rows_before_the_signal_tokens() -> None:
+    words = tiny.tokenizer()
+    model = LLM(tiny.causal_lm(words), words, tokens=TOKENS, added_tokens=["<Img>", "</Img>"])
+    start = model.vocabulary
+    assert model.added_tokens == {"<Img>": start, "</Img>": start + 1}
+    assert model.groups == {"image": (start + 2, start + 3, start + 4), "audio": (start + 5, start + 6)}
+    assert model.signal_tokens.embedding.shape == (7, model.dim)
+    ids = torch.tensor([[5, start + 1, start + 2]])
+    torch.testing.assert_close(model.embed(ids)[0, 1:], model.signal_tokens.embedding[1:3])
+    alone = LLM(tiny.causal_lm(words), words, added_tokens=["<Img>"])
+    assert [tuple(p.shape) for p in alone.parts()["llm.signal_tokens"]] == [(1, alone.dim)]
+    assert set(alone.own_state()) == {"llm.signal_tokens.embedding"}
+    for wrong in (["<Img>", "<Img>"], ["<|im_end|>"], [""]):
+        with pytest.raises(
+            ValueError, match=r"llm\.added_tokens: .* is empty, named twice, or a token of the tokenizer"
+        ):
+            LLM(tiny.causal_lm(words), words, added_tokens=wrong)
+
+
+def test_the_38_rows_of_nextgpt(tiny_llm_folder: str) -> None:
+    """Ids of reference sheet A1.5: delimiters, 4 image, 24 video, 8 audio tokens past 32,000 pieces."""
+    counts = {"image": 4, "video": 24, "audio": 8}
+    with torch.device("meta"):
+        body = {"model_type": "llama", "vocab_size": 32000, "hidden_size": 64, "num_hidden_layers": 1}
+        model = LLM.load(body, tokenizer=tiny_llm_folder, tokens=counts, added_tokens=["<Img>", "</Img>"])
+    assert model.signal_tokens.embedding.shape == (38, 64)
+    assert model.added_tokens == {"<Img>": 32000, "</Img>": 32001}
+    firsts = {key: (ids[0], ids[-1]) for key, ids in model.groups.items()}
+    assert firsts == {"image": (32002, 32005), "video": (32006, 32029), "audio": (32030, 32037)}
+
+
+def test_a_tokenizer_of_more_tokens_than_rows_is_refused() -> None:
+    words = tiny.tokenizer()
+    words.add_tokens(["[PAD]"])
+    with pytest.raises(
+        ValueError, match=r"llm: the tokenizer has 331 tokens, but the model's table 330 rows; take out"
+    ):
+        LLM(tiny.causal_lm(tiny.tokenizer()), words)
+
+
+def test_whole_tables_take_the_place_of_the_bodys(tmp_path: Path) -> None:
+    words = tiny.tokenizer()
+    tiny.causal_lm(words, tied=False).save_pretrained(tmp_path / "llm")
+    words.save_pretrained(tmp_path / "llm")
+    given = {"embedding": torch.randn(330, 32).half(), "head": torch.randn(330, 32).half()}
+    tables.save(given, tmp_path / "tables.safetensors")
+    model = LLM.load(str(tmp_path / "llm"), tokens=TOKENS, tables=str(tmp_path / "tables.safetensors"))
+    assert torch.equal(model.embed(torch.tensor([[7]]))[0, 0], given["embedding"][7].float())
+    states = torch.randn(1, 32)
+    torch.testing.assert_close(model.logits(states)[:, :330], states @ given["head"].float().T)
+    assert set(model.own_state()) == {"llm.signal_tokens.embedding", "llm.signal_tokens.head"}
+    with torch.device("meta"):
+        LLM.load(str(tmp_path / "llm"), tables="none", weights=False)
 
 
 def test_train_mode_wakes_only_what_learns() -> None:

@@ -94,6 +94,18 @@ def test_vicuna_v0_follows_nextgpt() -> None:
     assert prompt("chatml").stop == ([TOKENIZER.convert_tokens_to_ids("<|im_end|>")], "")
 
 
+def test_the_template_alone_writes_added_tokens() -> None:
+    chat = [{"role": "user", "content": [text("<Img> or "), {"type": "image", "path": "a"}, text("</Img>")]}]
+    added = {"<Img>": 380, "</Img>": 381}
+    with_tokens = Prompt(TOKENIZER, "vicuna_v0", ["image"], GROUPS, added)
+    ids = with_tokens.encode(chat).ids
+    place = ids.index(PLACEHOLDER)
+    assert (ids[place - 1], ids[place + 1]) == (380, 381)
+    assert [token for token in ids if token >= 380] == [380, 381]
+    plain = [token for token in ids if token not in (380, 381)]
+    assert words(Encoded(plain, [], [], [])) == "<|endoftext|>### Human: <Img> or {} </Img>\n### "
+
+
 def test_a_reply_ends_at_the_first_special_token_of_the_end() -> None:
     """ChatML is often written with the line break in `end`; a reply may hold as many of those as it likes."""
     end = TOKENIZER.convert_tokens_to_ids("<|im_end|>")

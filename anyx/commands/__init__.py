@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from anyx.commands import chat, check, data, demo, doctor, evaluate, fetch, plan, run, train
+from anyx.commands import chat, check, convert, data, demo, doctor, evaluate, fetch, plan, run, train
 
 COMMANDS = (
     run.run,
@@ -21,6 +21,7 @@ COMMANDS = (
     check.check,
     doctor.doctor,
     fetch.fetch,
+    convert.convert,
 )
 
 

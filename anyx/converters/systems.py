@@ -1,0 +1,170 @@
+"""Convert a published checkpoint to a model folder, and a folder back: the same steps for every system.
+
+To add a system, write one file with a final class of `Converter` and one line in `SYSTEMS`. It says
+
+- `layouts`: the spellings of its file as tables of key patterns (`keys.py`), with our names beside theirs;
+- `published`: the sizes of its published variants, by the letters of those tables;
+- `bases`: what the folder will stand on and does not hold: the LLM, encoders, decoders;
+- `config`: the YAML of a file of some sizes;
+- `ours` and `theirs`: what is more than a change of names, such as tables that are cut in two.
+
+Its keyword arguments are the options of `anyx convert`. Nothing is guessed: a key that no rule knows, a key that is not
+there, a shape or a size that is not the published one is an error that names it.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from anyx.config import Config
+from anyx.converters import checkpoints, folders
+from anyx.converters.folders import Folder, Origin
+from anyx.converters.keys import Layout, best
+from anyx.imports import find
+from anyx.schema import DType
+from anyx.signatures import require
+
+SYSTEMS: Mapping[str, str] = {
+    "nextgpt": "anyx.converters.nextgpt:NextGPT",
+    "pandagpt": "anyx.converters.pandagpt:PandaGPT",
+}
+log = logging.getLogger(__name__)
+
+State = Mapping[str, Tensor]
+Sizes = Mapping[str, int]
+
+
+class Converter(ABC):
+    """One published system."""
+
+    bases: ClassVar[Mapping[str, str]]  # name -> what it is, in a few words
+    layouts: Mapping[str, Layout]  # the name of a spelling -> its rules
+    published: Mapping[str, Sizes]  # the name of a variant -> its sizes
+    hints: ClassVar[Mapping[str, str]] = {}  # a size -> what to do when it is not the published one
+    notes: ClassVar[Sequence[str]] = ()  # paragraphs of the folder's card
+
+    @abstractmethod
+    def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
+        """The YAML of a file of these sizes, standing on these bases."""
+
+    @abstractmethod
+    def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Tensors by the layout's names of ours -> what `model.safetensors` holds, and `tables.safetensors`."""
+
+    @abstractmethod
+    def theirs(self, state: State, tables: State, config: Config) -> dict[str, Tensor]:
+        """The way back of `ours`; ValueError where the model of the configuration is not of the system's form."""
+
+
+def converter(system: str, options: Mapping[str, Any]) -> Converter:
+    """A system's converter with its options; ValueError for names that are none."""
+    if system not in SYSTEMS:
+        raise ValueError(f"system: {system!r} is not one of {', '.join(SYSTEMS)}")
+    cls = find(SYSTEMS[system], "system")
+    require(system, options, cls)
+    made: Converter = cls(**options)
+    return made
+
+
+def convert(
+    system: str,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    bases: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    any_size: bool = False,
+) -> Folder:
+    """Write a published checkpoint as a model folder.
+
+    `bases` are the paths or Hub ids that the system stands on, `options` the system's own, `overrides` (`a.b=c`) values
+    of the YAML. `any_size` takes widths and depths that were not published. ValueError for whatever does not fit;
+    nothing is written then.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is there already; name a new folder")
+    options = dict(options or {})
+    made = converter(system, options)
+    check_bases(system, made, bases)
+    state = checkpoints.read(checkpoint)
+    what = f"{checkpoint} is no checkpoint of {system}"
+    layout, match = best(made.layouts, {name: tuple(tensor.shape) for name, tensor in state.items()}, what)
+    if not any_size:
+        check_sizes(f"{checkpoint}", made, match.sizes)
+    own, tables = made.ours({match.names[name]: tensor for name, tensor in state.items()})
+    paths = {name: folders.anchored(path) for name, path in bases.items()}
+    for name, path in paths.items():
+        if not Path(path).exists():
+            log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
+    raw = made.config(match.sizes, paths)
+    raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
+    origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
+    return folders.write(out, raw, overrides, own, tables, origin, made.notes)
+
+
+def export(
+    system: str,
+    folder: str | Path,
+    checkpoint: str | Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[int, int]:
+    """Write a model folder as a file that the published code loads; the numbers of its tensors and parameters.
+
+    A folder that `convert` wrote gives its checkpoint again, bit for bit. `dtype` stores another type.
+    """
+    if Path(checkpoint).exists():
+        raise ValueError(f"{checkpoint} is there already; name a new file")
+    config, state, tables, origin = folders.read(folder)
+    if origin is not None and origin.system != system:
+        raise ValueError(f"{folder} was converted from {origin.system}, not from {system}")
+    made = converter(system, {**(origin.options if origin else {}), **(options or {})})
+    found = made.theirs(folders.unshared(config, state), tables, config)
+    layouts = {origin.layout: made.layouts[origin.layout]} if origin else made.layouts
+    what = f"{folder} has other parts than {system}"
+    _, match = best(layouts, {name: tuple(tensor.shape) for name, tensor in found.items()}, what, back=True)
+    stored = {theirs: found[ours] for ours, theirs in match.names.items()}
+    checkpoints.write({name: x.to(dtype) if dtype else x for name, x in stored.items()}, checkpoint)
+    return len(stored), sum(tensor.numel() for tensor in stored.values())
+
+
+def dtype_of(state: State, default: str) -> str:
+    """The type in which most parameters of a file are stored, in the words of `llm.dtype`; else the default."""
+    count: Counter[str] = Counter()
+    for tensor in state.values():
+        count[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    ((name, _),) = count.most_common(1)
+    return name if name in get_args(DType) else default
+
+
+def check_bases(system: str, made: Converter, bases: Mapping[str, str]) -> None:
+    """Every base must be named, and no other."""
+    known = "; ".join(f"{name}: {what}" for name, what in made.bases.items())
+    if unknown := [name for name in bases if name not in made.bases]:
+        raise ValueError(f"base: {unknown[0]!r} is none of what {system} stands on ({known})")
+    if missing := [name for name in made.bases if not bases.get(name)]:
+        raise ValueError(f"base: {' and '.join(missing)} missing; {system} stands on {known}")
+
+
+def check_sizes(what: str, made: Converter, sizes: Sizes) -> None:
+    """The sizes must be those of a published variant."""
+    wrong = {
+        variant: {letter: size for letter, size in sizes.items() if known[letter] != size}
+        for variant, known in made.published.items()
+    }
+    variant, nearest = min(wrong.items(), key=lambda item: len(item[1]))
+    if nearest:
+        told = ", ".join(f"{name} {size} instead of {made.published[variant][name]}" for name, size in nearest.items())
+        hints = [made.hints[name] for name in nearest if name in made.hints] or ["if that is meant, give --any-size"]
+        raise ValueError(f"{what} is not of the published sizes ({variant}): {told}; {'; '.join(hints)}")

@@ -1,0 +1,82 @@
+"""Tables of key patterns: sizes are read from a file, what misfits is named, and the way back is the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyx.converters.keys import KeysError, Layout, Rule, best
+
+LAYOUT = Layout(
+    [
+        Rule("table", "tables.embedding", "rows width"),
+        Rule("layers.{layer}.{side}.w", "body.{side}.{layer}.weight", "3*width width"),
+        Rule("layers.{layer}.{side}.b", "body.{side}.{layer}.bias", "3*width"),
+        Rule("first", "first", "1 width 7"),
+    ],
+    {"side": ("left", "right")},
+)
+SIZES = {"rows": 10, "width": 4, "layer": 3}
+WHOLE = {name: shape for name, (_, shape) in LAYOUT.expand(SIZES).items()}
+
+
+def test_a_table_names_every_tensor() -> None:
+    assert len(WHOLE) == 1 + 3 * 2 * 2 + 1
+    assert LAYOUT.expand(SIZES)["layers.2.left.w"] == ("body.left.2.weight", (12, 4))
+    assert WHOLE["first"] == (1, 4, 7)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_sizes_are_read_and_both_ways_agree(back: bool) -> None:
+    shapes = {name: shape for name, (_, shape) in LAYOUT.expand(SIZES, back=back).items()}
+    match = LAYOUT.classify(shapes, back=back)
+    assert match.sizes == SIZES
+    assert match.faults == 0
+    assert match.names == {name: other for name, (other, _) in LAYOUT.expand(SIZES, back=back).items()}
+
+
+def test_what_misfits_is_named_and_nothing_else() -> None:
+    shapes = WHOLE | {
+        "layers.1.left.w": (12, 5),
+        "layers.1.up.w": (12, 4),
+        "first": (4, 7),
+        "layers.01.left.w": (12, 4),
+    }
+    del shapes["layers.2.right.b"]
+    match = LAYOUT.classify(shapes)
+    assert match.unknown == ("layers.1.up.w", "layers.01.left.w")
+    assert match.missing == ("layers.2.right.b",)
+    assert match.misshaped == {"layers.1.left.w": ((12, 5), (12, 4)), "first": ((4, 7), (1, 4, 7))}
+    assert match.sizes == SIZES, "the majority says what the width is"
+    with pytest.raises(KeysError) as raised:
+        best({"only": LAYOUT}, shapes, "x.pt is no such file")
+    told = str(raised.value)
+    assert told.startswith("x.pt is no such file (held against its layout 'only'):\n")
+    assert "  unknown (2): layers.1.up.w, layers.01.left.w\n" in told
+    assert "  missing (1): layers.2.right.b\n" in told
+    assert "layers.1.left.w is 12 x 5 instead of 12 x 4, first is 4 x 7 instead of 1 x 4 x 7" in told
+    assert raised.value.match.missing == match.missing
+
+
+def test_a_hole_in_what_counts_is_missing() -> None:
+    shapes = {name: shape for name, shape in WHOLE.items() if not name.startswith("layers.1.")}
+    assert {name.split(".")[1] for name in LAYOUT.classify(shapes).missing} == {"1"}
+
+
+def test_the_nearest_layout_is_taken() -> None:
+    other = Layout([Rule("other." + rule.theirs, rule.ours, rule.shape) for rule in LAYOUT.rules], LAYOUT.words)
+    layouts = {"plain": LAYOUT, "other": other}
+    assert best(layouts, WHOLE, "x")[0] == "plain"
+    assert best(layouts, {f"other.{name}": shape for name, shape in WHOLE.items()}, "x")[0] == "other"
+
+
+def test_long_lists_are_cut_in_the_message_only() -> None:
+    with pytest.raises(KeysError, match=r"unknown \(100\): stray0, .* and 76 more\n") as raised:
+        best({"only": LAYOUT}, {f"stray{i}": (1,) for i in range(100)}, "x")
+    assert len(raised.value.match.unknown) == 100
+
+
+def test_a_place_that_stands_twice_has_one_value() -> None:
+    layout = Layout([Rule("{i}.{i}.{s}.{s}", "a.{i}.{s}", "n")], {"s": ("x", "y")})
+    match = layout.classify({"0.0.x.x": (2,), "0.0.y.y": (2,), "0.1.x.x": (2,), "0.0.x.y": (2,)})
+    assert match.unknown == ("0.1.x.x", "0.0.x.y")
+    assert match.missing == ()
