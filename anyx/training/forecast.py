@@ -108,7 +108,7 @@ def step(model: AnyX, stage: Stage, length: int) -> int:
             ends += pass_through(model.llm, stage.batch_size, length, below_learns(selection))
         learning = [end.float().sum() for end in ends if end.requires_grad]
         if learning:
-            torch.stack(learning).sum().backward()
+            torch.autograd.backward([torch.stack(learning).sum()])
     model.zero_grad(set_to_none=True)
     total: int = counter.get_total_flops()
     return total
