@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from anyx.imports import import_file
 from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, Media, OutputProjector, TextTeacher, Tokens
-from anyx.media import Audio, Image, Video
+from anyx.media import Audio, Image, Series, Video
 from anyx.registry import TABLES, resolve, table
 
 BASES = {
@@ -44,6 +44,8 @@ def media(kind: type[Media], seed: int) -> Media:
     random = torch.Generator().manual_seed(seed)
     if kind is Audio:
         return Audio(torch.rand(1, 16000, generator=random) - 0.5, 16000)
+    if kind is Series:
+        return Series(torch.randn(6, 40, generator=random))
     frames = torch.randint(0, 256, (8, 3, 20, 24), generator=random, dtype=torch.uint8)
     return Image(frames[0]) if kind is Image else Video(frames, 8.0)
 
@@ -57,13 +59,13 @@ def component(kind: str, index: int, name: str, seed: int = 0) -> Any:
 
 def kind_of_encoder(encoder: Encoder) -> type[Media]:
     """What the encoder's transform reads."""
-    for kind in (Image, Audio, Video):
+    for kind in (Image, Audio, Video, Series):
         try:
             encoder.transform(media(kind, 0))
         except (ValueError, AttributeError, TypeError):
             continue
         return kind
-    raise AssertionError(f"{type(encoder).__name__}.transform reads none of Image, Audio, Video")
+    raise AssertionError(f"{type(encoder).__name__}.transform reads none of Image, Audio, Video, Series")
 
 
 def encode(encoder: Encoder, items: list[Media]) -> Tokens:

@@ -21,6 +21,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "audio": {"dim": 8, "depth": 1, "heads": 2, "out_dim": 6, "mels": 24, "length": 40, "kernel": 8, "stride": 8},
     "text": {"dim": 8, "depth": 1, "heads": 2, "out_dim": 6, "vocab": 7, "context": 9},
 }
+OTHERS: dict[str, dict[str, Any]] = {
+    "depth": {"dim": 8, "depth": 1, "heads": 2, "out_dim": 6, "image_size": 16, "kernel": 8},
+    "thermal": {"dim": 8, "depth": 2, "heads": 4, "out_dim": 6, "image_size": 24, "kernel": 8},
+    "imu": {"dim": 8, "depth": 1, "heads": 2, "out_dim": 6, "length": 32, "kernel": 4},
+}
 
 
 def image(h: int = 20, w: int = 30) -> Image:
@@ -132,6 +137,37 @@ def test_trunks_share_one_space_and_one_file(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), model.state_dict().values(), strict=True))
     with pytest.raises(ValueError, match="'thermal' is not one of vision, audio, text"):
         model.embed("thermal", x)
+
+
+@pytest.mark.parametrize("trunk", ["vision", "text", "audio", "depth", "thermal", "imu"])
+def test_a_tower_reads_its_part_of_the_whole_checkpoint(tmp_path: Path, trunk: str) -> None:
+    """A file like imagebind_huge.pth, shrunk: all six towers, one tower read, everything of it and nothing else."""
+    towers = SIZES | OTHERS
+    whole = ImageBind(towers)
+    torch.save(whole.state_dict(), tmp_path / "imagebind_huge.pth")
+    encoder = ImageBindEncoder(trunk=trunk, path=str(tmp_path / "imagebind_huge.pth"), **towers[trunk])  # type: ignore[arg-type]
+    own = {k: v for k, v in whole.state_dict().items() if k.split(".")[1] == trunk}
+    assert encoder.state_dict().keys() == own.keys()
+    assert all(torch.equal(v, own[k]) for k, v in encoder.state_dict().items())
+    key = f"modality_trunks.{trunk}.blocks.0.norm_1.weight"
+    torch.save({k: v for k, v in whole.state_dict().items() if k != key}, tmp_path / "missing.pth")
+    with pytest.raises(ValueError, match=f"lacks 1 of the .* first '{key}'"):
+        ImageBindEncoder(trunk=trunk, path=str(tmp_path / "missing.pth"), **towers[trunk])  # type: ignore[arg-type]
+    deeper = ImageBind({trunk: towers[trunk] | {"depth": 3}}).state_dict()
+    save_file(deeper, tmp_path / "model.safetensors")
+    with pytest.raises(
+        ValueError, match=rf"keys have no place in the sizes given, first 'modality_trunks\.{trunk}\.bl"
+    ):
+        ImageBindEncoder(trunk=trunk, path=str(tmp_path), **towers[trunk])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("trunk", ["vision", "text", "audio", "thermal", "imu"])
+def test_one_row_of_the_last_block_is_that_of_all(trunk: str) -> None:
+    torch.manual_seed(0)
+    model = ImageBind({trunk: (SIZES | OTHERS)[trunk] | {"depth": 3}})
+    transformer = model.modality_trunks[trunk]
+    x, place = torch.randn(3, 9, 8), torch.tensor([2, 0, 8])
+    torch.testing.assert_close(transformer.at(x, place), transformer(x)[torch.arange(3), place])
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
