@@ -21,7 +21,7 @@ from anyx.interfaces import TextTeacher
 from anyx.media import MEDIA
 from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share, Source, Stage
 from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
-from anyx.templates import ROLES, TEMPLATES, Template, Turn
+from anyx.templates import SECTIONS, TEMPLATES, Template
 from anyx.yamls import ConfigError, read
 
 __all__ = ["Config", "ConfigError", "check", "load", "parts", "read"]
@@ -140,8 +140,8 @@ def _llm(errors: Errors, section: Any) -> LLMConfig | None:
         errors.add("llm.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
     elif isinstance(template, Mapping):
         check_fields(errors, "llm.template", template, Template)
-        for role in (role for role in ROLES if role in template):
-            check_fields(errors, f"llm.template.{role}", template[role], Turn)
+        for name, section in ((name, cls) for name, cls in SECTIONS.items() if template.get(name) is not None):
+            check_fields(errors, f"llm.template.{name}", template[name], section)
     return LLMConfig(**{"path": "", **given})
 
 

@@ -12,8 +12,8 @@ did; `Template.joined` as LLaVA and NExT-GPT v2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 ROLES = ("user", "assistant", "system")
@@ -42,13 +42,14 @@ class Joined:
     of its own, so that labels drift by one a turn, and of a user's turn the first two ids are supervised.
     """
 
-    bos_after: tuple[str, ...] = ()
+    bos_after: Sequence[str] = ()
     close: str = ""
     labels: LabelRule = "rounds"
 
     def __post_init__(self) -> None:
         if self.labels not in get_args(LabelRule):
             raise ValueError(f"template.joined.labels: {self.labels!r} is not one of {', '.join(get_args(LabelRule))}")
+        object.__setattr__(self, "bos_after", tuple(self.bos_after))
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,9 @@ class Template:
                 f"template: unknown keys {unknown}, missing keys {missing}; it has {', '.join(sorted(names))}"
             )
         given = dict(value)
-        given |= {role: _section(role, Turn, value.get(role, {})) for role in ROLES}
-        if value.get("first") is not None:
-            given["first"] = _section("first", Turn, value["first"])
-        if value.get("joined") is not None:
-            joined = _section("joined", Joined, value["joined"])
-            given["joined"] = replace(joined, bos_after=tuple(joined.bos_after))
+        for name, section in SECTIONS.items():
+            if name in ROLES or value.get(name) is not None:
+                given[name] = _section(name, section, value.get(name, {}))
         return cls(**given)
 
     def strings(self) -> list[str]:
@@ -112,6 +110,9 @@ def _section(name: str, cls: type[Any], given: Any) -> Any:
     if not isinstance(given, Mapping) or set(given) - set(keys):
         raise ValueError(f"template.{name}: {given!r} was given; its keys are {', '.join(keys)}")
     return cls(**given)
+
+
+SECTIONS: Mapping[str, type[Turn] | type[Joined]] = {**dict.fromkeys((*ROLES, "first"), Turn), "joined": Joined}
 
 
 def _chatml(role: str) -> Turn:

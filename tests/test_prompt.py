@@ -188,6 +188,64 @@ def test_an_empty_conversation_needs_a_template_that_writes_something() -> None:
     assert prompt("chatml").encode(empty, generate=True).ids
 
 
+LLAVA = {
+    "begin": "{bos}",
+    "user": {"prefix": "USER: ", "tail": " "},
+    "assistant": {"prefix": "ASSISTANT: ", "end": "{eos}"},
+    "joined": {"bos_after": ["video"]},
+}
+
+
+def test_joined_voices_are_one_text_to_the_tokenizer() -> None:
+    """LLaVA's and NExT-GPT v2's way: " Both" is one word after "ASSISTANT:", and what is learnt begins with it."""
+    joined = Prompt(TOKENIZER, LLAVA, ["image", "video"], GROUPS)
+    chat = [
+        {"role": "user", "content": [text("Who? "), {"type": "video"}, text(" or")]},
+        *CHAT[2:3],
+        *CHAT[1:2],
+        CHAT[4],
+    ]
+    encoded = joined.encode(chat)
+    bos, eos = TOKENIZER.bos_token_id, TOKENIZER.eos_token_id
+    spoken = "<|endoftext|>USER: Who? {}<|endoftext|> or ASSISTANT: This: [400][401][402] and [403][404]<|im_end|>"
+    assert words(encoded) == f"{spoken}USER: Who is {{}}? ASSISTANT: Both.<|im_end|>"
+    assert words(encoded, supervised=True) == " This: [400][401][402] and [403][404]<|im_end|> Both.<|im_end|>"
+    (whole,) = TOKENIZER(["? ASSISTANT: Both."])["input_ids"]
+    assert encoded.ids[-len(whole) - 1 :] == [*whole, eos]
+    assert encoded.ids.count(bos) == 2
+    asking = joined.encode(chat[:-1], generate=True)
+    assert encoded.ids[: len(asking.ids)] == asking.ids
+    assert encoded.labels[len(asking.ids)] == encoded.ids[len(asking.ids)]
+    assert joined.stop == ([eos], "")
+
+
+def test_apart_and_tight() -> None:
+    """NExT-GPT v1: the first words of a user are by themselves, later ones not; no space beside a signal group."""
+    chat = [
+        {"role": "user", "content": "red fox"},
+        {"role": "assistant", "content": [text("Here "), {"type": "image"}, text(" "), {"type": "audio"}, text(" so")]},
+        {"role": "user", "content": "red fox"},
+    ]
+    encoded = prompt("vicuna_v0").encode(chat)
+    assert words(encoded, supervised=True) == "Here[400][401][402][403][404]so\n###"
+    pieces = ["### Human: ", "red fox\n### Assistant: ", "Here", "so\n###", "Human: red fox\n### "]
+    ids = [TOKENIZER.bos_token_id, *(token for piece in pieces for token in TOKENIZER(piece)["input_ids"])]
+    assert [token for token in encoded.ids if token < 400] == ids
+
+
+def test_a_conversation_is_cut_before_a_group_that_does_not_fit() -> None:
+    whole, made = prompt().encode(CHAT), prompt()
+    first, second = (slot.position for slot in whole.groups)
+    for length, end in ((first + 2, first), (first + 3, first + 3), (second + 1, second), (second + 2, second + 2)):
+        cut = made.cut(whole, length)
+        assert (cut.ids, cut.labels) == (whole.ids[:end], whole.labels[:end])
+        assert len(cut.groups) == (end > first + 2) + (end > second)
+    broken = made.cut(whole, first + 2, whole=False)
+    assert (broken.ids, broken.groups) == (whole.ids[: first + 2], [])
+    assert [slot.key for slot in made.cut(whole, whole.media[1].position).media] == ["image"]
+    assert made.cut(whole, 10_000) == whole
+
+
 def test_bad_templates_are_named() -> None:
     with pytest.raises(ValueError, match="'alpaca' is not one of chatml, plain, vicuna_v0, vicuna_v1"):
         prompt("alpaca")

@@ -36,6 +36,19 @@ def text_record() -> Record:
 FEED = Feed("feed", [])
 
 
+def test_a_cut_record_keeps_captions_and_latents_of_what_is_left() -> None:
+    model = tiny.anyx()
+    whole = DialogueReader(model.processor, caption_ids=True).read(record(), FEED, 0)
+    model.processor.max_length = whole.sample.targets[0].position + 1
+    reader = DialogueReader(model.processor, caption_ids=True)
+    sample = reader.read(record(), FEED, 0)
+    assert (len(sample.sample.targets), sample.latents, sample.captions) == (0, [], ["a fox"])
+    assert reader.collate([sample, whole]).batch.targets["image"].rows.tolist() == [1]
+    model.processor.max_length = 2
+    with pytest.raises(ValueError, match="max_length: the assistant says nothing within the first 2 ids"):
+        DialogueReader(model.processor).read(record(), FEED, 0)
+
+
 def test_cached_tokens_stand_in_for_media(tmp_path: Path) -> None:
     cache, model = FeatureCache(tmp_path), tiny.anyx()
     reader = DialogueReader(model.processor, cache, encoders={"image": "eye"})

@@ -5,7 +5,7 @@ import tiny
 import torch
 from torch import nn
 
-from anyx.data.batches import Dialogues, Pairs
+from anyx.data.batches import Cached, Dialogues, Pairs
 from anyx.training.backbones import Backbones
 from anyx.training.conditions import Step
 from anyx.training.objectives import OBJECTIVES, WANTS_LLM, refusal, terms
@@ -29,6 +29,27 @@ def test_a_loss_of_other_models_is_refused() -> None:
             ValueError, match=rf"^losses\.{name}: '{name}' is no loss of a model with(out)? an LLM; those"
         ):
             term(step)
+
+
+def test_keys_count_alike_unless_told_otherwise() -> None:
+    """One output's teacher speaks forty times as loud; a `weights` of one fortieth had to make up for it."""
+    model, shown = tiny.anyx(), [{"type": "image"}, {"type": "audio"}]
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": shown}]
+    batch = model.processor.collate([model.processor(chat)])
+    output, teachers = model(batch), {}
+    taught = torch.randn(1, 3, 5)
+    for key, scale in (("image", 40.0), ("audio", 1.0)):
+        silent = output.conditions[key]._replace(values={"prompt_embeds": torch.zeros(1, 3, 5)})
+        output.conditions[key] = silent
+        masks = torch.tensor([[True, True, False]])
+        values = {"values.prompt_embeds": scale * taught, "masks.prompt_embeds": masks}
+        teachers[key] = Cached(torch.tensor([0]), values)
+    step = Step(model, Dialogues(batch, teachers, {}, {}), output, nn.Parameter(torch.zeros(())), {})
+    for options, factor in (({}, 1.0), ({"relative": False}, 40.0), ({"relative": False, "pads": 1}, 40.0)):
+        each = {key: terms({"caption": {"keys": [key], **options}})[0](step) for key in teachers}
+        assert (each["image"] / each["audio"]).item() == pytest.approx(factor, rel=1e-5)
+    both = terms({"caption": {"weights": {"audio": 3}}})[0](step)
+    assert both.item() == pytest.approx(1 + 3, rel=1e-5)
 
 
 def test_every_loss_is_of_some_model() -> None:

@@ -45,6 +45,15 @@ def test_a_text_encoder_is_known_by_its_weights_words_and_settings() -> None:
     assert before != teacher_digest(made, "")
 
 
+def test_a_stage_cuts_what_it_reads(tmp_path: Path) -> None:
+    given = {"train": {"outputs.*.projector": 1e-3}, "losses": {"text": 1}, "data": {"d": 1}, "steps": 1}
+    for length in (None, 7):
+        trainee = Trainee(tiny.anyx(), Stage("s", **given, max_length=length), 1)
+        reader = make_reader(trainee, [], FeatureCache(tmp_path), {})
+        assert isinstance(reader, DialogueReader)
+        assert reader.processor.max_length == length
+
+
 def test_latents_are_known_by_their_scale(tmp_path: Path) -> None:
     stage = Stage("s", train={"outputs.*.projector": 1e-3}, losses={"denoise": 1}, data={"d": 1}, steps=1)
     model, made, keys = tiny.anyx(), decoder(WORDS), []
