@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from anyx.commands.options import console
+from anyx.converters import SYSTEMS
 
 
 def named_bases(given: Sequence[str]) -> dict[str, str]:
@@ -23,7 +24,7 @@ def named_bases(given: Sequence[str]) -> dict[str, str]:
 
 
 def convert(
-    system: Annotated[str, typer.Argument(help="Whose checkpoint it is: nextgpt or pandagpt.")],
+    system: Annotated[str, typer.Argument(help=f"Whose checkpoint it is: {', '.join(SYSTEMS)}.")],
     source: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="The published file, or the folder it lies in; see --export.")
     ],
@@ -36,8 +37,8 @@ def convert(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="What the model stands on: its LLM (llm=) and ImageBind's weights (imagebind=), as folder, file or "
-            "Hub id. They are named in the config.yaml, not copied, and need not be here yet.",
+            help="What the model stands on: llm= its LLM, imagebind= ImageBind's weights; a system that lacks one says "
+            "which. A folder, file or Hub id: it is named in the config.yaml, not copied, and need not be here yet.",
         ),
     ] = None,
     delimiters: Annotated[

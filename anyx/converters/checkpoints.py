@@ -11,6 +11,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import is_zipfile
 
 import torch
@@ -28,18 +29,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
     `module.` before every name is taken away. ValueError for what is no file, no weights, or more than weights.
     """
     file = locate(path)
-    if file.suffix == ".safetensors":
-        try:
-            return dict(load_file(file))
-        except SafetensorError as error:
-            raise ValueError(f"{file} cannot be read: {error}") from error
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    except pickle.UnpicklingError as error:
-        said = "it would run code, or is no file of PyTorch's; nothing in it was run"
-        raise ValueError(f"{file} holds more than weights: {said}") from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error
+    found = _tensors(file) if file.suffix == ".safetensors" else _unpickled(file)
     if not isinstance(found, Mapping):
         raise ValueError(f"{file} holds a {type(found).__name__}; it should map names to tensors")
     if strange := [str(name) for name, tensor in found.items() if not isinstance(tensor, Tensor)]:
@@ -78,3 +68,20 @@ def locate(path: str | Path) -> Path:
     if not place.is_file():
         raise ValueError(f"there is no checkpoint '{place}'")
     return place
+
+
+def _tensors(file: Path) -> Any:
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+
+
+def _unpickled(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+    except pickle.UnpicklingError as error:
+        said = "it would run code, or is no file of PyTorch's; nothing in it was run"
+        raise ValueError(f"{file} holds more than weights: {said}") from error
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error

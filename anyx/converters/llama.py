@@ -11,6 +11,7 @@ from typing import Any
 
 from anyx.converters.keys import Rule
 
+OWNER = "image"  # the input under whose name the shared projection is stored
 SIDES = {"side": ("q_proj", "k_proj", "v_proj", "o_proj")}
 
 
@@ -24,11 +25,12 @@ def lora_rules(prefix: str, adapter: str = ".default") -> list[Rule]:
     ]
 
 
-def linear(theirs: str, ours: str, dim_out: str, dim_in: str) -> list[Rule]:
-    """A linear map."""
+def projection_rules() -> list[Rule]:
+    """The linear map from ImageBind's embedding to the LLM's width."""
+    ours = f"inputs.{OWNER}.projector.proj"
     return [
-        Rule(f"{theirs}.weight", f"{ours}.weight", f"{dim_out} {dim_in}"),
-        Rule(f"{theirs}.bias", f"{ours}.bias", dim_out),
+        Rule("llama_proj.weight", f"{ours}.weight", "width encoded"),
+        Rule("llama_proj.bias", f"{ours}.bias", "width"),
     ]
 
 
@@ -40,8 +42,7 @@ def llama_and_imagebind(raw: Mapping[str, Any], sizes: Mapping[str, int], bases:
     lora = (
         {"r": sizes["rank"], "alpha": 32, "dropout": 0.1, "targets": list(SIDES["side"])} if "rank" in sizes else None
     )
-    first, *others = raw["inputs"]
-    projectors = {first: {"type": "linear"}} | {key: {"share": f"inputs.{first}.projector"} for key in others}
+    projectors = {key: {"share": f"inputs.{OWNER}.projector"} for key in raw["inputs"]} | {OWNER: {"type": "linear"}}
     return {
         **raw,
         "llm": {**raw["llm"], "path": bases["llm"], "lora": lora},

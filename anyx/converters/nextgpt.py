@@ -20,7 +20,7 @@ from torch import Tensor
 from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
-from anyx.converters.llama import SIDES, linear, llama_and_imagebind, lora_rules
+from anyx.converters.llama import SIDES, llama_and_imagebind, lora_rules, projection_rules
 from anyx.converters.systems import Converter, Sizes, State
 from anyx.converters.vocabulary import Vocabulary
 
@@ -88,8 +88,8 @@ class NextGPT(Converter):
         raw = llama_and_imagebind(shipped("nextgpt"), sizes, bases)
         raw["llm"]["added_tokens"] = list(self.vocabulary.added)
         projector: dict[str, Any] = {"type": "transformer", "hidden": sizes["hidden"], "layers": sizes["encoder"]}
-        projector |= {"decoder_layers": sizes["decoder"], "heads": HEADS}
-        projector |= {"mlp_ratio": sizes["inner"] // sizes["hidden"]}
+        projector |= {"heads": HEADS, "mlp_ratio": sizes["inner"] // sizes["hidden"]}
+        projector |= {"decoder_layers": sizes["decoder"]} if sizes["decoder"] != sizes["encoder"] else {}
         raw["outputs"] = {
             key: raw["outputs"][key] | {"tokens": len(tokens), "projector": dict(projector)}
             for key, tokens in self.vocabulary.groups.items()
@@ -129,7 +129,7 @@ def tables(prefix: str) -> list[Rule]:
 
 def projections() -> list[Rule]:
     """The input projection and the three output projections."""
-    rules = linear("llama_proj", "inputs.image.projector.proj", "width", "encoded")
+    rules = projection_rules()
     for key, module in MODULES.items():
         rules += text_fc(f"{module}.0", f"outputs.{key}.projector.conditions.prompt_embeds", key)
     return rules

@@ -15,7 +15,7 @@ from torch import Tensor
 from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout
-from anyx.converters.llama import SIDES, linear, llama_and_imagebind, lora_rules
+from anyx.converters.llama import SIDES, llama_and_imagebind, lora_rules, projection_rules
 from anyx.converters.systems import Converter, Sizes, State
 
 WIDTHS = {"encoded": 1024, "rank": 32}
@@ -39,10 +39,9 @@ class PandaGPT(Converter):
             "7b": WIDTHS | {"width": 4096, "layer": 32},
             "13b": WIDTHS | {"width": 5120, "layer": 40},
         }
-        projection = linear("llama_proj", "inputs.image.projector.proj", "width", "encoded")
         self.layouts = {
-            "peft 0.3": Layout([*lora_rules(PREFIX), *projection], SIDES),
-            "peft before 0.3": Layout([*lora_rules(PREFIX, ""), *projection], SIDES),
+            "peft 0.3": Layout([*lora_rules(PREFIX), *projection_rules()], SIDES),
+            "peft before 0.3": Layout([*lora_rules(PREFIX, ""), *projection_rules()], SIDES),
         }
 
     def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Convert a published checkpoint to a model folder, and a folder back: the same steps for every system.
 
-To add a system, write one file with a final class of `Converter` and one line in `SYSTEMS`. It says
+To add a system, write one file with a final class of `Converter` and one line in `SYSTEMS` (`__init__.py`). It says
 
 - `layouts`: the spellings of its file as tables of key patterns (`keys.py`), with our names beside theirs;
 - `published`: the sizes of its published variants, by the letters of those tables;
@@ -25,17 +25,13 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
-from anyx.converters import checkpoints, folders
+from anyx.converters import SYSTEMS, checkpoints, folders
 from anyx.converters.folders import Folder, Origin
 from anyx.converters.keys import Layout, best
 from anyx.imports import find
 from anyx.schema import DType
 from anyx.signatures import require
 
-SYSTEMS: Mapping[str, str] = {
-    "nextgpt": "anyx.converters.nextgpt:NextGPT",
-    "pandagpt": "anyx.converters.pandagpt:PandaGPT",
-}
 log = logging.getLogger(__name__)
 
 State = Mapping[str, Tensor]
@@ -131,7 +127,7 @@ def export(
         raise ValueError(f"{folder} was converted from {origin.system}, not from {system}")
     made = converter(system, {**(origin.options if origin else {}), **(options or {})})
     found = made.theirs(folders.unshared(config, state), tables, config)
-    layouts = {origin.layout: made.layouts[origin.layout]} if origin else made.layouts
+    layouts = {name: layout for name, layout in made.layouts.items() if origin is None or name == origin.layout}
     what = f"{folder} has other parts than {system}"
     _, match = best(layouts, {name: tuple(tensor.shape) for name, tensor in found.items()}, what, back=True)
     stored = {theirs: found[ours] for ours, theirs in match.names.items()}

@@ -94,6 +94,7 @@ def test_the_type_of_the_file_is_the_llms(converted: Converted, tmp_path: Path) 
     assert model.llm.model.dtype == torch.float16
     table = converted.state["llama_model.base_model.model.lm_head.weight"]
     assert torch.equal(model.llm.model.get_output_embeddings().weight, table[:330])
+    assert model.chat([{"role": "user", "content": "What?"}], max_new_tokens=40).parts
 
 
 def test_peft_reads_the_adapter(converted: Converted) -> None:
