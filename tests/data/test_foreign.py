@@ -92,7 +92,7 @@ CASES = [
         ["They are.And here are two:It barks. Like this:"],
     ),
     Case(
-        "nextgpt_v2.json", {"type": "nextgpt_v2"}, 6, 4, {"image": 2},
+        "nextgpt_v2.json", {"type": "nextgpt_v2"}, 7, 5, {"image": 2},
         {"image": ["a red fox"], "audio": ["a dog barks"], "video": ["waves on a beach"]},
         ["This one:Its cousin barks.", "With pleasure."],
     ),

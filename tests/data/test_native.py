@@ -104,6 +104,7 @@ def test_packed_or_not_the_bytes_are_the_same_each_time(samples: Path, tmp_path:
         converted("alpaca", samples / "alpaca.json", tmp_path / name)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
+    assert made[0][4:8] == bytes(4), "no date (RFC 1952: MTIME)"
     assert gzip.decompress(made[0]) == made[2]
     assert made[2].count(b"\n") == 2
     with pytest.raises(ValueError, match=r"out\.json: native records are written to a \.jsonl or \.jsonl\.gz"):

@@ -162,6 +162,7 @@ def test_version_two_keeps_inputs_and_outputs_apart(samples: Path) -> None:
         (3, "1 marks <image> but 0 files in input_image"),
         (4, "1 marks <image> but image_captions are"),
         (5, "image_captions are given, but no mark <image> stands in the text"),
+        (6, "1 marks <image> but 0 files in input_image"),
     ):
         with pytest.raises(ValueError, match=f"row {index}: {message}"):
             source[index]
