@@ -78,9 +78,9 @@ class Words:
         if token is None or self._forbidden.search(text):
             return self.ids(text)
         whole = self._spelt[token] + text
-        first, *ids = self.tokenizer(whole, add_special_tokens=False, split_special_tokens=False)["input_ids"]
-        assert first == token, f"{whole!r} does not begin with the token {token}"
-        return ids
+        ids: list[int] = self.tokenizer(whole, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+        assert ids[0] == token, f"{whole!r} does not begin with the token {token}"
+        return ids[1:]
 
 
 class Page:
