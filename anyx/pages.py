@@ -45,6 +45,8 @@ class Words:
         self.tokenizer = tokenizer
         self._added = {str(token): index for token, index in tokenizer.get_added_vocab().items()} | dict(added)
         self._marks = _any_of(self._added)
+        self._spelt = {index: token for token, index in self._added.items()}
+        self.bos = self._added.get(str(tokenizer.bos_token))
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._forbidden = _any_of(special | {mark for text in written for mark in self._marks.findall(text)})
 
@@ -71,6 +73,15 @@ class Words:
             ids += self.tokenizer(word, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
+    def ids_after(self, text: str, token: int | None) -> list[int]:
+        """Ids of plain words in one text with a special token before them, which may show in the first of them."""
+        if token is None or self._forbidden.search(text):
+            return self.ids(text)
+        whole = self._spelt[token] + text
+        ids: list[int] = self.tokenizer(whole, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+        assert ids[0] == token, f"{whole!r} does not begin with the token {token}"
+        return ids[1:]
+
 
 class Page:
     """A sheet to write on. Words of one voice that meet are tokenised together; those of all voices if `joined`.
@@ -89,6 +100,7 @@ class Page:
         self._text = ""
         self._voices = [(0, False)]  # from which letter of the text on somebody speaks, and whether it is supervised
         self._beside = False  # the text begins right after what no space may stand beside
+        self._after: int | None = None  # the special token that the text begins after, if both are one to the tokenizer
 
     def write(self, text: str, *, supervised: bool, template: bool = False) -> None:
         """Words of a voice; those of the `template` may hold special tokens."""
@@ -101,11 +113,12 @@ class Page:
                 self.apart()
                 self._append([piece])
                 self._beside = self._tight
+                self._after = piece if self._joined and piece != self._words.bos else None
 
     def apart(self) -> None:
         """What comes next is tokenised by itself."""
         if self._text:
-            ids = self._words.ids(self._text)
+            ids = self._words.ids_after(self._text, self._after)
             labels = list(ids)
             for (letter, speaks), (end, _) in pairwise([*self._voices, (len(self._text), False)]):
                 if not speaks:
@@ -113,7 +126,8 @@ class Page:
                     labels[here] = [IGNORE] * len(labels[here])
             self._encoded.ids.extend(ids)
             self._encoded.labels.extend(labels)
-        self._text, self._voices, self._beside = "", [(0, self._supervised)], False
+        self._text, self._voices = "", [(0, self._supervised)]
+        self._beside, self._after = False, None
 
     def medium(self, part: Mapping[str, Any]) -> None:
         """A medium that a user sends."""
@@ -159,7 +173,8 @@ class Page:
         if letter in (0, len(self._text)) or (self._joined and self._joined.labels == "turns"):
             return whole if letter else 0
         before = self._text[:letter]
-        return len(self._words.ids(before)) - before.endswith(" ")
+        alone = 0 if self._after is None else len(self._words.ids(self._text)) - whole  # what the token before it saves
+        return len(self._words.ids(before)) - before.endswith(" ") - alone
 
     def _append(self, ids: list[int]) -> None:
         self._encoded.ids.extend(ids)

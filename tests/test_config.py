@@ -219,7 +219,11 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
     stage = MODEL["stages"]["encode"]
     found = errors(
         tmp_path,
-        llm={"path": "x", "lora": {"r": "two", "targets": ["q"], "alpha": -1}, "template": {"user": {"prefx": "a"}}},
+        llm={
+            "path": "x",
+            "lora": {"r": "two", "targets": ["q"], "alpha": -1},
+            "template": {"user": {"prefx": "a"}, "joined": {"bos": []}},
+        },
         encoders={"vision": VISION | {"trunk": "visoin"}, "json": {"type": "json:JSONDecoder"}},
         outputs={"image": MODEL["outputs"]["image"] | {"tokens": 0}},
         data={"captions": {"type": "jsonl", "pahtt": "x"}, "other": {"type": "jsnol"}, "third": 5, "fourth": {}},
@@ -236,6 +240,7 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
         "llm.lora.alpha: must be float >= 0 or null, but -1 was given",
         "llm.template.assistant: is missing; 'template' requires it",
         "llm.template.user.prefx: Key 'prefx' not in 'turn'. Did you mean: 'prefix'?",
+        "llm.template.joined.bos: Key 'bos' not in 'joined'.",
         "encoders.vision.trunk: 'visoin' is not one of vision, audio, text",
         "encoders.json.type: 'json:JSONDecoder': json:JSONDecoder is no Encoder",
         "outputs.image.tokens: must be int >= 1, but 0 was given",

@@ -219,6 +219,20 @@ def test_joined_voices_are_one_text_to_the_tokenizer() -> None:
     assert joined.stop == ([eos], "")
 
 
+@pytest.mark.parametrize("scheme", ["always", "first"])
+def test_joined_turns_are_what_the_tokenizer_makes_of_the_whole_text(scheme: str) -> None:
+    """Whether it writes a space after a special token (Llama's `legacy`) or only where the text begins."""
+    tokenizer = tiny.llama_tokenizer(scheme)
+    joined = Prompt(tokenizer, LLAVA, ["image"])
+    asked = {"role": "user", "content": "hi"}
+    chat = [asked, {"role": "assistant", "content": "so"}, asked, {"role": "assistant", "content": "no"}]
+    encoded = joined.encode(chat)
+    said = "USER: hi ASSISTANT: so</s>USER: hi ASSISTANT: no</s>"
+    assert encoded.ids == [tokenizer.bos_token_id, *tokenizer(said, add_special_tokens=False)["input_ids"]]
+    learnt = [tokenizer.convert_ids_to_tokens(label) for label in encoded.labels if label != IGNORE]
+    assert learnt == ["▁", "s", "o", "</s>", "▁", "n", "o", "</s>"]
+
+
 def test_apart_and_tight() -> None:
     """NExT-GPT v1: the first words of a user are by themselves, later ones not; no space beside a signal group."""
     chat = [

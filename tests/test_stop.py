@@ -10,36 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from anyx.decoding import Group, Sampling, Words, speak
 from anyx.prompt import IGNORE, Prompt
 
-
-def llama_like() -> PreTrainedTokenizerFast:
-    """Bytes, letters, and the merges that make "###" one id after a space and two after a line break."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    pieces += ["▁", *"#abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ<>/:.,'", "##", "▁##", "▁###"]
-    core = Tokenizer(
-        models.BPE(
-            {piece: index for index, piece in enumerate(pieces)},
-            [("#", "#"), ("▁", "##"), ("▁##", "#")],
-            byte_fallback=True,
-            unk_token="<unk>",
-        )
-    )
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
-    core.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
-
-
-TOKENIZER = llama_like()
+TOKENIZER = tiny.llama_tokenizer()
 SIZE = len(TOKENIZER)
 GROUPS = {"image": (SIZE, SIZE + 1, SIZE + 2), "audio": (SIZE + 3, SIZE + 4)}
 LINE, TWO, ONE, WORD = (TOKENIZER.convert_tokens_to_ids(piece) for piece in ("<0x0A>", "##", "#", "▁###"))

@@ -44,6 +44,28 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def llama_tokenizer(spaces: str = "always") -> PreTrainedTokenizerFast:
+    """One of Llama's kind: bytes, letters, and the merges that make "###" one id after a space, two after a line break.
+
+    `spaces` says where a space is written before a text: after every special token too, or at the first text only.
+    """
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += ["▁", *"#abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ<>/:.,'", "##", "▁##", "▁###"]
+    core = Tokenizer(
+        models.BPE(
+            {piece: index for index, piece in enumerate(pieces)},
+            [("#", "#"), ("▁", "##"), ("▁##", "#")],
+            byte_fallback=True,
+            unk_token="<unk>",
+        )
+    )
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=spaces, split=False)
+    core.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
 def causal_lm(tokenizer: PreTrainedTokenizerFast, *, tied: bool = True, dim: int = 32) -> LlamaForCausalLM:
     """A random two-layer Llama."""
     return LlamaForCausalLM(

@@ -62,6 +62,9 @@ class Spoken:
             assert len(texts) == len(runs)
             if len(texts) > 1:
                 self.known |= {text: run for text, run in zip(texts, runs, strict=True) if text}
+            eos = self.eos_token
+            for text, run in zip(call["text"].split(eos)[1:], split(ids, self.ids[eos])[1:], strict=True):
+                self.known[eos + text] = [self.ids[eos], *run]
         self.added_tokens_decoder = {token: Special(text) for text, token in self.ids.items()}
 
     def get_added_vocab(self) -> Mapping[str, int]:
@@ -69,11 +72,22 @@ class Spoken:
 
     def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
         assert not add_special_tokens
-        assert split_special_tokens
+        assert split_special_tokens != (self.eos_token in text)
         return {"input_ids": self.known[text]}
 
     def decode(self, ids: Sequence[int], **_: bool) -> str:
         return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
+
+
+def split(ids: Sequence[int], mark: int) -> list[list[int]]:
+    """Runs of ids between the marks."""
+    runs: list[list[int]] = [[]]
+    for token in ids:
+        if token == mark:
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    return runs
 
 
 def signal_groups(case: Case) -> dict[str, tuple[int, ...]]:
@@ -93,9 +107,9 @@ def pair_messages(asked: Sequence[Mapping[str, Any]], answered: Sequence[Mapping
 def turns(conversation: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     """A conversation of NExT-GPT v1's instruction data as messages."""
     messages = []
-    for turn in conversation:
+    for i, turn in enumerate(conversation):
         parts: list[dict[str, Any]] = [said(turn["value"])]
-        if turn["from"] == "human" and turn.get("input_modality", "text") != "text":
+        if not i and turn["from"] == "human" and turn.get("input_modality", "text") != "text":
             parts.insert(0, {"type": turn["input_modality"]})
         if turn["from"] == "gpt" and turn.get("output_modality", "text") != "text":
             parts.append({"type": turn["output_modality"], "caption": turn.get("caption")})

@@ -90,7 +90,7 @@ def test_media_stand_where_their_placeholders_stood(found: Case | None) -> None:
     projector.proj.load_state_dict(case.part("w.mm_input_projector"))
     ids, mask = given["input_ids"], given["attention_mask"]
     media = {}
-    for key in KEYS:
+    for key in (key for key in KEYS if f"{key}_enc" in given):
         rows, positions = (ids == case.sizes[f"{key}_index"]).nonzero(as_tuple=True)
         tokens = projector(Tokens.full(given[f"{key}_enc"][:, None]))
         media[key] = rows, positions, tokens
@@ -179,6 +179,7 @@ def test_losses_of_outputs(found: Case | None) -> None:
     scheduler = DDPMScheduler(len(betas), trained_betas=betas, prediction_type="v_prediction")
     states = given["hidden_last" if case.sizes["layer_idx"] == -1 else "hidden_prev"]
     table = nn.Parameter(case.tensors["w.embed.weight"])
+    bound = float(re.findall(r"min\(snr_b, ?([\d.]+)\)", case.sidecar["formula"])[0])
     outputs: dict[str, Tensor] = {}
     parameters = {"embed.weight": table}
     for key in KEYS:
@@ -206,7 +207,7 @@ def test_losses_of_outputs(found: Case | None) -> None:
         for name in (key, f"{key}_nosnr"):
             if f"out.{name}.total" not in case.tensors:
                 continue
-            gamma = 5.0 if f"{key}_nosnr" in {n.split(".")[1] for n in case.tensors} and name == key else None
+            gamma = bound if f"{key}_nosnr" in {n.split(".")[1] for n in case.tensors} and name == key else None
             denoise = denoising_loss(
                 predict,
                 latents,
