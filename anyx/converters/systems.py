@@ -83,8 +83,8 @@ def convert(
     """Write a published checkpoint as a model folder.
 
     `bases` are the paths or Hub ids that the system stands on, `options` the system's own, `overrides` (`a.b=c`) values
-    of the YAML. `any_size` takes widths and depths that were not published. ValueError for whatever does not fit;
-    nothing is written then.
+    of the YAML. `any_size` takes widths and depths that were not published, and rows that the LLM, if it is on this
+    machine, agrees to. ValueError for whatever does not fit; nothing is written then.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -95,10 +95,11 @@ def convert(
     state = checkpoints.read(checkpoint)
     what = f"{checkpoint} is no checkpoint of {system}"
     layout, match = best(made.layouts, {name: tuple(tensor.shape) for name, tensor in state.items()}, what)
-    if not any_size:
-        check_sizes(f"{checkpoint}", made, match.sizes)
-    own, tables = made.ours({match.names[name]: tensor for name, tensor in state.items()})
     paths = {name: folders.anchored(path) for name, path in bases.items()}
+    firm = () if Path(paths["llm"]).is_dir() else made.hints  # a base that is here says itself how many rows it has
+    held = {letter: size for letter, size in match.sizes.items() if not any_size or letter in firm}
+    check_sizes(f"{checkpoint}", made, held)
+    own, tables = made.ours({match.names[name]: tensor for name, tensor in state.items()})
     for name, path in paths.items():
         if not Path(path).exists():
             log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)

@@ -133,8 +133,7 @@ def test_a_model_that_was_read_and_saved_goes_back_too(converted: Converted, mod
     assert all(torch.equal(half[name], tensor) for name, tensor in converted.state.items())
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize(("stage", "prefix"), [(1, ""), (3, "module.")])
 def test_both_spellings_and_a_prefix_are_known(converted: Converted, tmp_path: Path, stage: int, prefix: str) -> None:
     state = published.random(published.nextgpt(SIZES, stage=stage))
     folder = again(converted, tmp_path / "out", {prefix + name: tensor for name, tensor in state.items()})

@@ -32,6 +32,17 @@ def test_what_misfits_is_named_and_nothing_is_written(converted: Converted, tmp_
         best(NextGPT().layouts, half, "x")
 
 
+def test_other_rows_need_their_names_whatever_the_size(converted: Converted, tmp_path: Path) -> None:
+    """Four tokens more: the base that is here disagrees; without it, the published number of rows is held."""
+    state = published.random(published.nextgpt(SIZES | {"rows": 330 + 42}))
+    with pytest.raises(ValueError, match=r"has 330 rows .* trained over 334"):
+        again(converted, tmp_path / "out", state)
+    elsewhere = converted.bases.paths | {"llm": "some/vicuna"}
+    with pytest.raises(ValueError, match=r"rows 372 instead of 32038; .* --added-tokens"):
+        again(converted, tmp_path / "out", state, bases=elsewhere)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_base_with_a_token_too_many_is_refused(converted: Converted, tmp_path: Path) -> None:
     base = Path(converted.bases.paths["llm"])
     llama(331).save_pretrained(tmp_path / "llm")
