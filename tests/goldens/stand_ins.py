@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from golden import Case
 from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from anyx import published
 from anyx.output_projectors import TransformerOutputProjector
 
 KEYS = {"IMG": "image", "VID": "video", "AUD": "audio"}  # of a case's signal tokens -> ours
@@ -66,6 +68,10 @@ class Spoken:
             for text, run in zip(call["text"].split(eos)[1:], split(ids, self.ids[eos])[1:], strict=True):
                 self.known[eos + text] = [self.ids[eos], *run]
         self.added_tokens_decoder = {token: Special(text) for text, token in self.ids.items()}
+
+    def __len__(self) -> int:
+        """How many rows of the table are its own: the bytes and what stands before them."""
+        return 256 + 3
 
     def get_added_vocab(self) -> Mapping[str, int]:
         return self.ids
@@ -141,3 +147,9 @@ def text_projectors(case: Case, key: str) -> list[TransformerOutputProjector]:
     """Those of an output, one a layer of the LLM that the case reads."""
     name = "gen_text_hidden_fcs" + ("" if key == "image" else f"_{key}")
     return [text_projector(case.part(f"w.{name}.{i}"), case.sizes) for i in range(len(case.sizes["layers_used"]))]
+
+
+def wordless() -> PreTrainedTokenizerBase:
+    """A real tokenizer of three tokens, for cases that bring embeddings."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(published.folder()))
+    return tokenizer

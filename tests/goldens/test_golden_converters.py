@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-import tiny
 import torch
 from golden import Case, cases, required
+from stand_ins import wordless
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -68,7 +68,7 @@ def test_the_llm(found: Case | None) -> None:
     )
     body.load_state_dict({name: tensor for name, tensor in weights.items() if "inv_freq" not in name})
     counts = {key: len(group) for key, group in made.vocabulary.groups.items()}
-    llm = LLM(body, tiny.tokenizer(), tokens=counts, added_tokens=made.vocabulary.added)
+    llm = LLM(body, wordless(), tokens=counts, added_tokens=made.vocabulary.added)
     llm.load_own_state({name: tensor for name, tensor in own.items() if name.startswith("llm.")})
     embeddings, mask = (case.tensors[f"out.s1.{name}"] for name in ("inputs_embeds", "attention_mask"))
     with torch.no_grad():

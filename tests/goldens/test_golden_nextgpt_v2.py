@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from golden import Case, cases, required
-from stand_ins import Spoken, said
+from stand_ins import Spoken, said, wordless
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -120,7 +120,7 @@ def positions_of(spliced: Spliced) -> Tensor:
     """The position ids that `LLM.states` hands to its body."""
     dim, seen = spliced.embeddings.shape[-1], {}
     config = LlamaConfig(vocab_size=8, hidden_size=dim, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
-    llm = LLM(LlamaForCausalLM(config), None)  # type: ignore[arg-type]
+    llm = LLM(LlamaForCausalLM(config), wordless())
     llm.model.model.register_forward_pre_hook(lambda _, args, keywords: seen.update(keywords), with_kwargs=True)
     llm.states(spliced.embeddings, spliced.mask)
     positions: Tensor = seen["position_ids"]
