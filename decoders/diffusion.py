@@ -49,20 +49,26 @@ SLOWER = ("DDIMScheduler", "DDPMScheduler", "EulerDiscreteScheduler", "LMSDiscre
 NOISIEST = 0.15  # of the timesteps: where a condition has to say all
 
 
-def make_scheduler(given: Mapping[str, Any] | str | None, source: Source) -> Any:
+def make_scheduler(
+    given: Mapping[str, Any] | str | None,
+    source: Source,
+    *,
+    names: Mapping[str, str] = SCHEDULERS,
+    default: Mapping[str, Any] = NOISE,
+) -> Any:
     """The sampler over the pipeline's noise schedule: a name ("dpmsolver++", ...), or `{type: name, key: value}`.
 
     Without a name: DPM-Solver++ where the pipeline's own is one that it replaces (`SLOWER`), else the pipeline's own
-    ("own").
+    ("own"). `names` are diffusers' classes by our names; `default` is the configuration where no pipeline holds one.
     """
-    base: dict[str, Any] = dict(NOISE)
+    base: dict[str, Any] = dict(default)
     if source.class_of("scheduler") is not None:
         base = dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
     changes = {"type": given} if isinstance(given, str) else dict(given or {})
     name = changes.pop("type", FASTEST if base["_class_name"] in SLOWER else OWN)
-    if name != OWN and name not in SCHEDULERS:
-        raise ValueError(f"scheduler: {name!r} is not one of {', '.join((OWN, *SCHEDULERS))}")
-    cls = getattr(diffusers, base["_class_name"] if name == OWN else SCHEDULERS[name])
+    if name != OWN and name not in names:
+        raise ValueError(f"scheduler: {name!r} is not one of {', '.join((OWN, *names))}")
+    cls = getattr(diffusers, base["_class_name"] if name == OWN else names[name])
     check_keys("scheduler", cls, changes)
     with torch.device("cpu"):  # schedulers compute with numpy, which the meta device has no numbers for
         return cls.from_config(base, **changes)

@@ -79,8 +79,14 @@ def text_length(
     source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
 ) -> int:
     """How many positions a condition has: as the folder's null condition or text encoder says, or as given."""
-    if NAME in (shapes := source.null_shapes()):
-        return shapes[NAME][1]
+    shapes = source.null_shapes()
+    return shapes[NAME][1] if NAME in shapes else encoder_length(source, text, tokenizer, given)
+
+
+def encoder_length(
+    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
+) -> int:
+    """How many positions the (first) text encoder reads, or what is given."""
     if source.class_of("text_encoder") is not None:
         known = source.config("text_encoder").get("max_position_embeddings")
         if known is not None:
@@ -149,9 +155,20 @@ class TextEncoders(nn.Module):
         self.load()
         return self.encode(self, captions)
 
-    def read(self, slot: str, captions: Sequence[str], *, masked: bool = False, hidden: bool = False) -> Encoded:
-        """What one text encoder answers; `masked`: it is told what is padding, `hidden`: all layers are given."""
-        encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], self._limit(slot)
+    def read(
+        self,
+        slot: str,
+        captions: Sequence[str],
+        *,
+        masked: bool = False,
+        hidden: bool = False,
+        length: int | None = None,
+    ) -> Encoded:
+        """What one text encoder answers: `masked`: it is told what is padding; `hidden`: all layers are given.
+
+        Captions are padded and cut to `length`, by default as many positions as tokenizer and encoder allow.
+        """
+        encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], length or self._limit(slot)
         batch = tokenizer(
             list(captions), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).to(next(encoder.parameters()).device)
@@ -257,6 +274,18 @@ class TextEncoders(nn.Module):
         if "max_position_embeddings" in config:
             limits.append(config["max_position_embeddings"] - (config["pad_token_id"] + 1 if tower.shifted else 0))
         return min(limit for limit in limits if limit is not None)
+
+
+def check_widths(text: Mapping[str, Mapping[str, Any]] | None, towers: Sequence[Tower], dim: int) -> None:
+    """The hidden sizes of towers that are built from configurations, side by side, are the denoiser's condition."""
+    if text is None:
+        return
+    names = [tower.folder for tower in towers]
+    if sorted(text) != sorted(names):
+        raise ValueError(f"text: {', '.join(text)} given; it has {' and '.join(names)}")
+    wide = [int(text[name].get("hidden_size", 512)) for name in names]
+    if sum(wide) != dim:
+        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {dim}")
 
 
 def clip(width: int) -> Tower:
