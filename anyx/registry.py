@@ -21,8 +21,11 @@ ENCODERS = {
 }
 DECODERS = {
     "stable_diffusion": "anyx.decoders.stable_diffusion:StableDiffusionDecoder",
+    "stable_diffusion_xl": "anyx.decoders.stable_diffusion_xl:StableDiffusionXLDecoder",
+    "stable_diffusion_3": "anyx.decoders.stable_diffusion_3:StableDiffusion3Decoder",
     "audioldm": "anyx.decoders.audioldm:AudioLDMDecoder",
     "video": "anyx.decoders.video:VideoDecoder",
+    "animatediff": "anyx.decoders.video:VideoDecoder",  # the same class: a motion adapter makes it move
 }
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",

@@ -9,11 +9,25 @@ if __name__ != "anyx.decoders":
 if TYPE_CHECKING:
     from .audioldm import AudioLDMDecoder
     from .stable_diffusion import StableDiffusionDecoder
+    from .stable_diffusion_3 import StableDiffusion3Decoder
+    from .stable_diffusion_xl import StableDiffusionXLDecoder
     from .video import VideoDecoder
 
-__all__ = ["AudioLDMDecoder", "StableDiffusionDecoder", "VideoDecoder"]
+__all__ = [
+    "AudioLDMDecoder",
+    "StableDiffusion3Decoder",
+    "StableDiffusionDecoder",
+    "StableDiffusionXLDecoder",
+    "VideoDecoder",
+]
 
-_FILES = {"AudioLDMDecoder": "audioldm", "StableDiffusionDecoder": "stable_diffusion", "VideoDecoder": "video"}
+_FILES = {
+    "AudioLDMDecoder": "audioldm",
+    "StableDiffusion3Decoder": "stable_diffusion_3",
+    "StableDiffusionDecoder": "stable_diffusion",
+    "StableDiffusionXLDecoder": "stable_diffusion_xl",
+    "VideoDecoder": "video",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -22,9 +22,12 @@ import torch
 from diffusers.utils import logging
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
+
+from anyx.interfaces import Condition
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NULL = "null_condition.safetensors"
@@ -38,7 +41,7 @@ class Text(Protocol):
         """Write it and say, for model_index.json, what it is."""
         ...
 
-    def null(self) -> Tensor:
+    def null_condition(self) -> Condition:
         """The encoding of the empty caption."""
         ...
 
@@ -71,10 +74,24 @@ class Source:
         except (EntryNotFoundError, LocalEntryNotFoundError):
             return None
 
+    def config(self, name: str) -> dict[str, Any]:
+        """The config.json of a component of the pipeline; empty where there is none."""
+        file = self.file(f"{name}/config.json")
+        return {} if file is None else dict(json.loads(file.read_text()))
+
     def null(self) -> dict[str, Tensor]:
-        """The cached null condition that `write` left in the folder; empty where there is none."""
+        """The cached null condition that `save` left in the folder, and `mask.<name>`; empty where there is none."""
         file = self.file(NULL)
-        return {} if file is None or is_meta() else {k: v.to(self.dtype) for k, v in load_file(file).items()}
+        found = {} if file is None or is_meta() else load_file(file)
+        return {name: x.to(self.dtype) if x.is_floating_point() else x for name, x in found.items()}
+
+    def null_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the same, read without the numbers."""
+        file = self.file(NULL)
+        if file is None:
+            return {}
+        with safe_open(file, framework="pt") as held:
+            return {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118 - no mapping
 
     def model(self, name: str, cls: Any, given: Mapping[str, Any] | str | None) -> Any:
         """A diffusers model: read from a path of its own or from the pipeline, or built from a configuration."""
@@ -91,6 +108,13 @@ class Source:
     def vae(self, given: Mapping[str, Any] | str | None) -> Any:
         """The autoencoder, in the memory format in which its convolutions are 1.3 to 3 times as fast on a CPU."""
         return self.model("vae", diffusers.AutoencoderKL, given).to(memory_format=torch.channels_last)
+
+    def text_model(self, name: str, cls: Any) -> Any:
+        """A model of transformers from the pipeline's folder of that name."""
+        with quiet():
+            if is_meta():
+                return cls(cls.config_class.from_pretrained(self.path, subfolder=name)).eval()
+            return cls.from_pretrained(self.path, subfolder=name, dtype=self.dtype).eval()
 
     def _read(self, cls: Any, path: str, folder: str | None) -> Any:
         if is_meta():
@@ -146,12 +170,16 @@ def save(
         with quiet():
             portable(model, dtype).save_pretrained(folder / name)
         forget_origin(folder / name / "config.json")
-        index[name] = [type(model).__module__.split(".")[0], type(model).__name__]
+        module = type(model).__module__
+        index[name] = [module if module.startswith("anyx.") else module.split(".")[0], type(model).__name__]
     scheduler.save_pretrained(folder / "scheduler")
     index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     index |= {name: [None, None] if value is None else value for name, value in extra.items()}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    save_file({"prompt_embeds": text.null().detach().cpu().to(dtype=dtype).contiguous()}, folder / NULL)
+    null = text.null_condition()
+    stored = {name: x.detach().cpu().to(dtype=dtype) for name, x in null.values.items()}
+    stored |= {f"mask.{name}": mask.cpu() for name, mask in null.masks.items() if not mask.all()}
+    save_file({name: x.contiguous() for name, x in stored.items()}, folder / NULL)
     return folder
 
 

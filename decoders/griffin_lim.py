@@ -31,7 +31,7 @@ class LogMel(nn.Module):
         self, *, rate: int = 16000, bins: int = 64, hop: int = 160, fft: int = 1024, mean: float = 0.0, std: float = 1.0
     ) -> None:
         super().__init__()
-        self.hop, self.mean, self.std = hop, mean, std
+        self.rate, self.bins, self.hop, self.mean, self.std = rate, bins, hop, mean, std
         with torch.device("cpu"):  # torchaudio mixes in numbers of its own, which the meta device refuses
             bank = melscale_fbanks(fft // 2 + 1, 0.0, rate / 2, bins, rate, norm="slaney", mel_scale="slaney")
         self.register_buffer("bank", bank.to(torch.get_default_device()), persistent=False)  # (f, m)

@@ -1,7 +1,8 @@
 """The text side of a decoder: the teacher of its condition space, absent at run time.
 
-`TextEncoder` holds the tokenizer and the text encoder of one decoder. Both are loaded when captions are to be encoded,
-and not before: decoding only needs the null condition (the encoding of ""), which is cached and saved with the folder.
+`TextEncoders` holds the tokenizers and text encoders of one decoder, one or several. They are loaded when captions are
+to be encoded, and not before: decoding only needs the null condition (the encoding of ""), which is cached and saved
+with the folder. What a decoder reads of their answers is a function of its own (`Encode`).
 
 Letters: b captions, n positions, d width.
 """
@@ -9,24 +10,23 @@ Letters: b captions, n positions, d width.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from anyx.interfaces import Condition
 
-from .folders import Source, is_meta, portable, quiet
+from .conditions import NAME
+from .folders import Source, portable, quiet
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in RoBERTa's order, so that its position ids (pad + 1 + i) stay small
-NAME = "prompt_embeds"
 
 
 def word_tokenizer(length: int, *, words: Sequence[str] = (), path: str | None = None) -> Any:
@@ -45,148 +45,265 @@ def word_tokenizer(length: int, *, words: Sequence[str] = (), path: str | None =
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, padding_side="right", **roles)
 
 
-class TextEncoder(nn.Module):
-    """Captions -> conditions (b, n, d), by CLIP's sequence of states or, `pooled`, by CLAP's one normalised vector."""
+class Tower(NamedTuple):
+    """One text encoder of a pipeline: transformers' class and its folders, and how it is built where there are none.
 
-    cached: Tensor | None
-    encoder: Any
+    `widths` are keys of its configuration that say how wide its answer is; `shifted`: it counts positions from its
+    padding token on, as RoBERTa does. `length`: what captions are padded to, where that is less than it could read.
+    """
+
+    family: str
+    folder: str = "text_encoder"
+    tokenizer: str = "tokenizer"
+    widths: Mapping[str, int] = {}
+    shifted: bool = False
+    length: int | None = None
+
+    @property
+    def slot(self) -> str:
+        """The name of its module: encoder, encoder_2, ..."""
+        return self.folder.removeprefix("text_")
+
+
+class Encoded(NamedTuple):
+    """What a text encoder answers, and the mask (b, n) of positions that belong to a caption and are no padding."""
+
+    output: Any
+    mask: Bool[Tensor, "b n"]
+
+
+Encode = Callable[["TextEncoders", Sequence[str]], Condition]
+
+
+def text_length(
+    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
+) -> int:
+    """How many positions a condition has: as the folder's null condition or text encoder says, or as given."""
+    shapes = source.null_shapes()
+    return shapes[NAME][1] if NAME in shapes else encoder_length(source, text, tokenizer, given)
+
+
+def encoder_length(
+    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
+) -> int:
+    """How many positions the (first) text encoder reads, or what is given."""
+    if source.class_of("text_encoder") is not None:
+        known = source.config("text_encoder").get("max_position_embeddings")
+        if known is not None:
+            return int(known)
+    elif text is not None:
+        return _positions(text, tokenizer, given)
+    if given is None:
+        raise ValueError("length: the decoder has no text encoder, so say how many positions its condition has")
+    return given
+
+
+class TextEncoders(nn.Module):
+    """Captions -> a decoder's condition, by `encode`, which reads the answers of the towers.
+
+    `shapes` are the condition's, name -> (length, dim). `configs`: by folder, for towers that no pipeline holds.
+    `masked`: the tensors whose masks the decoder reads. `zeros`: the null condition is zeros, whatever "" encodes to.
+    """
+
+    anchor: Tensor
 
     def __init__(
         self,
         source: Source,
+        towers: Sequence[Tower],
+        encode: Encode,
+        shapes: Mapping[str, tuple[int, int]],
         *,
-        config: Mapping[str, Any] | None,
-        tokenizer: Mapping[str, Any] | None,
-        length: int | None,
-        dim: int,
-        pooled: bool = False,
+        configs: Mapping[str, Mapping[str, Any] | None],
+        tokenizer: Mapping[str, Any] | None = None,
+        length: int | None = None,
+        masked: Collection[str] = (),
+        zeros: bool = False,
         load: bool = False,
     ) -> None:
         super().__init__()
-        self.source, self.pooled, self.dim = source, pooled, dim
-        self.encoder = None
-        self.tokenizer: Any = None
-        self.register_buffer("cached", source.null().get(NAME), persistent=False)
-        if config is not None and source.class_of("text_encoder") is None:
-            spec = dict(tokenizer or {})
-            positions = spec.pop("length", None) or length or config.get("max_position_embeddings", 77)
-            self.tokenizer = word_tokenizer(positions, **spec)
-            self.encoder = self._build(config, positions)
-        self.length = 1 if pooled else self._length(length)
+        self.source, self.encode, self.shapes, self.zeros = source, encode, dict(shapes), zeros
+        self.towers = {tower.slot: tower for tower in towers}
+        self.masked = tuple(masked)
+        self.tokenizers: dict[str, Any] = {}
+        self.cached = self._checked(source.null())
+        self.register_buffer("anchor", torch.empty(0), persistent=False)  # where the decoder is
+        for slot, tower in self.towers.items():
+            config = configs.get(tower.folder)
+            made = None
+            if config is not None and source.class_of(tower.folder) is None:
+                positions = _positions(config, tokenizer, length)
+                words = {key: value for key, value in (tokenizer or {}).items() if key != "length"}
+                self.tokenizers[slot] = word_tokenizer(positions, **words)
+                made = self._build(tower, config, positions)
+            self.register_module(slot, made)
         if load:
             self.load()
 
     @property
-    def available(self) -> bool:
-        """Whether captions can be encoded at all."""
-        return self.encoder is not None or self.source.class_of("text_encoder") is not None
+    def held(self) -> dict[str, Any]:
+        """The text encoders that are in memory, by slot."""
+        return {slot: module for slot, module in self.named_children() if slot in self.towers}
 
-    def forward(self, captions: Sequence[str]) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
-        """Encode captions; the mask is True where a position belongs to the caption and is no padding."""
-        encoder = self.load()
-        device = next(encoder.parameters()).device
-        batch = self.tokenizer(
-            list(captions), padding="max_length", truncation=True, max_length=self._positions(), return_tensors="pt"
-        ).to(device)
-        mask = batch["attention_mask"].bool()
-        if self.pooled:
-            vector = encoder(batch["input_ids"], attention_mask=batch["attention_mask"]).text_embeds
-            return normalize(vector, dim=-1)[:, None], mask.new_ones(len(captions), 1)
-        return encoder(batch["input_ids"])[0], mask  # no mask, as in diffusers: the encoder is causal
+    @property
+    def available(self) -> list[str]:
+        """The slots of text encoders that can be had; none: captions cannot be encoded at all."""
+        return [s for s, tower in self.towers.items() if s in self.held or self.source.class_of(tower.folder)]
 
     def condition(self, captions: Sequence[str]) -> Condition:
         """Captions as the decoder's condition; masks of real positions."""
-        values, mask = self(captions)
-        return Condition({NAME: values}, {NAME: mask})
+        self.load()
+        return self.encode(self, captions)
+
+    def read(
+        self,
+        slot: str,
+        captions: Sequence[str],
+        *,
+        masked: bool = False,
+        hidden: bool = False,
+        length: int | None = None,
+    ) -> Encoded:
+        """What one text encoder answers: `masked`: it is told what is padding; `hidden`: all layers are given.
+
+        Captions are padded and cut to `length`, by default as many positions as tokenizer and encoder allow.
+        """
+        encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], length or self._limit(slot)
+        batch = tokenizer(
+            list(captions), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+        ).to(next(encoder.parameters()).device)
+        call = {"attention_mask": batch["attention_mask"]} if masked else {}
+        call |= {"output_hidden_states": True} if hidden else {}
+        return Encoded(encoder(batch["input_ids"], **call), batch["attention_mask"].bool())
 
     def null_condition(self) -> Condition:
-        """The empty caption as the decoder's condition, batch 1."""
-        null = self.null()
-        return Condition({NAME: null}, {NAME: torch.ones(null.shape[:2], dtype=torch.bool, device=null.device)})
-
-    def null(self) -> Float[Tensor, "1 n d"]:
-        """The encoding of the empty caption: fresh while the encoder is in memory (it may be learning), else cached."""
-        if self.encoder is not None:
-            null: Tensor = self([""])[0]
-            return null
-        if self.cached is None and self.available:
-            self.load()
-            self.release()
-        if self.cached is None:
-            self.cached = torch.zeros(1, self.length, self.dim, dtype=self.source.dtype)
-        return self.cached
+        """The empty caption, batch 1: fresh while the encoders are in memory (they may be learning), else cached."""
+        if self.held and not self.zeros:
+            return self._null()
+        if not self.cached.values:
+            self._remember()
+        return Condition(*({name: x.to(self.anchor.device) for name, x in part.items()} for part in self.cached))
 
     @torch.inference_mode(False)
     def load(self) -> Any:
-        """Bring tokenizer and encoder into memory."""
-        if self.encoder is None:
-            name = self.source.class_of("text_encoder")
-            if name is None:
-                raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
-            cls, path = getattr(transformers, name), self.source.path
-            self.tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer")
-            if is_meta():
-                self.encoder = cls(cls.config_class.from_pretrained(path, subfolder="text_encoder"))
-            else:
-                with quiet():
-                    self.encoder = cls.from_pretrained(path, subfolder="text_encoder", dtype=self.source.dtype)
-                self.encoder.to(self.cached.device if self.cached is not None else torch.get_default_device())
-            self.encoder.eval().requires_grad_(False)
-        return self.encoder
+        """Bring tokenizers and encoders into memory; the encoder, or where there are several, all of them."""
+        if not self.available:
+            raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
+        for slot in [slot for slot in self.available if slot not in self.held]:
+            tower = self.towers[slot]
+            cls = getattr(transformers, str(self.source.class_of(tower.folder)))
+            self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
+            encoder = self.source.text_model(tower.folder, cls).to(self.anchor.device)
+            self.register_module(slot, encoder.eval().requires_grad_(False))
+        return next(iter(self.held.values())) if len(self.towers) == 1 else self
 
     def words(self) -> str:
-        """The tokenizer written out, once it is in memory."""
-        fast = isinstance(self.tokenizer, PreTrainedTokenizerFast)
-        known = self.tokenizer.backend_tokenizer.to_str() if fast else json.dumps(self.tokenizer.get_vocab())
-        return f"{self.tokenizer.model_max_length} {known}"
+        """The tokenizers written out, once they are in memory."""
+        return " ".join(_written(tokenizer) for tokenizer in self.tokenizers.values())
+
+    def release(self) -> None:
+        """Keep the null condition and drop the encoders from memory, where they can be loaded again."""
+        slots = [slot for slot in self.held if self.source.class_of(self.towers[slot].folder) is not None]
+        if slots:
+            if not self.zeros:
+                self._keep()
+            for slot in slots:
+                self.register_module(slot, None)
+
+    def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, list[str | None]]:
+        """Write the text encoders and tokenizers and say what they are, for model_index.json."""
+        held, index = set(self.held), dict[str, list[str | None]]()
+        modules = (self.load() and self.held) if self.available else {}
+        for slot, tower in self.towers.items():
+            index |= {tower.folder: [None, None], tower.tokenizer: [None, None]}
+            if slot in modules:
+                copy: Any = portable(modules[slot], dtype)
+                with quiet():
+                    copy.save_pretrained(folder / tower.folder)
+                self.tokenizers[slot].save_pretrained(folder / tower.tokenizer)
+                words = self.source.class_of(tower.tokenizer) or "PreTrainedTokenizerFast"
+                index[tower.folder] = ["transformers", type(copy).__name__]
+                index[tower.tokenizer] = ["transformers", words]
+        if not held:
+            self.release()
+        return index
+
+    def _null(self) -> Condition:
+        values, masks = self.encode(self, [""])
+        full = {name: torch.ones_like(mask) for name, mask in masks.items()}
+        return Condition(values, {name: masks[name] if name in self.masked else mask for name, mask in full.items()})
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def release(self) -> None:
-        """Keep the null condition and drop the encoder from memory, where it can be loaded again."""
-        if self.encoder is not None and self.source.class_of("text_encoder") is not None:
-            self.cached = self.null()
-            self.encoder = None
+    def _keep(self) -> None:
+        self.cached = self._null()
 
-    def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, list[str | None]]:
-        """Write text_encoder/ and tokenizer/ and say what they are, for model_index.json."""
-        if not self.available:
-            return {"text_encoder": [None, None], "tokenizer": [None, None]}
-        held = self.encoder is not None
-        copy: Any = portable(self.load(), dtype)
-        with quiet():
-            copy.save_pretrained(folder / "text_encoder")
-        self.tokenizer.save_pretrained(folder / "tokenizer")
-        tokenizer = self.source.class_of("tokenizer") or "PreTrainedTokenizerFast"
-        if not held:
+    @torch.inference_mode(False)
+    def _remember(self) -> None:
+        if self.available and not self.zeros:
+            self.load()
             self.release()
-        return {"text_encoder": ["transformers", type(copy).__name__], "tokenizer": ["transformers", tokenizer]}
+            return
+        empty = {name: torch.zeros(1, *shape, dtype=self.source.dtype) for name, shape in self.shapes.items()}
+        self.cached = self._checked(empty)
 
-    def _build(self, given: Mapping[str, Any], positions: int) -> Any:
-        tokenizer = self.tokenizer
+    def _checked(self, stored: Mapping[str, Tensor]) -> Condition:
+        """What a folder holds of the null condition; masks are all True where it says nothing."""
+        values = {name: stored[name] for name in self.shapes if name in stored}
+        for name, value in values.items():
+            if tuple(value.shape[1:]) != tuple(self.shapes[name]):
+                raise ValueError(f"{name}: the cached null condition is {tuple(value.shape)}, not {self.shapes[name]}")
+        full = {name: torch.ones(value.shape[:2], dtype=torch.bool) for name, value in values.items()}
+        return Condition(values, {name: stored.get(f"mask.{name}", mask) for name, mask in full.items()})
+
+    def _build(self, tower: Tower, given: Mapping[str, Any], positions: int) -> Any:
+        tokenizer, cls = self.tokenizers[tower.slot], getattr(transformers, tower.family)
         ids = {f"{k}_token_id": getattr(tokenizer, f"{k}_token_id") for k in ("bos", "eos", "pad")}
-        cls = transformers.ClapTextModelWithProjection if self.pooled else transformers.CLIPTextModel
-        width = "projection_dim" if self.pooled else "hidden_size"
-        extra = ids["pad_token_id"] + 1 if self.pooled else 0  # RoBERTa counts positions from there
-        own = {"vocab_size": len(tokenizer), "max_position_embeddings": positions + extra, width: self.dim}
+        extra = ids["pad_token_id"] + 1 if tower.shifted else 0
+        own = {"vocab_size": len(tokenizer), "max_position_embeddings": positions + extra, **tower.widths}
         config = cls.config_class(**{**own, **ids, **given})
-        if getattr(config, width) != self.dim:
-            raise ValueError(f"text: {width} is {getattr(config, width)}, but the unet reads conditions of {self.dim}")
+        for key, width in tower.widths.items():
+            if getattr(config, key) != width:
+                said = getattr(config, key)
+                raise ValueError(f"text: {key} is {said}, but the denoiser reads conditions of {width}")
         return cls(config).to(self.source.dtype).eval()
 
-    def _length(self, given: int | None) -> int:
-        if self.cached is not None:
-            return int(self.cached.shape[1])
-        if self.tokenizer is not None:
-            return int(self.tokenizer.model_max_length)
-        if self.source.class_of("text_encoder") is not None:
-            config = transformers.CLIPTextConfig.from_pretrained(self.source.path, subfolder="text_encoder")
-            return int(config.max_position_embeddings)
-        if given is None:
-            raise ValueError("length: the decoder has no text encoder, so say how many positions its condition has")
-        return given
+    def _limit(self, slot: str) -> int:
+        tower, config = self.towers[slot], self.held[slot].config.to_dict()
+        limits = [int(self.tokenizers[slot].model_max_length), tower.length]
+        if "max_position_embeddings" in config:
+            limits.append(config["max_position_embeddings"] - (config["pad_token_id"] + 1 if tower.shifted else 0))
+        return min(limit for limit in limits if limit is not None)
 
-    def _positions(self) -> int:
-        encoder = self.encoder
-        limit = encoder.config.max_position_embeddings - (encoder.config.pad_token_id + 1 if self.pooled else 0)
-        return min(int(self.tokenizer.model_max_length), int(limit))
+
+def check_widths(text: Mapping[str, Mapping[str, Any]] | None, towers: Sequence[Tower], dim: int) -> None:
+    """The hidden sizes of towers that are built from configurations, side by side, are the denoiser's condition."""
+    if text is None:
+        return
+    names = [tower.folder for tower in towers]
+    if sorted(text) != sorted(names):
+        raise ValueError(f"text: {', '.join(text)} given; it has {' and '.join(names)}")
+    wide = [int(text[name].get("hidden_size", 512)) for name in names]
+    if sum(wide) != dim:
+        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {dim}")
+
+
+def clip(width: int) -> Tower:
+    """CLIP's text encoder, `width` wide."""
+    return Tower("CLIPTextModel", widths={"hidden_size": width})
+
+
+def clip_states(text: TextEncoders, captions: Sequence[str]) -> Condition:
+    """CLIP's last states, without a mask, as in diffusers: the encoder is causal."""
+    output, mask = text.read("encoder", captions)
+    return Condition({NAME: output[0]}, {NAME: mask})
+
+
+def _positions(text: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, given: int | None) -> int:
+    return (tokenizer or {}).get("length") or given or text.get("max_position_embeddings", 77)
+
+
+def _written(tokenizer: Any) -> str:
+    fast = isinstance(tokenizer, PreTrainedTokenizerFast)
+    known = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(tokenizer.get_vocab())
+    return f"{tokenizer.model_max_length} {known}"

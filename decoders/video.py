@@ -4,37 +4,32 @@ A Stable Diffusion folder with a `motion_adapter` is AnimateDiff: its conditions
 video may share one output projector. A folder whose unet is three-dimensional is text-to-video (ZeroScope). Both run
 without the text encoder.
 
-Letters: b items, t frames, l condition length, d condition width, c y x latent axes.
+Letters: b items, t frames, c y x latent axes.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from diffusers import (
-    AnimateDiffPipeline,
-    MotionAdapter,
-    TextToVideoSDPipeline,
-    UNet2DConditionModel,
-    UNet3DConditionModel,
-    UNetMotionModel,
-)
-from einops import rearrange
+from diffusers import AnimateDiffPipeline, TextToVideoSDPipeline, UNetMotionModel
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import interpolate
 
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import diffusion, folders
-from .text import NAME, TextEncoder
+from . import diffusion, folders, methods, motion, pipelines, residence, spaces
+from .conditions import NAME, Field
+from .text import TextEncoders, clip, clip_states, text_length
 
-Spec = Mapping[str, Any] | str | None
+FIELDS = {NAME: Field()}
+MOVING = pipelines.Pipeline(
+    AnimateDiffPipeline, FIELDS, dict.fromkeys(("motion_adapter", "feature_extractor", "image_encoder"))
+)
+SOLID = pipelines.Pipeline(TextToVideoSDPipeline, FIELDS)
 
 
 @final
@@ -46,20 +41,21 @@ class VideoDecoder(Decoder):
     every frame is an image of the image pipeline. Without one, and without motion in the folder, the unet is 3D.
     `tokenizer`: `{words: [...]}` or `{path: tokenizer.json}` with `length`, for a text encoder built from `text`.
     `size`: height and width in pixels; `frames` and `fps` of the clips; `length`: positions, if nothing else says it.
+    `offload`: where the weights are between requests, `never` or `model` (`residence.py`).
     """
 
-    text: TextEncoder
+    text: TextEncoders
 
     def __init__(
         self,
         *,
         path: str | None = None,
-        vae: Spec = None,
-        unet: Spec = None,
-        motion_adapter: Spec = None,
+        vae: motion.Spec = None,
+        unet: motion.Spec = None,
+        motion_adapter: motion.Spec = None,
         text: Mapping[str, Any] | None = None,
         tokenizer: Mapping[str, Any] | None = None,
-        scheduler: Spec = None,
+        scheduler: motion.Spec = None,
         size: int | Sequence[int] | None = None,
         frames: int = 16,
         fps: float = 8.0,
@@ -70,46 +66,55 @@ class VideoDecoder(Decoder):
         noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
+        offload: residence.Offload = "never",
     ) -> None:
         super().__init__()
+        self.offload = residence.check_offload(offload)
         source = folders.Source(path, dtype)
         self.vae = source.vae(vae)
-        self.unet = _unet(source, unet, motion_adapter, frames)
+        self.unet = motion.video_unet(source, unet, motion_adapter, frames)
         self.scheduler = diffusion.make_scheduler(scheduler, source)
         self.moving = isinstance(self.unet, UNetMotionModel)
+        self.pipeline = MOVING if self.moving else SOLID
         if not self.moving and type(self.scheduler).__name__ in diffusion.STOCHASTIC:
             raise ValueError(f"scheduler: {type(self.scheduler).__name__} adds noise, which text-to-video cannot seed")
-        dim = diffusion.condition_dim(self.unet)
-        self.text = TextEncoder(source, config=text, tokenizer=tokenizer, length=length, dim=dim, load=load_text)
-        self.condition = {NAME: (self.text.length, dim)}
-        self.size = diffusion.image_size(size, self.unet, self.vae)
-        scale = diffusion.latent_scale(self.vae)
-        self.latent_shape = (self.unet.config.in_channels, frames, self.size[0] // scale, self.size[1] // scale)
-        self.frames, self.fps = frames, fps
+        dim = spaces.condition_dim(self.unet)
+        self.condition = {NAME: (text_length(source, text, tokenizer, length), dim)}
+        self.text = TextEncoders(
+            source,
+            [clip(dim)],
+            clip_states,
+            self.condition,
+            configs={"text_encoder": text},
+            tokenizer=tokenizer,
+            length=length,
+            load=load_text,
+        )
+        self.size, self.frames, self.fps = spaces.image_size(size, self.unet, self.vae), frames, fps
+        self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size, frames)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
         self.min_snr, self.noisy_share = min_snr, noisy_share
 
+    _apply = residence.stay
+    read = methods.read
+    null_condition = methods.null_condition
+    encode_text = methods.encode_text
+    text_parts = methods.text_parts
+    loss = methods.loss
+    denoising_loss = methods.denoising_loss
+    latents = methods.latents
+    scaling_factor = methods.scaling_factor
+    reconstruct = methods.reconstruct
+    fit_scaling = methods.fit_scaling
+    save = methods.save
+
+    def models(self) -> dict[str, nn.Module]:
+        """The pipeline's components that are models."""
+        return {"vae": self.vae, "unet": self.unet}
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """What may learn; `motion` is what a motion adapter adds to an image denoiser."""
-        named = list(self.unet.named_parameters())
-        parts = {
-            "vae": list(self.vae.parameters()),
-            "denoiser": [p for name, p in named if "motion_modules" not in name],
-            "text": list(self.text.parameters()),
-        }
-        return parts | {"motion": [p for name, p in named if "motion_modules" in name]} if self.moving else parts
-
-    def null_condition(self) -> Condition:
-        """The condition of the empty caption, batch 1."""
-        return self.text.null_condition()
-
-    def encode_text(self, captions: Sequence[str]) -> Condition:
-        """The text encoder's states for captions; masks of real positions."""
-        return self.text.condition(captions)
-
-    def text_parts(self) -> tuple[nn.Module, str]:
-        """The text encoder, in memory, and its tokenizer written out."""
-        return self.text.load(), self.text.words()
+        return methods.parts(self) | (motion.parts(self.unet) if self.moving else {})
 
     def forward(
         self,
@@ -119,157 +124,38 @@ class VideoDecoder(Decoder):
         steps: int | None = None,
         guidance: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        size: int | Sequence[int] | None = None,
+        frames: int | None = None,
+        latents: Float[Tensor, "b c t y x"] | None = None,
     ) -> list[Video]:
-        """Decode b conditions into b clips."""
-        like = self.unet.conv_in.weight
-        with torch.inference_mode():
-            embeds = diffusion.read_condition(condition, self.condition, like)
-            generators = diffusion.check_generators(generators, len(embeds))
-            pipeline = self._pipeline()
-            call = {"callback_on_step_end": diffusion.on_step_end(progress)}
-            clips = pipeline(
-                prompt_embeds=embeds,
-                negative_prompt_embeds=self.text.null().to(embeds).expand_as(embeds),
-                latents=diffusion.starting_noise(self.latent_shape, generators, like),
-                generator=generators,
-                num_inference_steps=diffusion.check_steps(self.steps if steps is None else steps),
-                guidance_scale=self.guidance if guidance is None else guidance,
-                height=self.size[0],
-                width=self.size[1],
-                num_frames=self.frames,
-                output_type="pt",
-                **(call if self.moving else {"callback": diffusion.on_callback(progress, pipeline)}),
-            ).frames
-        return [Video(clip, self.fps) for clip in diffusion.pixels(clips)]
+        """Decode b conditions into b clips; `latents` are the noise to begin with, drawn where they are not given."""
+        height, width = self.size if size is None else spaces.image_size(size, self.unet, self.vae)
+        frames = motion.check_frames(self.frames if frames is None else frames, self.unet)
+        clips = pipelines.run(
+            self,
+            condition,
+            pipelines.Asked(generators, steps, guidance, progress, latents),
+            shape=spaces.latent_shape(self.unet, self.vae, (height, width), frames),
+            call={"height": height, "width": width, "num_frames": frames, "output_type": "pt"},
+        ).frames
+        return [Video(clip, self.fps) for clip in spaces.pixels(clips)]
 
-    def loss(self, condition: Condition, media: Sequence[Video] | Tensor, *, drop: float = 0.0) -> Float[Tensor, ""]:
-        """Denoising loss of clips (or a tensor (b, t, 3, h, w) in [-1, 1]) under their conditions."""
-        return self.denoising_loss(condition, self.latents(media), drop=drop)
+    def tensor(self, media: Sequence[Video] | Tensor) -> Float[Tensor, "b t 3 h w"]:
+        """Clips as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
+        return spaces.clip_batch(media, self.frames, self.size)
 
-    def denoising_loss(
-        self,
-        condition: Condition,
-        latents: Float[Tensor, "b c t y x"],
-        generator: Generator | None = None,
-        *,
-        drop: float = 0.0,
-    ) -> Float[Tensor, ""]:
-        """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-        like = self.unet.conv_in.weight
-        embeds = diffusion.read_condition(condition, self.condition, like)
-        embeds = diffusion.drop(embeds, self.text.null(), drop, generator) if drop else embeds
-        states = (
-            embeds.repeat_interleave(latents.shape[2], dim=0) if self.moving else embeds
-        )  # the 3D unet repeats them
-        return diffusion.denoising_loss(
-            lambda noisy, t: self.unet(noisy, t, encoder_hidden_states=states).sample,
-            latents.to(like),
-            self.scheduler,
-            generator=generator,
-            min_snr=self.min_snr,
-            noisy_share=self.noisy_share,
-        )
-
-    def latents(
-        self, media: Sequence[Video] | Tensor, generator: Generator | None = None
+    def predict(
+        self, noisy: Float[Tensor, "b c t y x"], steps: Tensor, condition: Condition
     ) -> Float[Tensor, "b c t y x"]:
-        """Scaled latents: the mean, which may be cached, or a sample with a generator."""
-        clips = self._clips(media)
-        flat = diffusion.encode(self.vae, clips.flatten(0, 1), generator)
-        return rearrange(flat, "(b t) c y x -> b c t y x", b=len(clips))
-
-    def scaling_factor(self) -> float:
-        """What the autoencoder's latents are multiplied by."""
-        return float(self.vae.config.scaling_factor)
-
-    def reconstruct(self, media: Sequence[Video] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(reconstruction, target, kl) of the autoencoder, frame by frame."""
-        return diffusion.reconstruct(self.vae, self._clips(media).flatten(0, 1))
-
-    def fit_scaling(self, media: Sequence[Video] | Tensor) -> float:
-        """Set and return the VAE's scaling factor: latents of such media get unit standard deviation."""
-        return diffusion.fit_scaling(self.vae, self.latents(media))
-
-    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
-        """Write a pipeline folder that `path` and diffusers load."""
-        folder = Path(folder)
-        name = "AnimateDiffPipeline" if self.moving else "TextToVideoSDPipeline"
-        absent = ("motion_adapter", "feature_extractor", "image_encoder") if self.moving else ()
-        models = {"vae": self.vae, "unet": self.unet}
-        return folders.save(folder, name, models, self.scheduler, self.text, dtype, dict.fromkeys(absent))
+        """What the unet says of noisy latents at timesteps (b,)."""
+        states = condition.values[NAME]
+        if self.moving:  # the 3D unet repeats them itself
+            states = states.repeat_interleave(noisy.shape[2], dim=0)
+        said: Tensor = self.unet(noisy, steps, encoder_hidden_states=states).sample
+        return said
 
     def save_motion(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write the motion modules alone, for `motion_adapter=` over an image pipeline that somebody has already."""
         if not self.moving:
             raise ValueError("motion: a text-to-video unet has no motion modules of its own")
-        state = {name: value for name, value in self.unet.state_dict().items() if "motion_modules" in name}
-        adapter = MotionAdapter(**_adapter_config(self.unet.config))
-        adapter.load_state_dict(state)
-        with folders.quiet():
-            folders.portable(adapter, dtype).save_pretrained(folder)
-        return Path(folder)
-
-    def _clips(self, media: Sequence[Video] | Tensor) -> Float[Tensor, "b t 3 h w"]:
-        if isinstance(media, Tensor):
-            return media
-        clips = [video.sample(self.frames).frames.float() for video in media]
-        sized = [interpolate(clip, self.size, mode="bicubic", antialias=True) for clip in clips]
-        return torch.stack(sized).clamp(0, 255) / 127.5 - 1
-
-    def _pipeline(self) -> Any:
-        scheduler = copy.deepcopy(self.scheduler)  # a scheduler counts its steps: one a request
-        parts = {"vae": self.vae, "text_encoder": None, "tokenizer": None, "unet": self.unet, "scheduler": scheduler}
-        with folders.quiet():
-            pipeline: Any = (
-                AnimateDiffPipeline(**parts, motion_adapter=None) if self.moving else TextToVideoSDPipeline(**parts)
-            )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
-
-
-def _unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) -> Any:
-    name = source.class_of("unet") or ("UNet3DConditionModel" if motion is None else "UNet2DConditionModel")
-    if name == "UNet3DConditionModel":
-        if motion is not None:
-            raise ValueError("motion_adapter: it goes with an image pipeline, but the pipeline's unet is 3D")
-        return source.model("unet", UNet3DConditionModel, unet)
-    if name == "UNet2DConditionModel":
-        if motion is None:
-            raise ValueError(f"motion_adapter: {source.path!r} is an image pipeline, so a motion adapter is required")
-        image = source.model("unet", UNet2DConditionModel, unet)
-        model = UNetMotionModel.from_unet2d(image, _adapter(source, motion, image, frames)).eval()
-    else:
-        model = source.model("unet", UNetMotionModel, unet)
-    if model.config.motion_max_seq_length < frames:
-        raise ValueError(f"frames: {frames} are more than the motion adapter's {model.config.motion_max_seq_length}")
-    return model
-
-
-def _adapter(source: folders.Source, given: Mapping[str, Any] | str, unet: Any, frames: int) -> Any:
-    if isinstance(given, str):
-        return source.model("motion_adapter", MotionAdapter, given)
-    config = {
-        "block_out_channels": unet.config.block_out_channels,
-        "motion_layers_per_block": unet.config.layers_per_block,
-        "motion_norm_num_groups": unet.config.norm_num_groups,
-        "motion_max_seq_length": max(frames, 32),
-    }
-    adapter = source.model("motion_adapter", MotionAdapter, config | dict(given))
-    with torch.no_grad():
-        for name, parameter in adapter.named_parameters():
-            if ".proj_out." in name:
-                parameter.zero_()
-    return adapter
-
-
-def _adapter_config(config: Any) -> dict[str, Any]:
-    return {
-        "block_out_channels": config.block_out_channels,
-        "motion_layers_per_block": config.layers_per_block,
-        "motion_transformer_layers_per_block": config.temporal_transformer_layers_per_block,
-        "motion_transformer_layers_per_mid_block": config.temporal_transformer_layers_per_mid_block,
-        "motion_norm_num_groups": config.norm_num_groups,
-        "motion_num_attention_heads": config.motion_num_attention_heads,
-        "motion_max_seq_length": config.motion_max_seq_length,
-        "use_motion_mid_block": config.use_motion_mid_block,
-    }
+        return motion.save(self.unet, Path(folder), dtype)

@@ -229,7 +229,7 @@ class TestDecoder:
     def test_parts_are_the_house_s(self, name: str, given: dict[str, Any]) -> None:
         decoder = self.decoder(name, given)
         parts = decoder.parts()
-        assert set(parts) <= {"vae", "denoiser", "text", "vocoder"}
+        assert set(parts) <= {"vae", "denoiser", "motion", "text", "vocoder"}
         ids = [id(parameter) for part in parts.values() for parameter in part]
         assert len(ids) == len(set(ids)), "two parts share a parameter"
         assert set(ids) == {id(parameter) for parameter in decoder.parameters()}

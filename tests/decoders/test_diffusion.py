@@ -7,7 +7,6 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from anyx.decoders import diffusion
 from anyx.decoders.folders import Source
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
-from anyx.interfaces import Condition
 
 NONE = Source(None, "float32")
 
@@ -33,16 +32,6 @@ def test_decoded_noise_is_nobody_s_wish(steps: object, tiny: dict[str, Any]) -> 
     decoder = StableDiffusionDecoder(**tiny)
     with pytest.raises(ValueError, match=r"steps: .* given; it is a whole number, 1 or more"):
         decoder(decoder.null_condition(), generators=[torch.Generator()], steps=steps)
-
-
-def test_noise_of_an_item_ignores_its_neighbours() -> None:
-    like = torch.zeros(1)
-    alone = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(5)], like)
-    together = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(s) for s in (4, 5)], like)
-    assert torch.equal(alone[0], together[1])
-    assert not torch.equal(together[0], together[1])
-    half = diffusion.starting_noise((2, 3), [torch.Generator().manual_seed(5)], like.bfloat16())
-    assert torch.equal(half, alone.bfloat16())
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
@@ -106,22 +95,3 @@ def test_unknown_prediction_type() -> None:
     schedule.register_to_config(prediction_type="flow")
     with pytest.raises(ValueError, match="'flow' is not one of"):
         diffusion.training_target(schedule, torch.zeros(1), torch.zeros(1), torch.zeros(1))
-
-
-def test_drop_replaces_whole_conditions_at_the_rate() -> None:
-    values, null = torch.zeros(2000, 3, 2), torch.ones(1, 3, 2)
-    out = diffusion.drop(values, null, 0.1, torch.Generator().manual_seed(0))
-    share = out.flatten(1).mean(1)
-    assert set(share.tolist()) == {0.0, 1.0}
-    assert 0.07 < share.mean() < 0.13
-    assert diffusion.drop(values, null, 0.0) is values
-
-
-def test_condition_and_generators_are_checked() -> None:
-    like, shapes = torch.zeros(1), {"prompt_embeds": (3, 2)}
-    with pytest.raises(ValueError, match="reads prompt_embeds"):
-        diffusion.read_condition(Condition({"pooled": torch.zeros(1, 3, 2)}, {}), shapes, like)
-    with pytest.raises(ValueError, match=r"reads \(b, 3, 2\)"):
-        diffusion.read_condition(Condition({"prompt_embeds": torch.zeros(1, 4, 2)}, {}), shapes, like)
-    with pytest.raises(ValueError, match="1 generators for 2 conditions"):
-        diffusion.check_generators([torch.Generator()], 2)

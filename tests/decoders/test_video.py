@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import AnimateDiffPipeline, TextToVideoSDPipeline
 
+from anyx.decoders import pipelines
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.decoders.video import VideoDecoder
 from anyx.interfaces import Condition, Decoder, Reconstructs, TextTeacher
@@ -102,7 +103,9 @@ def test_motion_over_an_image_pipeline_starts_as_its_images(tiny: dict[str, Any]
     call = {"prompt_embeds": condition.values["prompt_embeds"], "num_inference_steps": 2, "output_type": "pt"}
     call |= {"negative_prompt_embeds": image.null_condition().values["prompt_embeds"], "height": 32, "width": 32}
     for i in range(2):
-        alone = image._pipeline()(latents=noise[None, :, i], **call).images[0]
+        alone = pipelines.assemble(image.pipeline, image.models(), {"scheduler": image.scheduler})(
+            latents=noise[None, :, i], **call
+        ).images[0]
         assert (frames[i].float() - alone * 255).abs().max() < 1.01
 
 

@@ -1,0 +1,54 @@
+"""Where a decoder's weights are between requests: `offload` is `never` or `model`.
+
+`never`: they stay on the device that `to` put them on. `model`: they wait in the memory they are in (the CPU's), `to`
+changes their dtype but not their place, and for each call of `forward` a copy of them is on the device of the
+condition. Nothing is copied back: decoding changes no weight. Training such a decoder happens where its weights wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Offload = Literal["never", "model"]
+
+
+def check_offload(offload: Offload) -> Offload:
+    """One of the policies."""
+    if offload not in get_args(Offload):
+        raise ValueError(f"offload: {offload!r} is not one of {', '.join(get_args(Offload))}")
+    return offload
+
+
+def stay(decoder: Any, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+    """What `to`, `cuda` and the like do to a decoder: an `_apply` that leaves weights where they wait."""
+
+    def there(tensor: Tensor) -> Tensor:
+        made = fn(tensor)
+        return made if tensor.is_meta or made.device == tensor.device else tensor.to(made.dtype)
+
+    apply: Any = nn.Module._apply
+    return apply(decoder, fn if decoder.offload == "never" else there, recurse)
+
+
+@contextmanager
+def lent(models: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
+    """Copies of the models' weights on the device for as long as the block lasts; those that wait are not touched."""
+    waiting: list[tuple[dict[str, Any], str, Tensor]] = []
+    for module in (module for model in models for module in model.modules()):
+        tables: list[dict[str, Any]] = [module._parameters, module._buffers]
+        for tensors in tables:
+            for name, tensor in tensors.items():
+                if tensor is not None and tensor.device != device:
+                    waiting.append((tensors, name, tensor))
+                    copy = tensor.detach().to(device)
+                    tensors[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy
+    try:
+        yield
+    finally:
+        for tensors, name, tensor in waiting:
+            tensors[name] = tensor
