@@ -22,7 +22,7 @@ from .griffin_lim import GriffinLim, LogMel
 
 
 def vocoder(source: Source, given: Mapping[str, Any] | None) -> Any:
-    """The pipeline's neural vocoder or one of its configuration, or Griffin-Lim by the folder's settings and those given."""
+    """The folder's neural vocoder, or one of a configuration, or Griffin-Lim by the settings there and those given."""
     if source.class_of("vocoder") == "SpeechT5HifiGan":
         return source.text_model("vocoder", SpeechT5HifiGan)
     if given is not None and "model_in_dim" in given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import published
+import checkpoints
 import pytest
 import torch
 from small import Bases, bases
@@ -27,7 +27,7 @@ def run(*words: str) -> int | str | None:
 
 
 def test_there_and_back(small: Bases, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = published.random(published.nextgpt(published.SMALL))
+    state = checkpoints.random(checkpoints.nextgpt(checkpoints.SMALL))
     torch.save(state, tmp_path / "pytorch_model.pt")
     tokens = tmp_path / "added_tokens.json"
     tokens.write_text(json.dumps({token: 330 + place for place, token in enumerate(ADDED)}))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import published
+import checkpoints
 import pytest
 import torch
 from small import Converted, bases
 
 from anyx.converters.systems import convert
 
-SIZES = published.SMALL
+SIZES = checkpoints.SMALL
 
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("nextgpt")
-    state = published.random(published.nextgpt(SIZES))
+    state = checkpoints.random(checkpoints.nextgpt(SIZES))
     torch.save(state, folder / "pytorch_model.pt")
     small = bases(folder)
     convert(

@@ -1,6 +1,6 @@
 """NExT-GPT's file -> a model folder of ours -> the same file: numbers against the file's own tensors, bit for bit back.
 
-The small file has the published keys (`published.py`); the true sizes are in `test_nextgpt_sizes.py`.
+The small file has the published keys (`checkpoints.py`); the true sizes are in `test_nextgpt_sizes.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import published
+import checkpoints
 import pytest
 import torch
 from peft import PeftModel
@@ -22,7 +22,7 @@ from anyx.converters.nextgpt import ADDED
 from anyx.converters.systems import export
 from anyx.interfaces import Tokens
 
-SIZES = published.SMALL
+SIZES = checkpoints.SMALL
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def test_the_logits_are_those_of_the_file(converted: Converted, model: AnyX) -> 
     assert expected.std() > 0.1
 
 
-@pytest.mark.parametrize("key", list(published.PROJECTIONS))
+@pytest.mark.parametrize("key", list(checkpoints.PROJECTIONS))
 def test_the_projections_are_those_of_the_file(converted: Converted, model: AnyX, key: str) -> None:
-    module = published.text_fc(SIZES, key)
-    prefix = f"{published.PROJECTIONS[key]}.0."
+    module = checkpoints.text_fc(SIZES, key)
+    prefix = f"{checkpoints.PROJECTIONS[key]}.0."
     weights = {n.removeprefix(prefix): t.float() for n, t in converted.state.items() if n.startswith(prefix)}
     module.load_state_dict(weights)
     states = torch.randn(3, model.outputs[key].tokens, 32)
@@ -135,7 +135,7 @@ def test_a_model_that_was_read_and_saved_goes_back_too(converted: Converted, mod
 
 @pytest.mark.parametrize(("stage", "prefix"), [(1, ""), (3, "module.")])
 def test_both_spellings_and_a_prefix_are_known(converted: Converted, tmp_path: Path, stage: int, prefix: str) -> None:
-    state = published.random(published.nextgpt(SIZES, stage=stage))
+    state = checkpoints.random(checkpoints.nextgpt(SIZES, stage=stage))
     folder = again(converted, tmp_path / "out", {prefix + name: tensor for name, tensor in state.items()})
     origin = json.loads((folder / "conversion.json").read_text())
     assert (origin["layout"], origin["tensors"]) == ("stage 3" if stage == 3 else "stages 1 and 2", len(state))
@@ -173,7 +173,7 @@ def test_delimiters_are_text_unless_told(converted: Converted, model: AnyX, tmp_
 def test_other_tables_need_their_added_tokens(converted: Converted, tmp_path: Path) -> None:
     """42 tokens: delimiters of their own for video and audio; the order there is another than ours."""
     names = [*ADDED[:6], "<Vid>", "</Vid>", *ADDED[6:30], "<Aud>", "</Aud>", *ADDED[30:]]
-    state = published.random(published.nextgpt(SIZES | {"rows": 330 + 42}))
+    state = checkpoints.random(checkpoints.nextgpt(SIZES | {"rows": 330 + 42}))
     model = AnyX.from_pretrained(again(converted, tmp_path / "out", state, options={"added_tokens": names}))
     assert model.llm.rows == 42
     table = state["llama_model.base_model.model.lm_head.weight"].float()

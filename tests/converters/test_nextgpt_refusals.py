@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import published
+import checkpoints
 import pytest
 import torch
 from small import Converted, again, llama
@@ -14,11 +14,11 @@ from anyx.converters.keys import KeysError, best
 from anyx.converters.nextgpt import NextGPT
 from anyx.converters.systems import convert, export
 
-SIZES = published.SMALL
+SIZES = checkpoints.SMALL
 
 
 def test_what_misfits_is_named_and_nothing_is_written(converted: Converted, tmp_path: Path) -> None:
-    state = dict(published.random(published.nextgpt(SIZES)))
+    state = dict(checkpoints.random(checkpoints.nextgpt(SIZES)))
     del state["llama_proj.bias"]
     state |= {"gen_text_hidden_fcs.1.fc.bias": torch.ones(8), "llama_proj.weight": torch.ones(32, 13)}
     with pytest.raises(KeysError) as raised:
@@ -26,7 +26,7 @@ def test_what_misfits_is_named_and_nothing_is_written(converted: Converted, tmp_
     assert raised.value.match.unknown == ("gen_text_hidden_fcs.1.fc.bias",)
     assert raised.value.match.missing == ("llama_proj.bias",)
     assert not (tmp_path / "out").exists()
-    whole = published.nextgpt(SIZES)
+    whole = checkpoints.nextgpt(SIZES)
     half = {name: shape for name, shape in whole.items() if "lora_B" not in name}
     with pytest.raises(KeysError, match=r"lora_B\.default\.weight"):  # LoRA is absent in the shorter spelling only
         best(NextGPT().layouts, half, "x")
@@ -34,7 +34,7 @@ def test_what_misfits_is_named_and_nothing_is_written(converted: Converted, tmp_
 
 def test_other_rows_need_their_names_whatever_the_size(converted: Converted, tmp_path: Path) -> None:
     """Four tokens more: the base that is here disagrees; without it, the published number of rows is held."""
-    state = published.random(published.nextgpt(SIZES | {"rows": 330 + 42}))
+    state = checkpoints.random(checkpoints.nextgpt(SIZES | {"rows": 330 + 42}))
     with pytest.raises(ValueError, match=r"has 330 rows .* trained over 334"):
         again(converted, tmp_path / "out", state)
     elsewhere = converted.bases.paths | {"llm": "some/vicuna"}

@@ -5,7 +5,7 @@ The counts: reference sheet A6, measured from the size of the published file. Ot
 
 from __future__ import annotations
 
-import published
+import checkpoints
 import pytest
 import torch
 from components import TINY
@@ -18,7 +18,7 @@ from anyx.converters.systems import check_sizes
 
 
 def test_all_of_the_true_file_is_known() -> None:
-    shapes = published.nextgpt(published.TRUE)
+    shapes = checkpoints.nextgpt(checkpoints.TRUE)
     assert len(shapes) == 647
     tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     assert sum(tensor.numel() for tensor in tensors.values()) == 396_045_568
@@ -34,8 +34,8 @@ def test_all_of_the_true_file_is_known() -> None:
 
 
 def test_the_true_file_fits_the_true_model(tiny_llm_folder: str) -> None:
-    """Names and shapes of a model of full size on `meta`; decoders of the published widths stand for the published."""
-    shapes = published.nextgpt(published.TRUE)
+    """Names and shapes of a full-size model on `meta`; decoders of the published widths stand for the checkpoints."""
+    shapes = checkpoints.nextgpt(checkpoints.TRUE)
     made = NextGPT()
     _, match = best(made.layouts, shapes, "the true file")
     own, _ = made.ours({match.names[name]: torch.empty(shape, device="meta") for name, shape in shapes.items()})
@@ -77,16 +77,16 @@ def refusal(shapes: dict[str, tuple[int, ...]]) -> str:
 
 @pytest.mark.parametrize("rows", [32042, 32039, 32001, 32000])
 def test_other_rows_are_refused(rows: int) -> None:
-    told = refusal(published.nextgpt(published.TRUE | {"rows": rows}))
+    told = refusal(checkpoints.nextgpt(checkpoints.TRUE | {"rows": rows}))
     assert f"rows {rows} instead of 32038; if its tokenizer added other tokens than v1's 38" in told
     assert "--added-tokens" in told
     tokens = {32042: [*ADDED, "<Vid>", "</Vid>", "<Aud>", "</Aud>"], 32039: ["[PAD]", *ADDED]}
     if rows in tokens:
         made = NextGPT(added_tokens=tokens[rows])
-        match = best(made.layouts, published.nextgpt(published.TRUE | {"rows": rows}), "x")[1]
+        match = best(made.layouts, checkpoints.nextgpt(checkpoints.TRUE | {"rows": rows}), "x")[1]
         check_sizes("x.pt", made, match.sizes)
 
 
 def test_other_sizes_are_refused() -> None:
-    told = refusal(published.nextgpt(published.TRUE | {"rank": 8, "layers": 31}))
+    told = refusal(checkpoints.nextgpt(checkpoints.TRUE | {"rank": 8, "layers": 31}))
     assert "rank 8 instead of 32, layer 31 instead of 32; if that is meant, give --any-size" in told

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import published
+import checkpoints
 import pytest
 import torch
 from small import Bases, bases, llama, merged
@@ -20,8 +20,8 @@ from anyx.converters.systems import check_sizes, convert, export
 from anyx.interfaces import Tokens
 
 TRUE = {
-    "7b": (published.TRUE, 258, 33_554_432 + 4_198_400),
-    "13b": (published.TRUE | {"width": 5120, "layers": 40}, 322, 52_428_800 + 5_248_000),
+    "7b": (checkpoints.TRUE, 258, 33_554_432 + 4_198_400),
+    "13b": (checkpoints.TRUE | {"width": 5120, "layers": 40}, 322, 52_428_800 + 5_248_000),
 }
 
 
@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 @pytest.mark.parametrize("variant", list(TRUE))
 def test_the_true_files_are_known(variant: str, adapter: str) -> None:
     sizes, tensors, parameters = TRUE[variant]
-    shapes = published.pandagpt(sizes, adapter)
+    shapes = checkpoints.pandagpt(sizes, adapter)
     assert len(shapes) == tensors
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == parameters
     made = PandaGPT()
@@ -46,14 +46,14 @@ def test_the_true_files_are_known(variant: str, adapter: str) -> None:
 
 def test_sizes_of_two_variants_are_none() -> None:
     made = PandaGPT()
-    match = best(made.layouts, published.pandagpt(published.TRUE | {"width": 5120}), "x")[1]
+    match = best(made.layouts, checkpoints.pandagpt(checkpoints.TRUE | {"width": 5120}), "x")[1]
     with pytest.raises(ValueError, match=r"not of the published sizes \((7b|13b)\): (width 5120|layer 32) instead of"):
         check_sizes("x", made, match.sizes)
 
 
 @pytest.mark.parametrize("adapter", [".default", ""])
 def test_a_small_one_there_and_back(small: Bases, tmp_path: Path, adapter: str) -> None:
-    state = published.random(published.pandagpt(published.SMALL, adapter))
+    state = checkpoints.random(checkpoints.pandagpt(checkpoints.SMALL, adapter))
     torch.save(state, tmp_path / "pytorch_model.pt")
     convert("pandagpt", tmp_path, tmp_path / "out", bases=small.paths, overrides=small.inputs, any_size=True)
     model = AnyX.from_pretrained(tmp_path / "out")
@@ -66,7 +66,7 @@ def test_a_small_one_there_and_back(small: Bases, tmp_path: Path, adapter: str) 
              for name, tensor in state.items()}  # fmt: skip
     with torch.no_grad():
         states = model.llm.states(model.llm.embed(ids), torch.ones_like(ids, dtype=torch.bool))
-        expected = merged(direct, named, published.SMALL["rank"])(input_ids=ids).logits
+        expected = merged(direct, named, checkpoints.SMALL["rank"])(input_ids=ids).logits
     torch.testing.assert_close(model.llm.logits(states), expected, atol=1e-4, rtol=1e-4)
     x = torch.randn(2, 1, 12)
     weight, bias = (state[f"llama_proj.{leaf}"].float() for leaf in ("weight", "bias"))
