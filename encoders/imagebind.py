@@ -1,6 +1,6 @@
 """ImageBind: one embedding space for six modalities (arXiv 2305.05665), tiny or huge.
 
-Trunks: `vision` (pictures and videos), `text`, `audio`, `depth`, `thermal`, `imu` (motion). `ImageBindEncoder` is one
+Trunks: `vision` (pictures and videos), `audio`, `text`, `depth`, `thermal`, `imu` (motion). `ImageBindEncoder` is one
 frozen trunk as an encoder; `ImageBind` holds several, to be trained contrastively. Both keep the published checkpoint's
 key names: `imagebind_huge.pth` loads directly, and only the keys of the trunks at hand are read. Sizes left out are
 those of the published model, `imagebind_huge(trunk)`.
@@ -68,7 +68,7 @@ class ImageBindEncoder(Encoder):
         self,
         *,
         path: str | None = None,
-        trunk: Literal["vision", "text", "audio", "depth", "thermal", "imu"] = "vision",
+        trunk: Literal["vision", "audio", "text", "depth", "thermal", "imu"] = "vision",
         output: OutputKind = "global",
         scaled: bool = False,
         dim: int | None = None,

@@ -150,8 +150,8 @@ GridSizes = VisionSizes | AudioSizes | DepthSizes | ThermalSizes
 Sizes = GridSizes | ImuSizes | TextSizes
 SIZES: dict[str, type[Sizes]] = {
     "vision": VisionSizes,
-    "text": TextSizes,
     "audio": AudioSizes,
+    "text": TextSizes,
     "depth": DepthSizes,
     "thermal": ThermalSizes,
     "imu": ImuSizes,

@@ -26,7 +26,7 @@ SUFFIX = {"image": "png", "audio": "wav", "video": "mp4"}
 
 def configuration(llm: str, folder: Path) -> dict[str, Any]:
     """A YAML of tiny parts, whose encoders and decoders lie in files as published ones do."""
-    eye, _, ear = TINY["encoders"]["imagebind"]
+    eye, _, ear, *_ = TINY["encoders"]["imagebind"]
     for name, sizes in (("eye", eye), ("ear", ear)):
         save_file(ImageBindEncoder(**sizes).state_dict(), folder / f"{name}.safetensors")
     write = {"type": "transformer"} | TINY["output_projectors"]["transformer"][0]

@@ -191,7 +191,7 @@ def test_sizes_of_the_published_model_are_the_defaults() -> None:
 
 
 def test_errors_name_what_was_given() -> None:
-    with pytest.raises(ValueError, match="'touch' is not one of vision, text, audio, depth, thermal, imu"):
+    with pytest.raises(ValueError, match="'touch' is not one of vision, audio, text, depth, thermal, imu"):
         ImageBindEncoder(trunk="touch")
     with pytest.raises(ValueError, match="the audio trunk has no image_size; its sizes are dim,"):
         ImageBindEncoder(trunk="audio", image_size=8)
