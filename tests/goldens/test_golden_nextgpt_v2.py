@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from diffusers import DDPMScheduler
 from golden import Case, cases, required
@@ -118,9 +119,15 @@ def test_media_stand_where_their_placeholders_stood(found: Case | None) -> None:
 
 def positions_of(spliced: Spliced) -> Tensor:
     """The position ids that `LLM.states` hands to its body."""
-    dim, seen = spliced.embeddings.shape[-1], {}
-    config = LlamaConfig(vocab_size=8, hidden_size=dim, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
-    llm = LLM(LlamaForCausalLM(config), None)  # type: ignore[arg-type]
+    words, seen = tiny.tokenizer(), {}
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=spliced.embeddings.shape[-1],
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+    )
+    llm = LLM(LlamaForCausalLM(config), words)
     llm.model.model.register_forward_pre_hook(lambda _, args, keywords: seen.update(keywords), with_kwargs=True)
     llm.states(spliced.embeddings, spliced.mask)
     positions: Tensor = seen["position_ids"]
