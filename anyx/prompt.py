@@ -6,7 +6,7 @@ A message is Hugging Face's chat form: `{"role": "user", "content": "text"}` or 
 first to last, never strings: their ids lie past the tokenizer's, so that no text can spell them.
 
 The words of a conversation are tokenised apart from the template's special tokens, with the parsing of special tokens
-switched off: "<|im_end|>" typed by a user ends nothing.
+switched off: "<|im_end|>" typed by a user ends nothing. How words become ids is in `pages.py`.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Prompt:
         if generate:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
-            prefix = (
-                self.template.assistant.prefix
-            )  # what is tokenised with its space belongs to the reply's first word
-            page.write(prefix.rstrip(" ") if self.template.joined else prefix, supervised=False, template=True)
+            prefix = self.template.assistant.prefix
+            if self.template.joined:  # in one text, the space before a reply belongs to its first word
+                prefix = prefix.rstrip(" ")
+            page.write(prefix, supervised=False, template=True)
         elif self.template.joined:
             page.write(self.template.joined.close, supervised=False, template=True)
         encoded = page.close()

@@ -48,6 +48,7 @@ class Spoken:
         if signals:  # "added_tokens_order": the delimiters stand before the signal tokens
             self.delimiters = {mark: min(signals.values()) - 2 + i for i, mark in enumerate(("<Img>", "</Img>"))}
             signals |= self.delimiters
+        self.signals = set(signals.values())
         self.known: dict[str, list[int]] = {}
         for call in sidecar["tokenizer_calls"]:
             ids = call["ids"][1:] if call["add_special_tokens"] else call["ids"]
@@ -70,8 +71,7 @@ class Spoken:
         self.added_tokens_decoder = {token: Special(text) for text, token in self.ids.items()}
 
     def __len__(self) -> int:
-        """How many rows of the table are its own: the bytes and what stands before them."""
-        return 256 + 3
+        return 1 + max(max(run, default=0) for run in self.known.values() if not self.signals & set(run))
 
     def get_added_vocab(self) -> Mapping[str, int]:
         return self.ids

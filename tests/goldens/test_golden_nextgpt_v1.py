@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from golden import Case, cases, required
+from golden import Case, absent, cases, required
 from stand_ins import Spoken, pair_messages, said, signal_groups, text_projectors, turns
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from anyx.data.batches import Cached, Dialogues
 from anyx.input_projectors import LinearInputProjector
@@ -39,16 +42,26 @@ def rows(prompt: Prompt, chats: Sequence[Sequence[Message]], length: int, *, who
     return found
 
 
-@pytest.mark.parametrize("delimiters", ["as tokens", "as text"])
+def from_file(case: Case, folder: Path) -> PreTrainedTokenizerBase | None:
+    """The sentencepiece model that the reference tokenised with, as transformers reads it today."""
+    file = case.path.parent / case.sidecar.get("tokenizer_file", "")
+    if not file.is_file():
+        return absent("tokenizer's file")
+    shutil.copy(file, folder / "tokenizer.model")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", "legacy": True}))
+    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("told", ["with delimiters as text", "with delimiters as tokens", "by the tokenizer's file"])
 @pytest.mark.parametrize("found", cases("04_nextgpt_training", "v1_process_batches*"))
-def test_ids_and_labels(found: Case | None, delimiters: str) -> None:
+def test_ids_and_labels(found: Case | None, told: str, tmp_path: Path) -> None:
     """The text behind what the reference lays before it by itself: "{bos}### Human: <Img>" and the medium."""
     case = required(found)
     sidecar, groups = case.sidecar, signal_groups(case)
     opening = replace(V1, begin="", media_start="", first=Turn("", "", V1.user.tail, apart=True))
-    words = Spoken(case)
-    added = words.delimiters if delimiters == "as tokens" else {}
-    prompt = Prompt(words, opening, list(groups), groups, added)  # type: ignore[arg-type]
+    words: Any = from_file(case, tmp_path) if "file" in told else Spoken(case)
+    added = {} if "text" in told else Spoken(case).delimiters
+    prompt = Prompt(words, opening, list(groups), groups, added)
     captions = sidecar["captions"]
     chats: dict[str, list[list[dict[str, Any]]]] = {
         "s1": [pair_messages([{"type": "image"}, said(sidecar["prompt"])], [said(x)]) for x in captions],
