@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 from anyx.interfaces import Condition
 
 from .conditions import NAME
-from .folders import Source, portable, quiet
+from .folders import Source, is_meta, portable, quiet
 from .words import word_tokenizer, written_out
 
 
@@ -173,7 +173,8 @@ class TextEncoders(nn.Module):
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]
             cls = getattr(transformers, str(self.source.class_of(tower.folder)))
-            self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
+            if not is_meta():
+                self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
             encoder = self.source.text_model(tower.folder, cls).to(self.anchor.device)
             self.register_module(slot, encoder.eval().requires_grad_(False))
         return next(iter(self.held.values())) if len(self.towers) == 1 else self
