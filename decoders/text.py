@@ -9,7 +9,6 @@ Letters: b captions, n positions, d width.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,32 +16,14 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from jaxtyping import Bool
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from anyx.interfaces import Condition
 
 from .conditions import NAME
-from .folders import Source, portable, quiet
-
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in RoBERTa's order, so that its position ids (pad + 1 + i) stay small
-
-
-def word_tokenizer(length: int, *, words: Sequence[str] = (), path: str | None = None) -> Any:
-    """A tokenizer of whole lower-case words, or one read from a tokenizer.json, that pads to `length`."""
-    if path is None:
-        vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*SPECIAL, *(w.lower() for w in words)]))}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-        tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-        )
-    else:
-        tokenizer = Tokenizer.from_file(path)
-    roles = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, padding_side="right", **roles)
+from .folders import Source, is_meta, portable, quiet
+from .words import word_tokenizer, written_out
 
 
 class Tower(NamedTuple):
@@ -192,14 +173,15 @@ class TextEncoders(nn.Module):
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]
             cls = getattr(transformers, str(self.source.class_of(tower.folder)))
-            self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
+            if not is_meta():
+                self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
             encoder = self.source.text_model(tower.folder, cls).to(self.anchor.device)
             self.register_module(slot, encoder.eval().requires_grad_(False))
         return next(iter(self.held.values())) if len(self.towers) == 1 else self
 
     def words(self) -> str:
         """The tokenizers written out, once they are in memory."""
-        return " ".join(_written(tokenizer) for tokenizer in self.tokenizers.values())
+        return " ".join(written_out(tokenizer) for tokenizer in self.tokenizers.values())
 
     def release(self) -> None:
         """Keep the null condition and drop the encoders from memory, where they can be loaded again."""
@@ -301,9 +283,3 @@ def clip_states(text: TextEncoders, captions: Sequence[str]) -> Condition:
 
 def _positions(text: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, given: int | None) -> int:
     return (tokenizer or {}).get("length") or given or text.get("max_position_embeddings", 77)
-
-
-def _written(tokenizer: Any) -> str:
-    fast = isinstance(tokenizer, PreTrainedTokenizerFast)
-    known = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(tokenizer.get_vocab())
-    return f"{tokenizer.model_max_length} {known}"
