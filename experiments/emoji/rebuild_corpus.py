@@ -57,8 +57,9 @@ def main() -> None:
         for difference in differences(rows, packages):
             print(difference)
         for row in rows:
-            pictures(row, packages, given.out)
-            voices(row, given.out, Path(scratch))
+            if row["core"]:
+                pictures(row, packages, given.out)
+                voices(row, given.out, Path(scratch))
         animal_sounds(rows, folder / "sounds", given.out)
     shutil.copy(MANIFEST, given.out)
 

@@ -1,8 +1,8 @@
-"""Which sampler, in how few steps? `python experiments/emoji/samplers.py [--things N] [--first I] [KEY ...]`, after `make setup`.
+"""Which sampler, in how few steps? `python experiments/emoji/samplers.py [--things N] [--first I] [KEY ...]`.
 
-Every decoder makes the same things from its own text encoder's conditions, each from the same noise, by every sampler and
-number of steps; the evaluation's first judge says which it recognises. The rest of the model plays no part, so this is
-the ceiling of a row of the matrix. Prints recognised things and seconds a thing; the first line is what the YAML says.
+Every decoder makes the same things from its own text encoder's conditions, each from the same noise, by every sampler
+and number of steps; the evaluation's first judge says which it recognises. The rest of the model plays no part, so this
+is the ceiling of a row of the matrix. Prints recognised things and seconds a thing; the first line is the YAML's.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from anyx.interfaces import Condition
 
 HERE = Path(__file__).resolve().parent
 TRIED: Sequence[Mapping[str, Any]] = [{}] + [
-    {"scheduler": scheduler, "steps": steps}
-    for scheduler in ("dpmsolver++", "unipc", "euler")
-    for steps in (6, 8, 10)
+    {"scheduler": scheduler, "steps": steps} for scheduler in ("dpmsolver++", "unipc", "euler") for steps in (6, 8, 10)
 ]
 BATCH = 10
 
