@@ -82,8 +82,8 @@ def test_sounds_are_cut_into_heard_pieces() -> None:
 
 
 def test_differences_from_the_packages_tables_are_told(tmp_path: Path) -> None:
-    heart = row("cow2")  # U+2764 U+FE0F, which emojilib may list with or without the selector
-    entry = {"short_name": "cow2", "name": heart["unicode_name"], "unified": heart["unified"]}
+    heart = row("heart")  # U+2764 U+FE0F, which emojilib may list with or without the selector
+    entry = {"short_name": "heart", "name": heart["unicode_name"], "unified": heart["unified"]}
     entry |= {field: heart[field] for field in ("category", "subcategory")}
     words = [heart["label"].replace(" ", "_"), *heart["keywords"]]
     (tmp_path / "dist").mkdir()
