@@ -1,4 +1,4 @@
-"""The emoji world: 233 concepts seen, heard, named and moving, 141 only named; which of their media are for learning, which for tests.
+"""The emoji world: 233 concepts seen, heard, named and moving, 141 only named; what is for learning, what for tests.
 
 *Train*: the noto and fluent stills, frames 0 to 8 of the animations, the voices slt, rms and awb, all augmented.
 *Seen* test: the same sources under seeds that training never draws, clips that run through frames 9 to 11. *Unseen*
