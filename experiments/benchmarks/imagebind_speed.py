@@ -10,7 +10,6 @@ Needs the optional extra `imagebind`, whose model is only run.
 import argparse
 import json
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -25,7 +24,6 @@ from anyx.encoders.imagebind_sizes import SIZES
 PUBLISHED = {name: (sizes.dim, sizes.depth, sizes.heads) for name, sizes in ((n, s()) for n, s in SIZES.items())}
 SMALL = (16, 1, 2)  # of the towers that their model has beside the one measured
 CASES = {"image": "vision", "video": "vision", "audio": "audio", "text": "text"}
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def medium(case: str, words: int) -> Tensor:
@@ -39,20 +37,11 @@ def medium(case: str, words: int) -> Tensor:
     )
 
 
-def interleaved(pairs: int, *sides: Callable[[], Any]) -> list[list[float]]:
-    """Seconds of each side, in turn; the first two rounds warm up."""
-    seconds: list[list[float]] = [[] for _ in sides]
-    for number in range(pairs + 2):
-        for side, run in zip(seconds, sides, strict=True):
-            start = time.perf_counter()
-            run()
-            if number >= 2:
-                side.append(time.perf_counter() - start)
-    return seconds
-
-
 def measured(case: str, blocks: int, pairs: int, words: int) -> dict[str, Any]:
-    """Theirs / ours in both types, and theirs in fp32, as its package runs it, / ours in bf16."""
+    """Ratios theirs / ours in both types, and theirs in fp32, as the package runs it, / ours in bf16.
+
+    All four run in turn, round after round; the first round warms up.
+    """
     torch.manual_seed(0)
     tower = CASES[case]
     dim, depth, heads = PUBLISHED[tower]
@@ -60,21 +49,25 @@ def measured(case: str, blocks: int, pairs: int, words: int) -> dict[str, Any]:
     towers = {name: (dim, depth, heads) if name == tower else SMALL for name in SIZES}
     theirs, ours = imagebind_package.model(towers, 1024), ImageBind({tower: {"depth": depth}}).eval()
     ours.load_state_dict({key: value for key, value in theirs.state_dict().items() if f".{tower}." in key})
+    sides = {("theirs", "fp32"): theirs, ("ours", "fp32"): ours}
+    sides |= {(whose, "bf16"): deepcopy(model).bfloat16() for (whose, _), model in sides.items()}
     x = medium(case, words)
-    found: dict[str, Any] = {"blocks": depth}
-    kept: dict[str, Callable[[], Tensor]] = {}
+    seconds: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
+    made: dict[tuple[str, str], Tensor] = {}
     with torch.inference_mode():
-        for name, dtype in TYPES.items():
-            twins = [model if dtype == torch.float32 else deepcopy(model).to(dtype) for model in (theirs, ours)]
-            y = x.to(dtype) if x.is_floating_point() else x
-            their_run = lambda model=twins[0], y=y: model({tower: y})[tower]  # noqa: E731
-            our_run = lambda model=twins[1], y=y: model.embed(tower, y, scaled=True)  # noqa: E731
-            apart = (their_run() - our_run()).abs().max() / their_run().abs().max()
-            assert apart < (1e-4 if dtype == torch.float32 else 5e-2), f"the two differ by {apart:.1e}"
-            found[name] = compared(*interleaved(pairs, their_run, our_run))
-            kept[name] = their_run if name == "fp32" else our_run
-        found["their fp32 / our bf16"] = compared(*interleaved(pairs, kept["fp32"], kept["bf16"]))
-    return found
+        for number in range(pairs + 1):
+            for side, model in sides.items():
+                y = x.bfloat16() if x.is_floating_point() and side[1] == "bf16" else x
+                start = time.perf_counter()
+                made[side] = model({tower: y})[tower] if side[0] == "theirs" else model.embed(tower, y, scaled=True)
+                if number:
+                    seconds[side].append(time.perf_counter() - start)
+    found: dict[str, Any] = {"blocks": depth}
+    for kind in ("fp32", "bf16"):
+        apart = (made["theirs", kind] - made["ours", kind]).abs().max() / made["theirs", kind].abs().max()
+        assert apart < (1e-4 if kind == "fp32" else 5e-2), f"the two differ by {apart:.1e}"
+        found[kind] = compared(seconds["theirs", kind], seconds["ours", kind])
+    return found | {"their fp32 / our bf16": compared(seconds["theirs", "fp32"], seconds["ours", "bf16"])}
 
 
 def main() -> None:
@@ -86,8 +79,11 @@ def main() -> None:
     options.add_argument("--cases", nargs="+", default=["image", "audio", "text"], choices=list(CASES))
     given = options.parse_args()
     torch.set_num_threads(given.threads)
-    found = {case: measured(case, given.blocks, given.pairs, given.words) for case in given.cases}
-    print(json.dumps(found | {"threads": given.threads}, indent=1))
+    for case in given.cases:
+        print(
+            json.dumps({case: measured(case, given.blocks, given.pairs, given.words), "threads": given.threads}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
