@@ -23,6 +23,8 @@ DECODERS = {
     "stable_diffusion": "anyx.decoders.stable_diffusion:StableDiffusionDecoder",
     "audioldm": "anyx.decoders.audioldm:AudioLDMDecoder",
     "video": "anyx.decoders.video:VideoDecoder",
+    "audioldm2": "anyx.decoders.audioldm2:AudioLDM2Decoder",
+    "stable_audio": "anyx.decoders.stable_audio:StableAudioDecoder",
 }
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",

@@ -173,8 +173,8 @@ def save(
         module = type(model).__module__
         index[name] = [module if module.startswith("anyx.") else module.split(".")[0], type(model).__name__]
     scheduler.save_pretrained(folder / "scheduler")
-    index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     index |= {name: [None, None] if value is None else value for name, value in extra.items()}
+    index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     null = text.null_condition()
     stored = {name: x.detach().cpu().to(dtype=dtype) for name, x in null.values.items()}
