@@ -25,6 +25,7 @@ DECODERS = {
     "video": "anyx.decoders.video:VideoDecoder",
     "audioldm2": "anyx.decoders.audioldm2:AudioLDM2Decoder",
     "stable_audio": "anyx.decoders.stable_audio:StableAudioDecoder",
+    "ltx": "anyx.decoders.ltx:LTXDecoder",
 }
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",

@@ -64,7 +64,8 @@ class StableAudioDecoder(Decoder):
         super().__init__()
         self.offload = residence.check_offload(offload)
         source = folders.Source(path, dtype)
-        self.vae = source.model("vae", AutoencoderOobleck, vae)
+        with folders.quiet():
+            self.vae = source.model("vae", AutoencoderOobleck, vae)
         self.transformer = source.model("transformer", StableAudioDiTModel, transformer)
         self.projection_model = source.model("projection_model", StableAudioProjectionModel, projection)
         self.scheduler = velocity.make_scheduler(scheduler, source)
@@ -196,7 +197,8 @@ class StableAudioDecoder(Decoder):
             encoder_hidden_states=states,
             global_hidden_states=torch.cat([start, end], dim=2),
             rotary_embedding=self._positions(noisy),
-        ).sample
+            return_dict=False,
+        )[0]
         return said
 
     def _positions(self, noisy: Tensor) -> Any:

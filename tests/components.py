@@ -50,6 +50,22 @@ DIT_SOUND = {
     "time_proj_dim": 8,
 }
 PROJECTION = {"text_encoder_dim": 12, "conditioning_dim": 16, "min_value": 0, "max_value": 32}
+VAE_LTX = {
+    "latent_channels": 8,
+    "block_out_channels": [8, 8, 8, 8],
+    "decoder_block_out_channels": [8, 8, 8, 8],
+    "layers_per_block": [1, 1, 1, 1, 1],
+    "decoder_layers_per_block": [1, 1, 1, 1, 1],
+}
+DIT_VIDEO = {
+    "in_channels": 8,
+    "out_channels": 8,
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "cross_attention_dim": 16,
+    "num_layers": 1,
+    "caption_channels": 12,
+}
 TRUNK = {"dim": 16, "depth": 2, "heads": 2, "out_dim": 12}
 VISION = TRUNK | {"trunk": "vision", "image_size": 16, "frames": 2, "kernel": [2, 8, 8]}
 CLIP = {
@@ -117,6 +133,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "stable_audio": [
             {"vae": OOBLECK, "transformer": DIT_SOUND, "projection": PROJECTION, "length": 5, "steps": 2}
         ],
+        "ltx": [{"vae": VAE_LTX, "transformer": DIT_VIDEO, "length": 5, "size": 32, "frames": 9, "steps": 2}],
         "video": [{"vae": VAE, "unet": UNET_3D, "length": 5, "frames": 4, "steps": 2}],
     },
 }

@@ -197,11 +197,16 @@ class TestDecoder:
             read = Condition(*({k: v.expand(len(seeds), *v.shape[1:]) for k, v in part.items()} for part in read))
             return decoder(read, generators=generators, steps=2, guidance=2.0)  # type: ignore[no-any-return]
 
+        def apart(one: Media, two: Media) -> float:
+            return (pixels(one).float() - pixels(two).float()).abs().max().item()
+
         first, again, other = make(1, 1, 2)
-        assert torch.equal(pixels(first), pixels(again))
-        assert not torch.equal(pixels(first), pixels(other))
-        apart = (pixels(make(2)[0]).float() - pixels(other).float()).abs().max()
-        assert apart <= (1e-3 if isinstance(first, Audio) else 1), "an item must not depend on its neighbours"
+        rounding = 1e-3 if isinstance(first, Audio) else 1  # a matrix product may round its rows differently
+        assert apart(first, again) <= rounding
+        assert apart(first, other) > rounding
+        alone = make(2)[0]
+        assert apart(alone, other) <= rounding, "an item must not depend on its neighbours"
+        assert torch.equal(pixels(alone), pixels(make(2)[0]))
 
     def test_null_condition_has_the_condition_s_shape(self, name: str, given: dict[str, Any]) -> None:
         decoder = self.decoder(name, given)

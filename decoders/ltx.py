@@ -1,0 +1,206 @@
+"""LTX-Video: T5's states -> clips, through diffusers' pipeline; a transformer over patches of space and time.
+
+The autoencoder keeps the first frame and then makes one latent frame of every eight (HaCohen et al. 2024, arXiv
+2501.00103), so clips have 8 k + 1 frames. The transformer reads latents as a sequence and the condition with its mask,
+and says the velocity of a flow. The text encoder is in memory only while captions are encoded.
+
+Letters: b items, t frames, s latent positions, c channels, h w pixels, y x latent axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from diffusers import AutoencoderKLLTXVideo, LTXPipeline, LTXVideoTransformer3DModel
+from einops import rearrange
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from anyx.interfaces import Condition, Decoder
+from anyx.media import Video
+
+from . import conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
+from .conditions import NAME, Field
+from .t5 import t5, t5_states
+from .text import TextEncoders, text_length
+
+LIGHT = {"decode_timestep": 0.05, "decode_noise_scale": 0.025}  # for autoencoders that finish the denoising themselves
+
+
+@final
+class LTXDecoder(Decoder):
+    """A latent-flow video decoder.
+
+    `path`: a diffusers pipeline folder or Hub id; what it holds wins over the configurations `vae`, `transformer` and
+    `text`. `tokenizer`: `{words: [...]}` or `{path: tokenizer.json}` with `length`, for a text encoder built from
+    `text`. `length`: positions of the condition, if neither says it. `size`: height and width in pixels, multiples of
+    32; `frames`: one more than a multiple of what the autoencoder joins (8); `fps` tells the transformer how fast they are.
+    `offload`: where the weights are between requests (`residence.py`).
+    """
+
+    text: TextEncoders
+    pipeline = pipelines.Pipeline(LTXPipeline, {NAME: Field(mask="prompt_attention_mask")})
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        vae: Mapping[str, Any] | str | None = None,
+        transformer: Mapping[str, Any] | str | None = None,
+        text: Mapping[str, Any] | None = None,
+        tokenizer: Mapping[str, Any] | None = None,
+        scheduler: Mapping[str, Any] | str | None = None,
+        size: int | Sequence[int] = (512, 704),
+        frames: int = 161,
+        fps: float = 25.0,
+        length: int = 128,
+        steps: int = 50,
+        guidance: float = 3.0,
+        dtype: str = "float32",
+        load_text: bool = False,
+        offload: residence.Offload = "never",
+    ) -> None:
+        super().__init__()
+        self.offload = residence.check_offload(offload)
+        source = folders.Source(path, dtype)
+        self.vae = source.model("vae", AutoencoderKLLTXVideo, vae)
+        self.transformer = source.model("transformer", LTXVideoTransformer3DModel, transformer)
+        self.scheduler = flow.make_scheduler(scheduler, source)
+        dim = self.transformer.config.caption_channels
+        self.condition = {NAME: (text_length(source, text, tokenizer, length), dim)}
+        self.text = TextEncoders(
+            source,
+            [t5(dim, length)],
+            t5_states(masked=False),
+            self.condition,
+            configs={"text_encoder": text},
+            tokenizer=tokenizer,
+            length=length,
+            masked=(NAME,),
+            load=load_text,
+        )
+        self.fps, self.frames = fps, self._check_frames(frames)
+        self.size = self._check_size(size)
+        self.latent_shape = self._shape(self.frames, self.size)
+        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+
+    _apply = residence.stay
+    parts = methods.parts
+    read = methods.read
+    null_condition = methods.null_condition
+    encode_text = methods.encode_text
+    text_parts = methods.text_parts
+    loss = methods.loss
+    scaling_factor = methods.scaling_factor
+    fit_scaling = methods.fit_scaling
+    save = methods.save
+
+    def models(self) -> dict[str, nn.Module]:
+        """The pipeline's components that are models."""
+        return {"vae": self.vae, "transformer": self.transformer}
+
+    def forward(
+        self,
+        condition: Condition,
+        *,
+        generators: Sequence[Generator],
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        size: int | Sequence[int] | None = None,
+        frames: int | None = None,
+        latents: Float[Tensor, "b s c"] | None = None,
+    ) -> list[Video]:
+        """Decode b conditions into b clips; `latents` are the noise to begin with, drawn where they are not given."""
+        height, width = self.size if size is None else self._check_size(size)
+        frames = self.frames if frames is None else self._check_frames(frames)
+        clips = pipelines.run(
+            self,
+            condition,
+            pipelines.Asked(generators, steps, guidance, progress, latents),
+            shape=self._shape(frames, (height, width)),
+            call={"height": height, "width": width, "num_frames": frames, "frame_rate": self.fps, "output_type": "pt"}
+            | (LIGHT if self.vae.config.timestep_conditioning else {}),
+        ).frames
+        return [Video(clip, self.fps) for clip in spaces.pixels(clips)]
+
+    def tensor(self, media: Sequence[Video] | Tensor) -> Float[Tensor, "b t 3 h w"]:
+        """Clips as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
+        return spaces.clip_batch(media, self.frames, self.size)
+
+    @torch.no_grad()
+    def latents(self, media: Any, generator: Generator | None = None) -> Float[Tensor, "b s c"]:
+        """Latents of unit deviation, as a sequence: the mean, which may be cached, or a sample with a generator."""
+        posterior = self._posterior(self.tensor(media))
+        found = posterior.mode() if generator is None else posterior.sample(generator)
+        mean, deviation = (x.view(1, -1, 1, 1, 1).to(found) for x in (self.vae.latents_mean, self.vae.latents_std))
+        return rearrange((found - mean) * self.scaling_factor() / deviation, "b c t y x -> b (t y x) c")
+
+    def reconstruct(self, media: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """(reconstruction, target, kl) of the autoencoder, frame after frame (b * t, 3, h, w)."""
+        clips = self.tensor(media).to(self.vae.device, self.vae.dtype)
+        posterior = self._posterior(clips)
+        level = clips.new_zeros(len(clips)) if self.vae.config.timestep_conditioning else None
+        made = self.vae.decode(posterior.sample(), level).sample
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return rearrange(made, "b c t h w -> (b t) c h w"), clips.flatten(0, 1), kl
+
+    def denoising_loss(
+        self,
+        condition: Condition,
+        latents: Float[Tensor, "b s c"],
+        generator: Generator | None = None,
+        *,
+        drop: float = 0.0,
+    ) -> Float[Tensor, ""]:
+        """The loss from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
+        given = self.read(condition)
+        given = conditions.drop(given, self.read(self.null_condition()), drop, generator) if drop else given
+        return flow.flow_loss(
+            lambda noisy, t: self.predict(noisy, t, given),
+            latents.to(pipelines.like(self)),
+            self.scheduler,
+            generator=generator,
+            tokens=latents.shape[1],
+        )
+
+    def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
+        """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size and length."""
+        frames, height, width = self._grid(self.frames, self.size)
+        space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
+        said: Tensor = self.transformer(
+            hidden_states=noisy,
+            encoder_hidden_states=condition.values[NAME],
+            encoder_attention_mask=condition.masks[NAME],
+            timestep=steps,
+            num_frames=frames,
+            height=height,
+            width=width,
+            rope_interpolation_scale=(time / self.fps, space, space),
+            return_dict=False,
+        )[0]
+        return said
+
+    def _posterior(self, clips: Float[Tensor, "b t c h w"]) -> Any:
+        return self.vae.encode(rearrange(clips, "b t c h w -> b c t h w").to(self.vae.device, self.vae.dtype)).latent_dist
+
+    def _grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
+        space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
+        return (frames - 1) // time + 1, size[0] // space, size[1] // space
+
+    def _shape(self, frames: int, size: tuple[int, int]) -> tuple[int, ...]:
+        t, y, x = self._grid(frames, size)
+        return (t * y * x, int(self.transformer.config.in_channels))
+
+    def _check_size(self, size: int | Sequence[int]) -> tuple[int, int]:
+        return spaces.image_size(size, self.transformer, self.vae, multiple=max(32, self.vae.spatial_compression_ratio))
+
+    def _check_frames(self, frames: int) -> int:
+        step = self.vae.temporal_compression_ratio
+        below = (frames - 1) // step * step + 1
+        if frames < 1 or frames != below:
+            near = f"{below} or {below + step}" if frames > 0 else "1"
+            raise ValueError(f"frames: {frames} given; the autoencoder reads {step} k + 1 of them: {near}")
+        return frames
