@@ -8,12 +8,29 @@ if __name__ != "anyx.decoders":
 
 if TYPE_CHECKING:
     from .audioldm import AudioLDMDecoder
+    from .audioldm2 import AudioLDM2Decoder
+    from .ltx import LTXDecoder
+    from .stable_audio import StableAudioDecoder
     from .stable_diffusion import StableDiffusionDecoder
     from .video import VideoDecoder
 
-__all__ = ["AudioLDMDecoder", "StableDiffusionDecoder", "VideoDecoder"]
+__all__ = [
+    "AudioLDM2Decoder",
+    "AudioLDMDecoder",
+    "LTXDecoder",
+    "StableAudioDecoder",
+    "StableDiffusionDecoder",
+    "VideoDecoder",
+]
 
-_FILES = {"AudioLDMDecoder": "audioldm", "StableDiffusionDecoder": "stable_diffusion", "VideoDecoder": "video"}
+_FILES = {
+    "AudioLDMDecoder": "audioldm",
+    "AudioLDM2Decoder": "audioldm2",
+    "LTXDecoder": "ltx",
+    "StableAudioDecoder": "stable_audio",
+    "StableDiffusionDecoder": "stable_diffusion",
+    "VideoDecoder": "video",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,8 @@
 """AudioLDM2: T5's states and a language model's vectors -> sound, through diffusers' pipeline.
 
-The unet reads two sequences: `prompt_embeds`, T5's states of the caption, with their mask, and `generated_prompt_embeds`,
-eight vectors that a GPT-2 says of what CLAP and T5 make of it (Liu et al. 2023, arXiv 2308.05734). Both are the
-condition, so neither encoder nor language model is in memory at run time; as teachers they are in `spoken.py`.
+The unet reads two sequences: `prompt_embeds`, T5's states of the caption, with their mask, and
+`generated_prompt_embeds`, eight vectors that a GPT-2 says of what CLAP and T5 make of it (Liu et al. 2023, arXiv
+2308.05734). Both are the condition, so neither encoder nor language model is in memory at run time; as teachers they are in `spoken.py`.
 
 Letters: b items, c channels, n samples, t mel frames, m mel bins, y x their latent axes.
 """
@@ -154,4 +154,6 @@ def _widths(unet: Any) -> tuple[int, int]:
         generated, states = ([width for width in half if width is not None] for half in (places[:2], places[2:]))
         if generated and states:
             return generated[0], states[0]
-    raise ValueError(f"unet: cross_attention_dim is {blocks}; AudioLDM2's has places for two sequences, [None, 768, 1024]")
+    raise ValueError(
+        f"unet: cross_attention_dim is {blocks}; AudioLDM2's has places for two sequences, [None, 768, 1024]"
+    )

@@ -80,7 +80,7 @@ def drop(condition: Condition, null: Condition, rate: float, generator: Generato
 
 
 def keywords(fields: Mapping[str, Field], condition: Condition, null: Condition) -> dict[str, Tensor]:
-    """What a pipeline is called with: every tensor and mask, and its negative from the null condition, if it has any."""
+    """What a pipeline is called with: every tensor and mask, and from the null condition the negatives it takes."""
     call: dict[str, Tensor] = {}
     for name, field in fields.items():
         for prefix, part in (("", condition), ("negative_", null))[: 2 if field.negative else 1]:

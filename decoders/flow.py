@@ -57,10 +57,11 @@ def flow_loss(
     return mse_loss(said.float(), noise - latents.float())
 
 
-def _shifted(sigmas: Float[Tensor, "b"], scheduler: Any, tokens: int | None) -> Float[Tensor, "b"]:
+def _shifted(sigmas: Float[Tensor, b], scheduler: Any, tokens: int | None) -> Float[Tensor, b]:
     config = scheduler.config
     if not config.use_dynamic_shifting:
-        return scheduler.shift * sigmas / (1 + (scheduler.shift - 1) * sigmas)
+        moved: Tensor = scheduler.shift * sigmas / (1 + (scheduler.shift - 1) * sigmas)
+        return moved
     assert tokens is not None
     slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
     shift = config.base_shift + slope * (tokens - config.base_image_seq_len)

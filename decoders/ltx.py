@@ -36,7 +36,7 @@ class LTXDecoder(Decoder):
     `path`: a diffusers pipeline folder or Hub id; what it holds wins over the configurations `vae`, `transformer` and
     `text`. `tokenizer`: `{words: [...]}` or `{path: tokenizer.json}` with `length`, for a text encoder built from
     `text`. `length`: positions of the condition, if neither says it. `size`: height and width in pixels, multiples of
-    32; `frames`: one more than a multiple of what the autoencoder joins (8); `fps` tells the transformer how fast they are.
+    32; `frames`: one more than a multiple of what the autoencoder joins (8); `fps`: the transformer is told it.
     `offload`: where the weights are between requests (`residence.py`).
     """
 
@@ -69,7 +69,8 @@ class LTXDecoder(Decoder):
         self.transformer = source.model("transformer", LTXVideoTransformer3DModel, transformer)
         self.scheduler = flow.make_scheduler(scheduler, source)
         dim = self.transformer.config.caption_channels
-        self.condition = {NAME: (text_length(source, text, tokenizer, length), dim)}
+        length = text_length(source, text, tokenizer, length)
+        self.condition = {NAME: (length, dim)}
         self.text = TextEncoders(
             source,
             [t5(dim, length)],
@@ -136,7 +137,8 @@ class LTXDecoder(Decoder):
         posterior = self._posterior(self.tensor(media))
         found = posterior.mode() if generator is None else posterior.sample(generator)
         mean, deviation = (x.view(1, -1, 1, 1, 1).to(found) for x in (self.vae.latents_mean, self.vae.latents_std))
-        return rearrange((found - mean) * self.scaling_factor() / deviation, "b c t y x -> b (t y x) c")
+        made: Tensor = rearrange((found - mean) * self.scaling_factor() / deviation, "b c t y x -> b (t y x) c")
+        return made
 
     def reconstruct(self, media: Any) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder, frame after frame (b * t, 3, h, w)."""
@@ -167,7 +169,7 @@ class LTXDecoder(Decoder):
         )
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
-        """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size and length."""
+        """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size."""
         frames, height, width = self._grid(self.frames, self.size)
         space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
         said: Tensor = self.transformer(
@@ -184,7 +186,9 @@ class LTXDecoder(Decoder):
         return said
 
     def _posterior(self, clips: Float[Tensor, "b t c h w"]) -> Any:
-        return self.vae.encode(rearrange(clips, "b t c h w -> b c t h w").to(self.vae.device, self.vae.dtype)).latent_dist
+        return self.vae.encode(
+            rearrange(clips, "b t c h w -> b c t h w").to(self.vae.device, self.vae.dtype)
+        ).latent_dist
 
     def _grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
         space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio

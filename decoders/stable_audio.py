@@ -70,7 +70,8 @@ class StableAudioDecoder(Decoder):
         self.projection_model = source.model("projection_model", StableAudioProjectionModel, projection)
         self.scheduler = velocity.make_scheduler(scheduler, source)
         dim = self.projection_model.config.text_encoder_dim
-        self.condition = {NAME: (text_length(source, text, tokenizer, length), dim)}
+        length = text_length(source, text, tokenizer, length)
+        self.condition = {NAME: (length, dim)}
         self.text = TextEncoders(
             source,
             [t5(dim, length)],
@@ -167,7 +168,7 @@ class StableAudioDecoder(Decoder):
         generator: Generator | None = None,
         *,
         drop: float = 0.0,
-        seconds: Float[Tensor, "b"] | None = None,
+        seconds: Float[Tensor, b] | None = None,
     ) -> Float[Tensor, ""]:
         """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
         given = self.read(condition)

@@ -1,8 +1,8 @@
 """Diffusion in continuous time by velocities: schedulers of EDM's family, and their loss.
 
 A noisy latent is x cos a + n sin a, of data x with unit deviation and noise n, and the denoiser says its velocity,
-n cos a - x sin a (Salimans and Ho 2022, arXiv 2202.00512). EDM's schedulers count in sigma = tan a instead (Karras et al.
-2022, arXiv 2206.00364), and tell the denoiser log(sigma) / 4. Stable Audio's tells it 2 a / pi.
+n cos a - x sin a (Salimans and Ho 2022, arXiv 2202.00512). EDM's schedulers count in sigma = tan a instead (Karras et
+al. 2022, arXiv 2206.00364), and tell the denoiser log(sigma) / 4. Stable Audio's tells it 2 a / pi.
 
 Letters: b items; `...` stands for the latent's own axes.
 """

@@ -130,9 +130,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
                 "steps": 2,
             }
         ],
-        "stable_audio": [
-            {"vae": OOBLECK, "transformer": DIT_SOUND, "projection": PROJECTION, "length": 5, "steps": 2}
-        ],
+        "stable_audio": [{"vae": OOBLECK, "transformer": DIT_SOUND, "projection": PROJECTION, "length": 5, "steps": 2}],
         "ltx": [{"vae": VAE_LTX, "transformer": DIT_VIDEO, "length": 5, "size": 32, "frames": 9, "steps": 2}],
         "video": [{"vae": VAE, "unet": UNET_3D, "length": 5, "frames": 4, "steps": 2}],
     },
