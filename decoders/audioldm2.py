@@ -2,7 +2,8 @@
 
 The unet reads two sequences: `prompt_embeds`, T5's states of the caption, with their mask, and
 `generated_prompt_embeds`, eight vectors that a GPT-2 says of what CLAP and T5 make of it (Liu et al. 2023, arXiv
-2308.05734). Both are the condition, so neither encoder nor language model is in memory at run time; as teachers they are in `spoken.py`.
+2308.05734). Both are the condition, so neither encoder nor language model is in memory at run time; as teachers they
+are in `spoken.py`.
 
 Letters: b items, c channels, n samples, t mel frames, m mel bins, y x their latent axes.
 """

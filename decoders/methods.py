@@ -38,6 +38,8 @@ class Latent(pipelines.Runs, Protocol):
 
     vae: Any
     text: TextEncoders
+    min_snr: float | None
+    noisy_share: float
 
     def tensor(self, media: Any) -> Tensor:
         """Media as the autoencoder reads them; a tensor is taken to be that already."""
@@ -56,13 +58,6 @@ class Latent(pipelines.Runs, Protocol):
     ) -> Tensor:
         """The loss from such latents."""
         ...
-
-
-class Scheduled(Latent, Protocol):
-    """What the loss of a discrete noise schedule reads of one."""
-
-    min_snr: float | None
-    noisy_share: float
 
 
 def parts(decoder: Latent) -> dict[str, list[nn.Parameter]]:
@@ -99,7 +94,7 @@ def loss(decoder: Latent, condition: Condition, media: Any, *, drop: float = 0.0
 
 
 def denoising_loss(
-    decoder: Scheduled,
+    decoder: Latent,
     condition: Condition,
     latents: Float[Tensor, "b ..."],
     generator: Generator | None = None,
