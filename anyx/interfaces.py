@@ -113,7 +113,10 @@ class Decoder(nn.Module, ABC):
         guidance: float | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Any]:
-        """Decode b items into a list of b media; `None` means the decoder's own default."""
+        """Decode b items into a list of b media; `None` means the decoder's own default.
+
+        A decoder may have more keywords, each with a default: sizes, lengths. `decode={key: {...}}` hands them on.
+        """
 
     @abstractmethod
     def loss(self, condition: Condition, media: Sequence[Any]) -> Float[Tensor, ""]:

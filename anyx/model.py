@@ -36,7 +36,7 @@ from anyx.templates import Template
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 
 Seeds = int | Sequence[int]
-Decode = Mapping[str, Mapping[str, Any]]  # output key -> {steps, guidance}
+Decode = Mapping[str, Mapping[str, Any]]  # output key -> keywords of its decoder: {steps, guidance, ...}
 
 
 class AnyX(nn.Module, ModelHubMixin):
@@ -216,7 +216,7 @@ class AnyX(nn.Module, ModelHubMixin):
             raise ValueError(f"outputs.{key}: the model wants to show this output, but its decoder is not loaded")
         condition = self.condition(key, torch.stack([group.states for group in groups]))
         noise = [generator(seeds[group.row], group.number) for group in groups]
-        media: list[Media] = decoder(condition, generators=noise, steps=how.steps, guidance=how.guidance)
+        media: list[Media] = decoder(condition, generators=noise, steps=how.steps, guidance=how.guidance, **how.more)
         return media
 
     def train(self, mode: bool = True) -> AnyX:

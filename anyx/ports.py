@@ -5,7 +5,8 @@ Letters: m supervised positions, v vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, Tokens
+from anyx.signatures import Errors, check_value, hints_of
+
+WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
 
 
 class Output(NamedTuple):
@@ -57,26 +61,50 @@ class OutputPort(nn.Module):
 
 
 class Making(NamedTuple):
-    """How a decoder makes media: denoising steps and classifier-free guidance; None is the decoder's own default."""
+    """How a decoder makes media: denoising steps and classifier-free guidance; None is the decoder's own default.
+
+    `more` are keywords that its `forward` has beside: the size of a picture, the length of a clip.
+    """
 
     steps: int | None = None
     guidance: float | None = None
+    more: Mapping[str, Any] = {}
 
 
-def makings(given: Mapping[str, Mapping[str, Any]], outputs: Collection[str]) -> dict[str, Making]:
-    """What a caller said of some outputs, checked: `{key: {"steps": 1 or more, "guidance": 0 or more}}`."""
+def makings(given: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, OutputPort]) -> dict[str, Making]:
+    """What a caller said of some outputs, checked against what the decoder of each takes: `{key: {name: value}}`."""
     if not isinstance(given, Mapping) or any(key not in outputs for key in given):
         raise ValueError(f"decode: {given!r} given; its keys are among the outputs {', '.join(outputs)}")
     found = {}
     for key, settings in given.items():
-        if not isinstance(settings, Mapping) or any(name not in Making._fields for name in settings):
-            raise ValueError(f"decode.{key}: {settings!r} given; it may have {' and '.join(Making._fields)}")
-        made = found[key] = Making(**settings)
+        hints = takes(outputs[key].decoder)
+        if not isinstance(settings, Mapping) or any(name not in hints for name in settings):
+            *names, last = hints
+            raise ValueError(f"decode.{key}: {settings!r} given; it may have {', '.join(names)} and {last}")
+        more = {name: value for name, value in settings.items() if name not in ("steps", "guidance")}
+        made = found[key] = Making(settings.get("steps"), settings.get("guidance"), more)
         if made.steps is not None and not (isinstance(made.steps, Integral) and made.steps >= 1):
             raise ValueError(f"decode.{key}.steps: {made.steps!r} given; it is a whole number, 1 or more")
         if made.guidance is not None and not (isinstance(made.guidance, Real) and 0 <= made.guidance < inf):
             raise ValueError(f"decode.{key}.guidance: {made.guidance!r} given; it is 0 or more")
+        errors = Errors()
+        for name, value in more.items():
+            check_value(errors, f"decode.{key}.{name}", value, hints[name])
+        if errors:
+            raise ValueError("; ".join(errors))
     return found
+
+
+def takes(decoder: Decoder | None) -> dict[str, Any]:
+    """What a caller may say of one decoding, with its annotation: the keywords of the decoder's `forward`.
+
+    Of a decoder that is not loaded only what all have is known.
+    """
+    forward = type(decoder).forward if decoder is not None else Decoder.forward
+    parameters = inspect.signature(forward).parameters.values()
+    names = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in WIRED]
+    hints = hints_of(forward)
+    return {name: hints.get(name, Any) for name in names}
 
 
 def rest(module: nn.Module) -> None:

@@ -25,6 +25,17 @@ class ConfigError(ValueError):
         self.errors = list(errors)
 
 
+def dotted(values: Sequence[str]) -> dict[str, Any]:
+    """`a.b=c` as mappings, each value read as YAML. Raises `ConfigError`."""
+    for value in values:
+        if "=" not in value:
+            raise ConfigError([f"{value}: it is written a.b=c"])
+        with _named(value, "no value"):
+            OmegaConf.from_dotlist([value])
+    made: dict[str, Any] = _plain(OmegaConf.from_dotlist(list(values)))
+    return made
+
+
 def read(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A YAML as plain mappings, with its bases and `overrides`. Raises `ConfigError`.
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .ltx import LTXDecoder
     from .stable_audio import StableAudioDecoder
     from .stable_diffusion import StableDiffusionDecoder
+    from .stable_diffusion_3 import StableDiffusion3Decoder
+    from .stable_diffusion_xl import StableDiffusionXLDecoder
     from .video import VideoDecoder
 
 __all__ = [
@@ -19,16 +21,20 @@ __all__ = [
     "AudioLDMDecoder",
     "LTXDecoder",
     "StableAudioDecoder",
+    "StableDiffusion3Decoder",
     "StableDiffusionDecoder",
+    "StableDiffusionXLDecoder",
     "VideoDecoder",
 ]
 
 _FILES = {
-    "AudioLDMDecoder": "audioldm",
     "AudioLDM2Decoder": "audioldm2",
+    "AudioLDMDecoder": "audioldm",
     "LTXDecoder": "ltx",
     "StableAudioDecoder": "stable_audio",
+    "StableDiffusion3Decoder": "stable_diffusion_3",
     "StableDiffusionDecoder": "stable_diffusion",
+    "StableDiffusionXLDecoder": "stable_diffusion_xl",
     "VideoDecoder": "video",
 }
 

@@ -43,21 +43,32 @@ NOISE = {  # Stable Diffusion's, for decoders that are built from configurations
     "set_alpha_to_one": False,
     "skip_prk_steps": True,
 }
-
+OWN, FASTEST = "own", "dpmsolver++"
+SLOWER = ("DDIMScheduler", "DDPMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler")
 
 NOISIEST = 0.15  # of the timesteps: where a condition has to say all
 
 
-def make_scheduler(given: Mapping[str, Any] | str | None, source: Source) -> Any:
-    """The sampler: the pipeline's own, under another name ("dpmsolver++", ...), or with `{type: name, key: value}`."""
-    base: dict[str, Any] = dict(NOISE)
+def make_scheduler(
+    given: Mapping[str, Any] | str | None,
+    source: Source,
+    *,
+    names: Mapping[str, str] = SCHEDULERS,
+    default: Mapping[str, Any] = NOISE,
+) -> Any:
+    """The sampler over the pipeline's noise schedule: a name ("dpmsolver++", ...), or `{type: name, key: value}`.
+
+    Without a name: DPM-Solver++ where the pipeline's own is one that it replaces (`SLOWER`), else the pipeline's own
+    ("own"). `names` are diffusers' classes by our names; `default` is the configuration where no pipeline holds one.
+    """
+    base: dict[str, Any] = dict(default)
     if source.class_of("scheduler") is not None:
         base = dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
     changes = {"type": given} if isinstance(given, str) else dict(given or {})
-    name = changes.pop("type", None)
-    if name is not None and name not in SCHEDULERS:
-        raise ValueError(f"scheduler: {name!r} is not one of {', '.join(SCHEDULERS)}")
-    cls = getattr(diffusers, SCHEDULERS[name] if name else base["_class_name"])
+    name = changes.pop("type", FASTEST if base["_class_name"] in SLOWER else OWN)
+    if name != OWN and name not in names:
+        raise ValueError(f"scheduler: {name!r} is not one of {', '.join((OWN, *names))}")
+    cls = getattr(diffusers, base["_class_name"] if name == OWN else names[name])
     check_keys("scheduler", cls, changes)
     with torch.device("cpu"):  # schedulers compute with numpy, which the meta device has no numbers for
         return cls.from_config(base, **changes)

@@ -9,11 +9,18 @@ Letters: b items, t frames, s latent positions, c channels, h w pixels, y x late
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, LTXPipeline, LTXVideoTransformer3DModel
+from diffusers import (
+    AutoencoderKLLTXVideo,
+    FlowMatchEulerDiscreteScheduler,
+    LTXPipeline,
+    LTXVideoTransformer3DModel,
+)
+from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from einops import rearrange
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -67,7 +74,7 @@ class LTXDecoder(Decoder):
         source = folders.Source(path, dtype)
         self.vae = source.model("vae", AutoencoderKLLTXVideo, vae)
         self.transformer = source.model("transformer", LTXVideoTransformer3DModel, transformer)
-        self.scheduler = flow.make_scheduler(scheduler, source)
+        self.scheduler = flow.flow_scheduler(scheduler, source)
         dim = self.transformer.config.caption_channels
         length = text_length(source, text, tokenizer, length)
         self.condition = {NAME: (length, dim)}
@@ -160,12 +167,11 @@ class LTXDecoder(Decoder):
         """The loss from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
         given = self.read(condition)
         given = conditions.drop(given, self.read(self.null_condition()), drop, generator) if drop else given
-        return flow.flow_loss(
+        return flow.flow_matching_loss(
             lambda noisy, t: self.predict(noisy, t, given),
             latents.to(pipelines.like(self)),
-            self.scheduler,
+            self._levels(latents.shape[1]),
             generator=generator,
-            tokens=latents.shape[1],
         )
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
@@ -184,6 +190,16 @@ class LTXDecoder(Decoder):
             return_dict=False,
         )[0]
         return said
+
+    def _levels(self, positions: int) -> Any:
+        """The scheduler with the shift that decoding so many positions uses, where that moves with their number."""
+        config = self.scheduler.config
+        if not config.get("use_dynamic_shifting"):
+            return self.scheduler
+        ends = config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
+        exponent = calculate_shift(positions, *ends)
+        shift = exponent if config.time_shift_type == "linear" else math.exp(exponent)
+        return FlowMatchEulerDiscreteScheduler.from_config(config, use_dynamic_shifting=False, shift=shift)
 
     def _posterior(self, clips: Float[Tensor, "b t c h w"]) -> Any:
         return self.vae.encode(

@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 
 from anyx.interfaces import Condition
 
-from . import conditions, diffusion, folders, pipelines, spaces
+from . import conditions, diffusion, flow, folders, pipelines, spaces
 from .text import TextEncoders
 
 
@@ -38,8 +38,6 @@ class Latent(pipelines.Runs, Protocol):
 
     vae: Any
     text: TextEncoders
-    min_snr: float | None
-    noisy_share: float
 
     def tensor(self, media: Any) -> Tensor:
         """Media as the autoencoder reads them; a tensor is taken to be that already."""
@@ -58,6 +56,13 @@ class Latent(pipelines.Runs, Protocol):
     ) -> Tensor:
         """The loss from such latents."""
         ...
+
+
+class Weighted(Latent, Protocol):
+    """One whose loss may prefer some timesteps."""
+
+    min_snr: float | None
+    noisy_share: float
 
 
 def parts(decoder: Latent) -> dict[str, list[nn.Parameter]]:
@@ -94,7 +99,7 @@ def loss(decoder: Latent, condition: Condition, media: Any, *, drop: float = 0.0
 
 
 def denoising_loss(
-    decoder: Latent,
+    decoder: Weighted,
     condition: Condition,
     latents: Float[Tensor, "b ..."],
     generator: Generator | None = None,
@@ -102,8 +107,7 @@ def denoising_loss(
     drop: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-    given = decoder.read(condition)
-    given = conditions.drop(given, decoder.read(decoder.null_condition()), drop, generator) if drop else given
+    given = _dropped(decoder, condition, drop, generator)
     return diffusion.denoising_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
@@ -111,6 +115,24 @@ def denoising_loss(
         generator=generator,
         min_snr=decoder.min_snr,
         noisy_share=decoder.noisy_share,
+    )
+
+
+def flow_loss(
+    decoder: Latent,
+    condition: Condition,
+    latents: Float[Tensor, "b ..."],
+    generator: Generator | None = None,
+    *,
+    drop: float = 0.0,
+) -> Float[Tensor, ""]:
+    """The same of a denoiser that says a velocity (`flow.py`): a method `denoising_loss`."""
+    given = _dropped(decoder, condition, drop, generator)
+    return flow.flow_matching_loss(
+        lambda noisy, t: decoder.predict(noisy, t, given),
+        latents.to(pipelines.like(decoder)),
+        decoder.scheduler,
+        generator=generator,
     )
 
 
@@ -139,3 +161,8 @@ def save(decoder: Latent, folder: str | Path, dtype: torch.dtype | None = None) 
     pipeline = decoder.pipeline
     name = pipeline.cls.__name__
     return folders.save(Path(folder), name, decoder.models(), decoder.scheduler, decoder.text, dtype, pipeline.others)
+
+
+def _dropped(decoder: Latent, condition: Condition, rate: float, generator: Generator | None) -> Condition:
+    given = decoder.read(condition)
+    return conditions.drop(given, decoder.read(decoder.null_condition()), rate, generator) if rate else given

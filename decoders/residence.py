@@ -29,7 +29,7 @@ def stay(decoder: Any, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 
 
     def there(tensor: Tensor) -> Tensor:
         made = fn(tensor)
-        return made if made.is_meta or made.device == tensor.device else made.to(tensor.device)
+        return made if tensor.is_meta or made.device == tensor.device else tensor.to(made.dtype)
 
     apply: Any = nn.Module._apply
     return apply(decoder, fn if decoder.offload == "never" else there, recurse)

@@ -9,7 +9,6 @@ Letters: b captions, n positions, d width.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,32 +16,14 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from jaxtyping import Bool
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from anyx.interfaces import Condition
 
 from .conditions import NAME
 from .folders import Source, portable, quiet
-
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # in RoBERTa's order, so that its position ids (pad + 1 + i) stay small
-
-
-def word_tokenizer(length: int, *, words: Sequence[str] = (), path: str | None = None) -> Any:
-    """A tokenizer of whole lower-case words, or one read from a tokenizer.json, that pads to `length`."""
-    if path is None:
-        vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*SPECIAL, *(w.lower() for w in words)]))}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-        tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-        )
-    else:
-        tokenizer = Tokenizer.from_file(path)
-    roles = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=length, padding_side="right", **roles)
+from .words import word_tokenizer, written_out
 
 
 class Tower(NamedTuple):
@@ -82,8 +63,14 @@ def text_length(
     source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
 ) -> int:
     """How many positions a condition has: as the folder's null condition or text encoder says, or as given."""
-    if NAME in (shapes := source.null_shapes()):
-        return shapes[NAME][1]
+    shapes = source.null_shapes()
+    return shapes[NAME][1] if NAME in shapes else encoder_length(source, text, tokenizer, given)
+
+
+def encoder_length(
+    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
+) -> int:
+    """How many positions the (first) text encoder reads, or what is given."""
     if source.class_of("text_encoder") is not None:
         known = source.config("text_encoder").get("max_position_embeddings")
         if known is not None:
@@ -152,9 +139,20 @@ class TextEncoders(nn.Module):
         self.load()
         return self.encode(self, captions)
 
-    def read(self, slot: str, captions: Sequence[str], *, masked: bool = False, hidden: bool = False) -> Encoded:
-        """What one text encoder answers; `masked`: it is told what is padding, `hidden`: all layers are given."""
-        encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], self._limit(slot)
+    def read(
+        self,
+        slot: str,
+        captions: Sequence[str],
+        *,
+        masked: bool = False,
+        hidden: bool = False,
+        length: int | None = None,
+    ) -> Encoded:
+        """What one text encoder answers: `masked`: it is told what is padding; `hidden`: all layers are given.
+
+        Captions are padded and cut to `length`, by default as many positions as tokenizer and encoder allow.
+        """
+        encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], length or self._limit(slot)
         batch = tokenizer(
             list(captions), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).to(next(encoder.parameters()).device)
@@ -187,7 +185,7 @@ class TextEncoders(nn.Module):
 
     def words(self) -> str:
         """The tokenizers written out, once they are in memory."""
-        return " ".join(_written(tokenizer) for tokenizer in self.tokenizers.values())
+        return " ".join(written_out(tokenizer) for tokenizer in self.tokenizers.values())
 
     def release(self) -> None:
         """Keep the null condition and drop the encoders from memory, where they can be loaded again."""
@@ -270,6 +268,18 @@ class TextEncoders(nn.Module):
         return min(limit for limit in limits if limit is not None)
 
 
+def check_widths(text: Mapping[str, Mapping[str, Any]] | None, towers: Sequence[Tower], dim: int) -> None:
+    """The hidden sizes of towers that are built from configurations, side by side, are the denoiser's condition."""
+    if text is None:
+        return
+    names = [tower.folder for tower in towers]
+    if sorted(text) != sorted(names):
+        raise ValueError(f"text: {', '.join(text)} given; it has {' and '.join(names)}")
+    wide = [int(text[name].get("hidden_size", 512)) for name in names]
+    if sum(wide) != dim:
+        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {dim}")
+
+
 def clip(width: int) -> Tower:
     """CLIP's text encoder, `width` wide."""
     return Tower("CLIPTextModel", widths={"hidden_size": width})
@@ -283,9 +293,3 @@ def clip_states(text: TextEncoders, captions: Sequence[str]) -> Condition:
 
 def _positions(text: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, given: int | None) -> int:
     return (tokenizer or {}).get("length") or given or text.get("max_position_embeddings", 77)
-
-
-def _written(tokenizer: Any) -> str:
-    fast = isinstance(tokenizer, PreTrainedTokenizerFast)
-    known = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(tokenizer.get_vocab())
-    return f"{tokenizer.model_max_length} {known}"

@@ -23,6 +23,28 @@ UNET_SOUND = UNET | {
     "up_block_types": ["UpBlock2D", "UpBlock2D"],
 }
 UNET_TWO = UNET_2D | {"cross_attention_dim": [[None, 12, 16]] * 2, "sample_size": 16}
+UNET_XL = UNET_2D | {
+    "cross_attention_dim": 20,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 4,
+    "projection_class_embeddings_input_dim": 6 * 4 + 12,
+}
+TRANSFORMER_3 = {
+    "sample_size": 8,
+    "patch_size": 2,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 4,
+    "num_attention_heads": 2,
+    "caption_projection_dim": 8,
+    "joint_attention_dim": 24,
+    "pooled_projection_dim": 12,
+    "pos_embed_max_size": 16,
+}
+CLIP_TEXT = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+T5_TEXT = {"d_model": 24, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+WORDS = {"words": ["cow", "red"], "length": 5}
 UNET_3D = UNET | {
     "cross_attention_dim": 12,
     "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
@@ -119,6 +141,40 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     },
     "decoders": {
         "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],
+        "stable_diffusion_xl": [
+            {"vae": VAE, "unet": UNET_XL, "length": 5, "steps": 2},
+            {
+                "vae": VAE,
+                "unet": UNET_XL,
+                "steps": 2,
+                "tokenizer": WORDS,
+                "text": {
+                    "text_encoder": CLIP_TEXT | {"hidden_size": 8},
+                    "text_encoder_2": CLIP_TEXT | {"hidden_size": 12, "projection_dim": 12},
+                },
+            },
+        ],
+        "stable_diffusion_3": [
+            {
+                "vae": VAE | {"shift_factor": 0.06},
+                "transformer": TRANSFORMER_3,
+                "length": 5,
+                "t5_length": 3,
+                "steps": 2,
+            },
+            {
+                "vae": VAE,
+                "transformer": TRANSFORMER_3,
+                "steps": 2,
+                "t5_length": 4,
+                "tokenizer": WORDS,
+                "text": {
+                    "text_encoder": CLIP_TEXT | {"hidden_size": 8, "projection_dim": 4},
+                    "text_encoder_2": CLIP_TEXT | {"hidden_size": 12, "projection_dim": 8},
+                    "text_encoder_3": T5_TEXT,
+                },
+            },
+        ],
         "audioldm": [{"vae": VAE | {"in_channels": 1, "out_channels": 1}, "unet": UNET_SOUND, "steps": 2}],
         "audioldm2": [
             {
@@ -133,5 +189,15 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "stable_audio": [{"vae": OOBLECK, "transformer": DIT_SOUND, "projection": PROJECTION, "length": 5, "steps": 2}],
         "ltx": [{"vae": VAE_LTX, "transformer": DIT_VIDEO, "length": 5, "size": 32, "frames": 9, "steps": 2}],
         "video": [{"vae": VAE, "unet": UNET_3D, "length": 5, "frames": 4, "steps": 2}],
+        "animatediff": [
+            {
+                "vae": VAE,
+                "unet": UNET_2D,
+                "motion_adapter": {"motion_num_attention_heads": 2},
+                "length": 5,
+                "frames": 4,
+                "steps": 2,
+            }
+        ],
     },
 }

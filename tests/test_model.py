@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from components import UNET_2D, VAE
 
 from anyx.interfaces import Tokens
 from anyx.llm import LLM
@@ -13,6 +14,7 @@ from anyx.media import Audio, Image
 from anyx.model import AnyX, MediaEvent, Reply, TextEvent
 from anyx.processor import Batch
 from anyx.prompt import IGNORE
+from anyx.registry import resolve
 
 RED = Image(torch.full((3, 8, 8), 200, dtype=torch.uint8))
 DARK = Image(torch.full((3, 8, 8), 20, dtype=torch.uint8))
@@ -189,6 +191,25 @@ def test_guidance_reaches_the_decoder() -> None:
     strong = model.generate(chats, max_new_tokens=12, seeds=[1, 2, 3], decode={"image": {"guidance": 9.0}})
     assert [reply.text for reply in strong] == [reply.text for reply in replies]
     assert not all(same(one, other) for one, other in zip(strong, replies, strict=True))
+
+
+def test_a_decoder_s_own_keywords_reach_it() -> None:
+    model, replies = mixed()
+    unet = UNET_2D | {"cross_attention_dim": 5}
+    decoder = resolve("decoders", "stable_diffusion")(vae=VAE, unet=unet, length=3)
+    model.outputs["image"].decoder = decoder.eval()
+    chats = [chat[:1] for chat in CHATS]
+    how = {"image": {"size": [24, 16], "steps": 1}}
+    made = model.generate(chats, max_new_tokens=12, seeds=[1, 2, 3], decode=how)
+    assert [reply.keys for reply in made] == [reply.keys for reply in replies]
+    assert {part.size for reply in made for part in reply.parts if isinstance(part, Image)} == {(24, 16)}
+    told = "it may have steps, guidance, size, rescale and latents"
+    with pytest.raises(ValueError, match=rf"decode.image: {{'frames': 3}} given; {told}"):
+        model.chat(CHATS[1][:1], max_new_tokens=1, decode={"image": {"frames": 3}})
+    with pytest.raises(
+        ValueError, match=r"decode.image.size: must be int or a list of int or null, but 'big' was given"
+    ):
+        model.chat(CHATS[1][:1], max_new_tokens=1, decode={"image": {"size": "big"}})
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def chat(
     temperature: options.Temperature = 0.0,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    decode: options.Decode = None,
     device: options.Device = None,
 ) -> None:
     """Talk with a model in the terminal.
@@ -93,7 +94,7 @@ def chat(
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
-        "decode": options.decode_options(list(loaded.outputs), steps, guidance),
+        "decode": options.decode_options(list(loaded.outputs), steps, guidance, decode),
     }
     conversation = Conversation(loaded, out, seed, settings)
     console.print(

@@ -44,6 +44,15 @@ Steps = Annotated[
     int | None, typer.Option(min=1, help="Denoising steps of every decoder; default: each decoder's own.")
 ]
 Guidance = Annotated[float | None, typer.Option(min=0.0, help="Classifier-free guidance; default: each decoder's own.")]
+Decode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decode",
+        metavar="KEY.NAME=VALUE",
+        help="How one output is made, e.g. image.size=[512,512], video.frames=8, audio.seconds=5; repeatable. "
+        "A decoder that does not take NAME says what it takes.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best one present.")]
 
 
@@ -114,7 +123,13 @@ def user_turn(prompt: str, media: Sequence[tuple[str, Path | Media]], allowed: S
 
 
 def decode_options(
-    outputs: Sequence[str], steps: int | None, guidance: float | None
-) -> dict[str, dict[str, float | int | None]]:
-    """`--steps` and `--guidance` for every output of the model."""
-    return {key: {"steps": steps, "guidance": guidance} for key in outputs}
+    outputs: Sequence[str], steps: int | None, guidance: float | None, said: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """`--steps` and `--guidance` for every output of the model, `--decode key.name=value` for one."""
+    from anyx.yamls import dotted
+
+    made: dict[str, Any] = {key: {"steps": steps, "guidance": guidance} for key in outputs}
+    for key, settings in dotted(said or ()).items():
+        whole = key in made and isinstance(settings, dict)
+        made[key] = made[key] | settings if whole else settings
+    return made

@@ -25,6 +25,7 @@ def run(
     temperature: options.Temperature = 0.0,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    decode: options.Decode = None,
     device: options.Device = None,
 ) -> None:
     """Answer one request: text, pictures, sound and clips in and out.
@@ -33,6 +34,7 @@ def run(
     anyx run "Draw a penguin." --out out/
     anyx run --image cow.png "What is this? Say it aloud."
     anyx run --audio moo.wav --seed 7 "Show me what this is, moving."
+    anyx run "Draw a penguin." --decode image.guidance=3 --decode image.steps=30
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     anyx run --audio moo.wav outputs.image.decoder.steps=5
     """
@@ -45,7 +47,7 @@ def run(
         seeds=seed,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
-        decode=options.decode_options(list(loaded.outputs), steps, guidance),
+        decode=options.decode_options(list(loaded.outputs), steps, guidance, decode),
     )
     if reply.text:
         console.print(reply.text, markup=False, highlight=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from anyx.decoders.text import word_tokenizer
+from anyx.decoders.words import word_tokenizer
 from anyx.imports import import_file
 
 HERE = Path(__file__).parent

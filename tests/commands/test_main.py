@@ -96,6 +96,17 @@ def test_other_first_words_stay_what_they_are(word: str) -> None:
     assert options.first_word(word, "nothing", None) == (word, [])
 
 
+def test_decode_options_reach_their_output() -> None:
+    said = ["image.size=[512,256]", "video.frames=8", "image.steps=3"]
+    assert options.decode_options(["image", "video"], 5, None, said) == {
+        "image": {"steps": 3, "guidance": None, "size": [512, 256]},
+        "video": {"steps": 5, "guidance": None, "frames": 8},
+    }
+    assert options.decode_options(["image"], None, 2.0, ["sound.seconds=1"])["sound"] == {"seconds": 1}
+    with pytest.raises(ValueError, match=r"image.size: it is written a.b=c"):
+        options.decode_options(["image"], None, None, ["image.size"])
+
+
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:1"])
 def test_a_device_that_is_not_here_is_named(device: str) -> None:
     with pytest.raises(ValueError, match=f"--device: '{device}' is not one of .*cpu"):

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from anyx.decoders.audioldm2 import AudioLDM2Decoder
-from anyx.decoders.text import word_tokenizer
+from anyx.decoders.words import word_tokenizer
 from anyx.interfaces import Condition, Decoder, Reconstructs, TextTeacher
 from anyx.media import Audio
 

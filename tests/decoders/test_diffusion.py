@@ -21,7 +21,7 @@ def test_schedulers_by_name_keep_the_noise_schedule() -> None:
 
 @pytest.mark.parametrize("given", ["dpm", {"type": "ddim", "prediction_typ": "sample"}])
 def test_wrong_scheduler_is_named(given: object) -> None:
-    with pytest.raises(ValueError, match=r"'dpm' is not one of ddim|'prediction_typ' not in DDIMScheduler"):
+    with pytest.raises(ValueError, match=r"'dpm' is not one of own, ddim|'prediction_typ' not in DDIMScheduler"):
         diffusion.make_scheduler(given, NONE)
 
 

@@ -6,6 +6,7 @@ import torch
 from components import TINY
 from diffusers import LTXPipeline
 
+from anyx.decoders.flow import shifted
 from anyx.decoders.ltx import LTXDecoder
 from anyx.interfaces import Condition, Decoder, Reconstructs, TextTeacher
 from anyx.media import Video
@@ -72,6 +73,18 @@ def test_training_asks_what_decoding_does(seeds: Seeds) -> None:
         latents = noise - decoder.predict(noise, torch.tensor([1000.0]), decoder.read(condition))
         pixels = decoder.vae.decode(latents.mT.unflatten(2, (2, 1, 1))).sample[0].transpose(0, 1)
     assert (clip.frames.float() - (pixels / 2 + 0.5).clamp(0, 1) * 255).abs().max() < 0.51
+
+
+@pytest.mark.parametrize(("positions", "expected"), [(1024, 0.95), (4096, 2.05), (2560, 1.5)])
+def test_levels_move_with_the_length_of_the_sequence(positions: int, expected: float) -> None:
+    """The published scheduler: odds of noise are times e^m, m linear from 0.95 at 1024 positions to 2.05 at 4096."""
+    moving = {"base_shift": 0.95, "max_shift": 2.05, "base_image_seq_len": 1024, "max_image_seq_len": 4096}
+    decoder = LTXDecoder(**ROW, scheduler=moving | {"use_dynamic_shifting": True})
+    level = torch.rand(5)
+    training = shifted(level, decoder._levels(positions).config.shift)
+    torch.testing.assert_close((training / (1 - training) / (level / (1 - level))).log(), torch.full((5,), expected))
+    torch.testing.assert_close(decoder.scheduler.time_shift(expected, 1.0, level), training)  # as decoding moves them
+    assert LTXDecoder(**ROW)._levels(positions).config.shift == 3
 
 
 def test_latents_are_a_sequence_of_unit_deviation(clips: list[Video]) -> None:
