@@ -151,6 +151,17 @@ def test_round_trip_with_the_teacher(folder: str, seeds: Seeds, tmp_path: Path) 
     assert half(condition, generators=seeds(3))[0].samples.isfinite().all()
 
 
+def test_meta_reads_no_weights(folder: str, tmp_path: Path) -> None:
+    decoder = AudioLDM2Decoder(path=folder, load_text=True)
+    decoder.save(tmp_path)
+    for file in tmp_path.rglob("*model*.safetensors"):
+        file.unlink()
+    with torch.device("meta"):
+        shapes = AudioLDM2Decoder(path=str(tmp_path), load_text=True)
+    assert all(p.is_meta for p in shapes.parameters())
+    assert {k: len(v) for k, v in shapes.parts().items()} == {k: len(v) for k, v in decoder.parts().items()}
+
+
 def test_seeds_belong_to_items(folder: str, seeds: Seeds, take: Callable[..., Condition]) -> None:
     decoder = AudioLDM2Decoder(path=folder, length=7, vectors=4)
     condition = decoder.encode_text(["cat", "a cat and a dog", "a cat and a dog"])

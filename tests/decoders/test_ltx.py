@@ -103,6 +103,17 @@ def test_latents_are_a_sequence_of_unit_deviation(clips: list[Video]) -> None:
     assert decoder.latents(clips).std() == pytest.approx(1, abs=1e-3)
 
 
+def test_meta_reads_no_weights(tmp_path: Path) -> None:
+    decoder = LTXDecoder(**TAUGHT)
+    decoder.save(tmp_path)
+    for file in tmp_path.rglob("*model*.safetensors"):
+        file.unlink()
+    with torch.device("meta"):
+        shapes = LTXDecoder(path=str(tmp_path), size=32, frames=9, load_text=True)
+    assert all(p.is_meta for p in shapes.parameters())
+    assert {k: len(v) for k, v in shapes.parts().items()} == {k: len(v) for k, v in decoder.parts().items()}
+
+
 def test_seeds_belong_to_items(seeds: Seeds, take: Callable[..., Condition]) -> None:
     decoder = LTXDecoder(**TAUGHT | {"vae": ROW["vae"] | {"timestep_conditioning": True}})
     condition = decoder.encode_text(["cat", "a dog", "a dog"])

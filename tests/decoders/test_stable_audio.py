@@ -86,6 +86,17 @@ def test_its_own_schedule_survives_the_folder(seeds: Seeds, tmp_path: Path) -> N
     assert not torch.allclose(own, other, atol=1e-3)  # the same steps, told other noise levels
 
 
+def test_meta_reads_no_weights(tmp_path: Path) -> None:
+    decoder = StableAudioDecoder(**TAUGHT)
+    decoder.save(tmp_path)
+    for file in tmp_path.rglob("*model*.safetensors"):
+        file.unlink()
+    with torch.device("meta"):
+        shapes = StableAudioDecoder(path=str(tmp_path), load_text=True)
+    assert all(p.is_meta for p in shapes.parameters())
+    assert {k: len(v) for k, v in shapes.parts().items()} == {k: len(v) for k, v in decoder.parts().items()}
+
+
 def test_seeds_belong_to_items(seeds: Seeds, take: Callable[..., Condition]) -> None:
     decoder = StableAudioDecoder(**TAUGHT)
     condition = decoder.encode_text(["cat", "a dog", "a dog"])
