@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-import torch
 from diffusers import (
     AutoencoderKLLTXVideo,
     FlowMatchEulerDiscreteScheduler,
@@ -21,14 +20,13 @@ from diffusers import (
     LTXVideoTransformer3DModel,
 )
 from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
-from einops import rearrange
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
+from . import clips, conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
 from .t5 import t5, t5_states
 from .text import TextEncoders, text_length
@@ -89,7 +87,7 @@ class LTXDecoder(Decoder):
             masked=(NAME,),
             load=load_text,
         )
-        self.fps, self.frames = fps, self._check_frames(frames)
+        self.fps, self.frames = fps, clips.check_frames(self.vae, frames)
         self.size = self._check_size(size)
         self.latent_shape = self._shape(self.frames, self.size)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
@@ -123,8 +121,8 @@ class LTXDecoder(Decoder):
     ) -> list[Video]:
         """Decode b conditions into b clips; `latents` are the noise to begin with, drawn where they are not given."""
         height, width = self.size if size is None else self._check_size(size)
-        frames = self.frames if frames is None else self._check_frames(frames)
-        clips = pipelines.run(
+        frames = self.frames if frames is None else clips.check_frames(self.vae, frames)
+        made = pipelines.run(
             self,
             condition,
             pipelines.Asked(generators, steps, guidance, progress, latents),
@@ -132,29 +130,19 @@ class LTXDecoder(Decoder):
             call={"height": height, "width": width, "num_frames": frames, "frame_rate": self.fps, "output_type": "pt"}
             | (LIGHT if self.vae.config.timestep_conditioning else {}),
         ).frames
-        return [Video(clip, self.fps) for clip in spaces.pixels(clips)]
+        return [Video(clip, self.fps) for clip in spaces.pixels(made)]
 
     def tensor(self, media: Sequence[Video] | Tensor) -> Float[Tensor, "b t 3 h w"]:
         """Clips as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
         return spaces.clip_batch(media, self.frames, self.size)
 
-    @torch.no_grad()
     def latents(self, media: Any, generator: Generator | None = None) -> Float[Tensor, "b s c"]:
         """Latents of unit deviation, as a sequence: the mean, which may be cached, or a sample with a generator."""
-        posterior = self._posterior(self.tensor(media))
-        found = posterior.mode() if generator is None else posterior.sample(generator)
-        mean, deviation = (x.view(1, -1, 1, 1, 1).to(found) for x in (self.vae.latents_mean, self.vae.latents_std))
-        made: Tensor = rearrange((found - mean) * self.scaling_factor() / deviation, "b c t y x -> b (t y x) c")
-        return made
+        return clips.encode(self.vae, self.tensor(media), generator)
 
     def reconstruct(self, media: Any) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder, frame after frame (b * t, 3, h, w)."""
-        clips = self.tensor(media).to(self.vae.device, self.vae.dtype)
-        posterior = self._posterior(clips)
-        level = clips.new_zeros(len(clips)) if self.vae.config.timestep_conditioning else None
-        made = self.vae.decode(posterior.sample(), level).sample
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return rearrange(made, "b c t h w -> (b t) c h w"), clips.flatten(0, 1), kl
+        return clips.reconstruct(self.vae, self.tensor(media))
 
     def denoising_loss(
         self,
@@ -176,7 +164,7 @@ class LTXDecoder(Decoder):
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
         """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size."""
-        frames, height, width = self._grid(self.frames, self.size)
+        frames, height, width = clips.grid(self.vae, self.frames, self.size)
         space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
         said: Tensor = self.transformer(
             hidden_states=noisy,
@@ -201,26 +189,9 @@ class LTXDecoder(Decoder):
         shift = exponent if config.time_shift_type == "linear" else math.exp(exponent)
         return FlowMatchEulerDiscreteScheduler.from_config(config, use_dynamic_shifting=False, shift=shift)
 
-    def _posterior(self, clips: Float[Tensor, "b t c h w"]) -> Any:
-        return self.vae.encode(
-            rearrange(clips, "b t c h w -> b c t h w").to(self.vae.device, self.vae.dtype)
-        ).latent_dist
-
-    def _grid(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
-        space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
-        return (frames - 1) // time + 1, size[0] // space, size[1] // space
-
     def _shape(self, frames: int, size: tuple[int, int]) -> tuple[int, ...]:
-        t, y, x = self._grid(frames, size)
+        t, y, x = clips.grid(self.vae, frames, size)
         return (t * y * x, int(self.transformer.config.in_channels))
 
     def _check_size(self, size: int | Sequence[int]) -> tuple[int, int]:
         return spaces.image_size(size, self.transformer, self.vae, multiple=max(32, self.vae.spatial_compression_ratio))
-
-    def _check_frames(self, frames: int) -> int:
-        step = self.vae.temporal_compression_ratio
-        below = (frames - 1) // step * step + 1
-        if frames < 1 or frames != below:
-            near = f"{below} or {below + step}" if frames > 0 else "1"
-            raise ValueError(f"frames: {frames} given; the autoencoder reads {step} k + 1 of them: {near}")
-        return frames

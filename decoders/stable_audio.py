@@ -18,12 +18,11 @@ from diffusers import AutoencoderOobleck, StableAudioDiTModel, StableAudioPipeli
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
-from torch.nn.functional import pad
 
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio
 
-from . import conditions, diffusion, folders, methods, pipelines, residence, velocity
+from . import conditions, diffusion, folders, methods, pipelines, residence, velocity, waveforms
 from .conditions import NAME, Field
 from .t5 import t5, t5_states
 from .text import TextEncoders, text_length
@@ -121,30 +120,22 @@ class StableAudioDecoder(Decoder):
         latents: Float[Tensor, "b c t"] | None = None,
     ) -> list[Audio]:
         """Decode b conditions into b sounds; `latents` are the noise to begin with, drawn where they are not given."""
-        waveforms = pipelines.run(
+        sounds = pipelines.run(
             self,
             condition,
             pipelines.Asked(generators, steps, guidance, progress, latents),
             shape=self.latent_shape,
             call={"audio_end_in_s": self.seconds if seconds is None else self._check_seconds(seconds)},
         ).audios
-        return [Audio(samples.float().cpu().clamp(-1, 1), self.rate) for samples in waveforms]
+        return [Audio(samples.float().cpu().clamp(-1, 1), self.rate) for samples in sounds]
 
     def tensor(self, media: Sequence[Audio] | Tensor) -> Float[Tensor, "b c n"]:
         """Waveforms, cut or padded with silence to what the transformer reads; a tensor is taken to be that already."""
-        if isinstance(media, Tensor):
-            return media
-        channels = int(self.vae.config.audio_channels)
-        found = [sound.resample(self.rate).samples[:, : self.samples] for sound in media]
-        same = [x if len(x) == channels else x.mean(0, keepdim=True).expand(channels, -1) for x in found]
-        return torch.stack([pad(x, (0, self.samples - x.shape[1])) for x in same])
+        return waveforms.batch(media, self.vae, self.samples)
 
-    @torch.no_grad()
     def latents(self, media: Any, generator: Generator | None = None) -> Float[Tensor, "b c t"]:
         """Latents: the mean, which may be cached, or a sample with a generator."""
-        posterior = self.vae.encode(self.tensor(media).to(self.vae.device, self.vae.dtype)).latent_dist
-        made: Tensor = posterior.mode() if generator is None else posterior.sample(generator)
-        return made
+        return waveforms.encode(self.vae, self.tensor(media), generator)
 
     def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by: its family's have unit deviation by training."""
@@ -152,9 +143,7 @@ class StableAudioDecoder(Decoder):
 
     def reconstruct(self, media: Any) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, target, kl) of the autoencoder, waveforms (b, c, n)."""
-        target = self.tensor(media).to(self.vae.device, self.vae.dtype)
-        posterior = self.vae.encode(target).latent_dist
-        return self.vae.decode(posterior.sample()).sample, target, posterior.kl() / self.latent_shape[0]
+        return waveforms.reconstruct(self.vae, self.tensor(media))
 
     def loss(self, condition: Condition, media: Any, *, drop: float = 0.0) -> Float[Tensor, ""]:
         """Denoising loss of media under their conditions, each told its own length."""
