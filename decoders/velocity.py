@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, final
 
 import torch
 from diffusers import DDPMScheduler, EDMDPMSolverMultistepScheduler
@@ -24,6 +24,7 @@ from .folders import Source, check_keys
 EDGE = 1e-4  # how near a comes to nothing and to a right angle, in right angles: there log(sigma) has no end
 
 
+@final
 class CosineDPMSolverMultistepScheduler(EDMDPMSolverMultistepScheduler):  # type: ignore[misc]
     """Stable Audio's schedule, solved as EDM's: without the noise between steps, for which diffusers needs torchsde.
 
@@ -33,7 +34,7 @@ class CosineDPMSolverMultistepScheduler(EDMDPMSolverMultistepScheduler):  # type
 
     def precondition_noise(self, sigma: float | Tensor) -> Tensor:
         """The angle in right angles, from 0 (data) to 1 (noise)."""
-        return torch.as_tensor(sigma).div(self.config.sigma_data).atan() * 2 / math.pi
+        return torch.as_tensor(sigma).atan() * 2 / math.pi
 
 
 SCHEDULERS = {"cosine": CosineDPMSolverMultistepScheduler, "edm": EDMDPMSolverMultistepScheduler}
