@@ -23,7 +23,7 @@ from anyx.media import Image
 
 from . import diffusion, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, encoder_length
+from .text import TextEncoders, Tower, check_towers, encoder_length
 
 POOLED = "pooled_prompt_embeds"
 TOWERS = (
@@ -73,6 +73,7 @@ class StableDiffusion3Decoder(Decoder):
         super().__init__()
         self.offload = residence.check_offload(offload)
         source = folders.Source(path, dtype)
+        check_towers(text, TOWERS, optional=("text_encoder_3",))
         self.vae = source.vae(vae)
         if self.vae.config.shift_factor is None:
             self.vae.register_to_config(shift_factor=0.0)  # the pipeline adds it

@@ -22,7 +22,7 @@ from anyx.media import Image
 
 from . import diffusion, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, check_widths, text_length
+from .text import TextEncoders, Tower, check_towers, text_length
 
 POOLED = "pooled_prompt_embeds"
 WITHOUT = {"feature_extractor": None, "image_encoder": None, "add_watermarker": False}
@@ -75,7 +75,7 @@ class StableDiffusionXLDecoder(Decoder):
             Tower("CLIPTextModel"),
             Tower("CLIPTextModelWithProjection", "text_encoder_2", "tokenizer_2", {"projection_dim": pooled}),
         ]
-        check_widths(text, towers, dim)
+        check_towers(text, towers, width=dim)
         positions = text_length(source, text and text["text_encoder"], tokenizer, length)
         self.condition = {NAME: (positions, dim), POOLED: (1, pooled)}
         zeros = bool(source.index.get("force_zeros_for_empty_prompt", True)) if zero_null is None else zero_null

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 from anyx.interfaces import Condition
 
 from .conditions import NAME
-from .folders import Source, portable, quiet
+from .folders import Source, is_meta, portable, quiet
 from .words import word_tokenizer, written_out
 
 
@@ -175,7 +175,7 @@ class TextEncoders(nn.Module):
             raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]
-            if tower.tokenizer is not None:
+            if tower.tokenizer is not None and not is_meta():
                 tokenizer = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
                 tokenizer.model_max_length = min(tokenizer.model_max_length, tower.length or tokenizer.model_max_length)
                 self.tokenizers[slot] = tokenizer
@@ -238,7 +238,8 @@ class TextEncoders(nn.Module):
 
     def _checked(self, stored: Mapping[str, Tensor]) -> Condition:
         """What a folder holds of the null condition; masks are all True where it says nothing."""
-        values = {name: stored[name] for name in self.shapes if name in stored}
+        whole = all(name in stored for name in self.shapes)  # one that lacks a tensor is none
+        values = {name: stored[name] for name in self.shapes} if whole else {}
         for name, value in values.items():
             if tuple(value.shape[1:]) != tuple(self.shapes[name]):
                 raise ValueError(f"{name}: the cached null condition is {tuple(value.shape)}, not {self.shapes[name]}")
@@ -268,16 +269,19 @@ class TextEncoders(nn.Module):
         return min(limit for limit in limits if limit is not None)
 
 
-def check_widths(text: Mapping[str, Mapping[str, Any]] | None, towers: Sequence[Tower], dim: int) -> None:
-    """The hidden sizes of towers that are built from configurations, side by side, are the denoiser's condition."""
+def check_towers(
+    text: Mapping[str, Any] | None, towers: Sequence[Tower], *, optional: Collection[str] = (), width: int | None = None
+) -> None:
+    """Configurations are of these towers, all but `optional` ones; side by side they are `width` wide."""
     if text is None:
         return
-    names = [tower.folder for tower in towers]
-    if sorted(text) != sorted(names):
-        raise ValueError(f"text: {', '.join(text)} given; it has {' and '.join(names)}")
-    wide = [int(text[name].get("hidden_size", 512)) for name in names]
-    if sum(wide) != dim:
-        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {dim}")
+    folders = [tower.folder for tower in towers]
+    if set(text) - set(folders) or set(folders) - set(text) - set(optional):
+        told = f", where {', '.join(optional)} may be missing" if optional else ""
+        raise ValueError(f"text: {', '.join(text)} given; it has {', '.join(folders)}{told}")
+    wide = [int(text[name].get("hidden_size", 512)) for name in folders] if width is not None else []
+    if width is not None and sum(wide) != width:
+        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {width}")
 
 
 def clip(width: int) -> Tower:

@@ -61,6 +61,20 @@ def test_parts_are_wired_and_shared(config: Config):
     assert "outputs.photo.decoder.denoiser" in names
 
 
+def test_a_picture_s_projector_serves_what_moves(tmp_path: Path, tiny_llm_folder: str):
+    """AnimateDiff lives in Stable Diffusion's space: one projector, two decoders."""
+    raw = raw_model(tiny_llm_folder)
+    moving = {"type": "animatediff"} | TINY["decoders"]["animatediff"][0]
+    shared = {"share": "outputs.image.projector"}
+    raw["outputs"] = {
+        "image": raw["outputs"]["image"],
+        "video": {"tokens": 2, "projector": shared, "decoder": moving},
+    }
+    model = build(configure(tmp_path / "model.yaml", raw), meta=True)
+    assert model.outputs["image"].projector is model.outputs["video"].projector
+    assert "outputs.video.decoder.motion" in model.parts()
+
+
 def test_it_reads_and_answers(config: Config):
     model = build(config)
     picture = Image(torch.randint(0, 255, (3, 16, 16), dtype=torch.uint8))

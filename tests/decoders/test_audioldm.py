@@ -153,6 +153,17 @@ def test_it_learns(tiny: dict[str, Any], sounds: list[Audio]) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_length_and_noise_are_arguments(tiny: dict[str, Any], seeds: Seeds) -> None:
+    decoder = AudioLDMDecoder(**tiny, steps=2)
+    null = decoder.null_condition()
+    assert decoder(null, generators=seeds(1), seconds=0.2)[0].samples.shape == (1, 3200)
+    noise = torch.randn(decoder.latent_shape, generator=seeds(1)[0])[None]
+    drawn, given = (decoder(null, generators=seeds(1), latents=x)[0].samples for x in (None, noise))
+    assert torch.equal(drawn, given)
+    with pytest.raises(ValueError, match="seconds: 0 given; a sound is longer than nothing"):
+        decoder(null, generators=seeds(1), seconds=0)
+
+
 def test_a_unet_of_another_family_is_refused(tiny: dict[str, Any]) -> None:
     unet = {k: v for k, v in tiny["unet"].items() if k != "class_embed_type"}
     with pytest.raises(ValueError, match="simple_projection"):

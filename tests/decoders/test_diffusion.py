@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,22 @@ def test_schedulers_by_name_keep_the_noise_schedule() -> None:
         assert type(scheduler).__name__ == cls
         assert scheduler.config.beta_schedule == "scaled_linear"
     assert type(diffusion.make_scheduler(None, NONE)).__name__ == "DPMSolverMultistepScheduler"
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_a_published_pipeline_is_sampled_by_dpm_solver(tiny: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    """Over the pipeline's own noise schedule and prediction type, in twenty steps; its own sampler is there to ask."""
+    given = {"type": "pndm", "prediction_type": kind, "beta_end": 0.02}
+    path = str(StableDiffusionDecoder(**tiny, scheduler=given).save(tmp_path))
+    decoder = StableDiffusionDecoder(path=path)
+    assert decoder.steps == 20
+    assert type(decoder.scheduler).__name__ == "DPMSolverMultistepScheduler"
+    assert decoder.scheduler.config.prediction_type == kind
+    assert decoder.scheduler.config.beta_end == 0.02
+    assert type(StableDiffusionDecoder(path=path, scheduler="own").scheduler).__name__ == "PNDMScheduler"
+    ancestral = StableDiffusionDecoder(**tiny, scheduler="euler_ancestral").save(tmp_path / "few")
+    kept = StableDiffusionDecoder(path=str(ancestral)).scheduler
+    assert type(kept).__name__ == "EulerAncestralDiscreteScheduler", "made for few steps: nothing replaces it"
 
 
 @pytest.mark.parametrize("given", ["dpm", {"type": "ddim", "prediction_typ": "sample"}])

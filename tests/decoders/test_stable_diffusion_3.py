@@ -84,3 +84,9 @@ def test_size_is_a_multiple_of_the_patches(taught: dict[str, Any], seeds: Seeds)
     assert decoder(decoder.null_condition(), generators=seeds(1), size=[24, 16])[0].size == (24, 16)
     with pytest.raises(ValueError, match="is not a multiple of"):
         decoder(decoder.null_condition(), generators=seeds(1), size=[18, 16])
+
+
+def test_text_encoders_that_it_has_not_are_named(taught: dict[str, Any]) -> None:
+    for text in ({"text_encoder": {}}, taught["text"] | {"text_encoder_4": {}}):
+        with pytest.raises(ValueError, match=r"it has text_encoder, .*, where text_encoder_3 may be missing"):
+            StableDiffusion3Decoder(**taught | {"text": text})

@@ -64,7 +64,7 @@ def test_size_is_an_argument(taught: dict[str, Any], seeds: Seeds) -> None:
 def test_mistakes_are_named(taught: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="addition_embed_type 'text_time'"):
         StableDiffusionXLDecoder(**taught | {"unet": TINY["decoders"]["stable_diffusion"][0]["unet"]})
-    with pytest.raises(ValueError, match="it has text_encoder and text_encoder_2"):
+    with pytest.raises(ValueError, match="it has text_encoder, text_encoder_2"):
         StableDiffusionXLDecoder(**taught | {"text": {"text_encoder": {}}})
     text = {name: config | {"hidden_size": 8} for name, config in taught["text"].items()}
     with pytest.raises(ValueError, match=r"hidden_size is 8 \+ 8, but the denoiser reads 20"):

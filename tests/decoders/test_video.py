@@ -50,6 +50,14 @@ def test_seeds_belong_to_items(tiny_video: dict[str, Any], seeds: Seeds, take: C
     assert (alone.frames.int() - videos[1].frames.int()).abs().max() <= 1
 
 
+def test_size_and_frames_are_arguments(tiny_video: dict[str, Any], seeds: Seeds) -> None:
+    decoder = VideoDecoder(**tiny_video, steps=1)
+    clip = decoder(decoder.null_condition(), generators=seeds(1), size=[48, 32], frames=2)[0]
+    assert clip.frames.shape == (2, 3, 48, 32)
+    with pytest.raises(ValueError, match="frames: 0 given; it is a whole number, 1 or more"):
+        decoder(decoder.null_condition(), generators=seeds(1), frames=0)
+
+
 def test_round_trip_and_diffusers(tiny_video: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
     """Our folder, read by diffusers, written by diffusers, read by us: the same from captions and encodings."""
     decoder = VideoDecoder(**tiny_video, steps=3)
