@@ -1,4 +1,4 @@
-"""Every registered component keeps its interface's promises; how they go together is in `test_pairings.py`.
+"""Every registered component keeps its interface's promises; how they fit each other is in `test_pairings.py`.
 
 Components are found through the registry's tables; `TINY` in `components.py` lists keyword arguments that make each one
 small. A registered component without an entry fails: add its line there.

@@ -1,4 +1,7 @@
-"""Components that were never made for each other carry a gradient end to end, whichever stand side by side."""
+"""Components that are neighbours in the line fit each other, and a gradient passes them end to end.
+
+Components are those of `components.py`, built as `test_contracts.py` builds them.
+"""
 
 import itertools
 

@@ -128,8 +128,8 @@ def decode_options(
     """`--steps` and `--guidance` for every output of the model, `--decode key.name=value` for one."""
     from anyx.yamls import dotted
 
-    made: dict[str, Any] = {key: {"steps": steps, "guidance": guidance} for key in outputs}
+    every = {name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None}
+    made: dict[str, Any] = {key: dict(every) for key in outputs} if every else {}
     for key, settings in dotted(said or ()).items():
-        whole = key in made and isinstance(settings, dict)
-        made[key] = made[key] | settings if whole else settings
+        made[key] = made[key] | settings if key in made and isinstance(settings, dict) else settings
     return made

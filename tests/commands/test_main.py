@@ -99,10 +99,14 @@ def test_other_first_words_stay_what_they_are(word: str) -> None:
 def test_decode_options_reach_their_output() -> None:
     said = ["image.size=[512,256]", "video.frames=8", "image.steps=3"]
     assert options.decode_options(["image", "video"], 5, None, said) == {
-        "image": {"steps": 3, "guidance": None, "size": [512, 256]},
-        "video": {"steps": 5, "guidance": None, "frames": 8},
+        "image": {"steps": 3, "size": [512, 256]},
+        "video": {"steps": 5, "frames": 8},
     }
-    assert options.decode_options(["image"], None, 2.0, ["sound.seconds=1"])["sound"] == {"seconds": 1}
+    assert options.decode_options(["image"], None, 2.0, ["a.seconds=1"]) == {
+        "image": {"guidance": 2},
+        "a": {"seconds": 1},
+    }
+    assert options.decode_options(["image"], None, None) == {}
     with pytest.raises(ValueError, match=r"image.size: it is written a.b=c"):
         options.decode_options(["image"], None, None, ["image.size"])
 
