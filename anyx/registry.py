@@ -25,6 +25,9 @@ DECODERS = {
     "stable_diffusion_3": "anyx.decoders.stable_diffusion_3:StableDiffusion3Decoder",
     "audioldm": "anyx.decoders.audioldm:AudioLDMDecoder",
     "video": "anyx.decoders.video:VideoDecoder",
+    "audioldm2": "anyx.decoders.audioldm2:AudioLDM2Decoder",
+    "stable_audio": "anyx.decoders.stable_audio:StableAudioDecoder",
+    "ltx": "anyx.decoders.ltx:LTXDecoder",
     "animatediff": "anyx.decoders.video:VideoDecoder",  # the same class: a motion adapter makes it move
 }
 INPUT_PROJECTORS = {

@@ -8,13 +8,19 @@ if __name__ != "anyx.decoders":
 
 if TYPE_CHECKING:
     from .audioldm import AudioLDMDecoder
+    from .audioldm2 import AudioLDM2Decoder
+    from .ltx import LTXDecoder
+    from .stable_audio import StableAudioDecoder
     from .stable_diffusion import StableDiffusionDecoder
     from .stable_diffusion_3 import StableDiffusion3Decoder
     from .stable_diffusion_xl import StableDiffusionXLDecoder
     from .video import VideoDecoder
 
 __all__ = [
+    "AudioLDM2Decoder",
     "AudioLDMDecoder",
+    "LTXDecoder",
+    "StableAudioDecoder",
     "StableDiffusion3Decoder",
     "StableDiffusionDecoder",
     "StableDiffusionXLDecoder",
@@ -22,7 +28,10 @@ __all__ = [
 ]
 
 _FILES = {
+    "AudioLDM2Decoder": "audioldm2",
     "AudioLDMDecoder": "audioldm",
+    "LTXDecoder": "ltx",
+    "StableAudioDecoder": "stable_audio",
     "StableDiffusion3Decoder": "stable_diffusion_3",
     "StableDiffusionDecoder": "stable_diffusion",
     "StableDiffusionXLDecoder": "stable_diffusion_xl",

@@ -21,10 +21,14 @@ NAME = "prompt_embeds"
 
 
 class Field(NamedTuple):
-    """How a pipeline takes one tensor (b, l, d): `vector`: as (b, d), for l = 1; `mask`: its mask's keyword, if any."""
+    """How a pipeline takes one tensor (b, l, d): `vector`: as (b, d), for l = 1; `mask`: its mask's keyword, if any.
+
+    `negative` False: the pipeline is given none, and guides away from a null condition of its own.
+    """
 
     vector: bool = False
     mask: str | None = None
+    negative: bool = True
 
 
 def read_condition(condition: Condition, shapes: Mapping[str, tuple[int, int]], like: Tensor) -> Condition:
@@ -76,10 +80,10 @@ def drop(condition: Condition, null: Condition, rate: float, generator: Generato
 
 
 def keywords(fields: Mapping[str, Field], condition: Condition, null: Condition) -> dict[str, Tensor]:
-    """What a pipeline is called with: every tensor and mask, and its negative from the null condition."""
+    """What a pipeline is called with: every tensor and mask, and from the null condition the negatives it takes."""
     call: dict[str, Tensor] = {}
     for name, field in fields.items():
-        for prefix, part in (("", condition), ("negative_", null)):
+        for prefix, part in (("", condition), ("negative_", null))[: 2 if field.negative else 1]:
             value = part.values[name].expand_as(condition.values[name])
             call[prefix + name] = value[:, 0] if field.vector else value
             if field.mask is not None:

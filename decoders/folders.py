@@ -142,7 +142,7 @@ def check_keys(name: str, cls: Any, given: Mapping[str, Any]) -> None:
 def portable(module: nn.Module, dtype: torch.dtype | None) -> Any:
     """A copy to write: contiguous, in the given dtype (`None`: as it is)."""
     with quiet():
-        return copy.deepcopy(module).to(dtype=dtype).apply(_contiguous)
+        return copy.deepcopy(module.apply(_settled)).to(dtype=dtype).apply(_contiguous)
 
 
 def forget_origin(config: Path) -> None:
@@ -173,14 +173,21 @@ def save(
         module = type(model).__module__
         index[name] = [module if module.startswith("anyx.") else module.split(".")[0], type(model).__name__]
     scheduler.save_pretrained(folder / "scheduler")
-    index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     index |= {name: [None, None] if value is None else value for name, value in extra.items()}
+    index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     null = text.null_condition()
     stored = {name: x.detach().cpu().to(dtype=dtype) for name, x in null.values.items()}
     stored |= {f"mask.{name}": mask.cpu() for name, mask in null.masks.items() if not mask.all()}
     save_file({name: x.contiguous() for name, x in stored.items()}, folder / NULL)
     return folder
+
+
+def _settled(module: nn.Module) -> None:
+    """Let go of the graph of what a module computes of its parameters (weight norm): graphs cannot be copied."""
+    for name, value in vars(module).items():
+        if isinstance(value, Tensor):
+            vars(module)[name] = value.detach()
 
 
 def _contiguous(module: nn.Module) -> None:

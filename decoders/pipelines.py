@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -72,9 +73,10 @@ class Runs(Protocol):
 
 
 class Shell(NamedTuple):
-    """Stands where a pipeline reads its text encoder's dtype."""
+    """Stands where a pipeline reads its text encoder's dtype and asks of what family it is."""
 
     dtype: torch.dtype
+    config: Any = SimpleNamespace(model_type=None)
 
 
 def denoiser(models: Mapping[str, nn.Module]) -> Any:

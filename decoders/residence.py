@@ -40,10 +40,10 @@ def lent(models: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Copies of the models' weights on the device for as long as the block lasts; those that wait are not touched."""
     waiting: list[tuple[dict[str, Any], str, Tensor]] = []
     for module in (module for model in models for module in model.modules()):
-        tables: list[dict[str, Any]] = [module._parameters, module._buffers]
+        tables: list[dict[str, Any]] = [module._parameters, module._buffers, vars(module)]  # the last: of weight norm
         for tensors in tables:
             for name, tensor in tensors.items():
-                if tensor is not None and tensor.device != device:
+                if isinstance(tensor, Tensor) and tensor.device != device:
                     waiting.append((tensors, name, tensor))
                     copy = tensor.detach().to(device)
                     tensors[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy

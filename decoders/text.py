@@ -31,14 +31,17 @@ class Tower(NamedTuple):
 
     `widths` are keys of its configuration that say how wide its answer is; `shifted`: it counts positions from its
     padding token on, as RoBERTa does. `length`: what captions are padded to, where that is less than it could read.
+    `tokenizer` None: it reads no words, but what another tower answers. `load` reads it from the pipeline, where it is
+    no model of transformers, or where the class that the pipeline names will not do.
     """
 
     family: str
     folder: str = "text_encoder"
-    tokenizer: str = "tokenizer"
+    tokenizer: str | None = "tokenizer"
     widths: Mapping[str, int] = {}
     shifted: bool = False
     length: int | None = None
+    load: Callable[[Source], Any] | None = None
 
     @property
     def slot(self) -> str:
@@ -172,11 +175,12 @@ class TextEncoders(nn.Module):
             raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]
-            cls = getattr(transformers, str(self.source.class_of(tower.folder)))
-            if not is_meta():
-                self.tokenizers[slot] = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
-            encoder = self.source.text_model(tower.folder, cls).to(self.anchor.device)
-            self.register_module(slot, encoder.eval().requires_grad_(False))
+            if tower.tokenizer is not None and not is_meta():
+                tokenizer = AutoTokenizer.from_pretrained(self.source.path, subfolder=tower.tokenizer)
+                tokenizer.model_max_length = min(tokenizer.model_max_length, tower.length or tokenizer.model_max_length)
+                self.tokenizers[slot] = tokenizer
+            encoder = tower.load(self.source) if tower.load else self._read(tower)
+            self.register_module(slot, encoder.to(self.anchor.device).eval().requires_grad_(False))
         return next(iter(self.held.values())) if len(self.towers) == 1 else self
 
     def words(self) -> str:
@@ -197,15 +201,18 @@ class TextEncoders(nn.Module):
         held, index = set(self.held), dict[str, list[str | None]]()
         modules = (self.load() and self.held) if self.available else {}
         for slot, tower in self.towers.items():
-            index |= {tower.folder: [None, None], tower.tokenizer: [None, None]}
+            index[tower.folder] = [None, None]
             if slot in modules:
                 copy: Any = portable(modules[slot], dtype)
                 with quiet():
                     copy.save_pretrained(folder / tower.folder)
-                self.tokenizers[slot].save_pretrained(folder / tower.tokenizer)
-                words = self.source.class_of(tower.tokenizer) or "PreTrainedTokenizerFast"
-                index[tower.folder] = ["transformers", type(copy).__name__]
-                index[tower.tokenizer] = ["transformers", words]
+                index[tower.folder] = [type(copy).__module__.split(".")[0], type(copy).__name__]
+            if tower.tokenizer is not None:
+                index[tower.tokenizer] = [None, None]
+                if slot in modules:
+                    self.tokenizers[slot].save_pretrained(folder / tower.tokenizer)
+                    words = self.source.class_of(tower.tokenizer) or "PreTrainedTokenizerFast"
+                    index[tower.tokenizer] = ["transformers", words]
         if not held:
             self.release()
         return index
@@ -238,6 +245,9 @@ class TextEncoders(nn.Module):
                 raise ValueError(f"{name}: the cached null condition is {tuple(value.shape)}, not {self.shapes[name]}")
         full = {name: torch.ones(value.shape[:2], dtype=torch.bool) for name, value in values.items()}
         return Condition(values, {name: stored.get(f"mask.{name}", mask) for name, mask in full.items()})
+
+    def _read(self, tower: Tower) -> Any:
+        return self.source.text_model(tower.folder, getattr(transformers, str(self.source.class_of(tower.folder))))
 
     def _build(self, tower: Tower, given: Mapping[str, Any], positions: int) -> Any:
         tokenizer, cls = self.tokenizers[tower.slot], getattr(transformers, tower.family)

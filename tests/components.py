@@ -22,6 +22,7 @@ UNET_SOUND = UNET | {
     "down_block_types": ["DownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "UpBlock2D"],
 }
+UNET_TWO = UNET_2D | {"cross_attention_dim": [[None, 12, 16]] * 2, "sample_size": 16}
 UNET_XL = UNET_2D | {
     "cross_attention_dim": 20,
     "addition_embed_type": "text_time",
@@ -48,6 +49,44 @@ UNET_3D = UNET | {
     "cross_attention_dim": 12,
     "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
     "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+}
+OOBLECK = {
+    "encoder_hidden_size": 8,
+    "downsampling_ratios": [2, 4],
+    "channel_multiples": [1, 1],
+    "decoder_channels": 8,
+    "decoder_input_channels": 4,
+    "sampling_rate": 400,
+}
+DIT_SOUND = {
+    "sample_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "num_key_value_attention_heads": 2,
+    "cross_attention_dim": 16,
+    "cross_attention_input_dim": 16,
+    "global_states_input_dim": 32,
+    "time_proj_dim": 8,
+}
+PROJECTION = {"text_encoder_dim": 12, "conditioning_dim": 16, "min_value": 0, "max_value": 32}
+VAE_LTX = {
+    "latent_channels": 8,
+    "block_out_channels": [8, 8, 8, 8],
+    "decoder_block_out_channels": [8, 8, 8, 8],
+    "layers_per_block": [1, 1, 1, 1, 1],
+    "decoder_layers_per_block": [1, 1, 1, 1, 1],
+}
+DIT_VIDEO = {
+    "in_channels": 8,
+    "out_channels": 8,
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "cross_attention_dim": 16,
+    "num_layers": 1,
+    "caption_channels": 12,
 }
 TRUNK = {"dim": 16, "depth": 2, "heads": 2, "out_dim": 12}
 VISION = TRUNK | {"trunk": "vision", "image_size": 16, "frames": 2, "kernel": [2, 8, 8]}
@@ -143,6 +182,18 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             },
         ],
         "audioldm": [{"vae": VAE | {"in_channels": 1, "out_channels": 1}, "unet": UNET_SOUND, "steps": 2}],
+        "audioldm2": [
+            {
+                "vae": VAE | {"in_channels": 1, "out_channels": 1},
+                "unet": UNET_TWO,
+                "vocoder": {"bins": 8, "fft": 256, "iterations": 4},
+                "length": 5,
+                "vectors": 3,
+                "steps": 2,
+            }
+        ],
+        "stable_audio": [{"vae": OOBLECK, "transformer": DIT_SOUND, "projection": PROJECTION, "length": 5, "steps": 2}],
+        "ltx": [{"vae": VAE_LTX, "transformer": DIT_VIDEO, "length": 5, "size": 32, "frames": 9, "steps": 2}],
         "video": [{"vae": VAE, "unet": UNET_3D, "length": 5, "frames": 4, "steps": 2}],
         "animatediff": [
             {

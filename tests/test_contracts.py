@@ -198,11 +198,10 @@ class TestDecoder:
             read = Condition(*({k: v.expand(len(seeds), *v.shape[1:]) for k, v in part.items()} for part in read))
             return decoder(read, generators=generators, steps=2, guidance=2.0)  # type: ignore[no-any-return]
 
-        first, again, other = make(1, 1, 2)
-        assert torch.equal(pixels(first), pixels(again))
-        assert not torch.equal(pixels(first), pixels(other))
-        apart = (pixels(make(2)[0]).float() - pixels(other).float()).abs().max()
-        assert apart <= (1e-3 if isinstance(first, Audio) else 1), "an item must not depend on its neighbours"
+        first, again, other, alone = (pixels(item).float() for item in (*make(1, 1, 2), *make(2)))
+        rounding = 1e-3 if first.ndim == 2 else 1  # of samples, of bytes: matrix products may round rows differently
+        assert (first - again).abs().max() <= rounding < (first - other).abs().max()
+        assert (alone - other).abs().max() <= rounding, "an item must not depend on its neighbours"
 
     def test_null_condition_has_the_condition_s_shape(self, name: str, given: dict[str, Any]) -> None:
         decoder = self.decoder(name, given)
