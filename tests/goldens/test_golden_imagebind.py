@@ -37,9 +37,11 @@ NAMES = {  # what a sidecar calls our keywords
 }
 
 
-@pytest.mark.parametrize("pattern", ["vision*", "audio*", "text*", "depth*", "thermal*", "imu*", "clip_tokenizer*"])
-def test_there_are_cases(pattern: str) -> None:
-    assert list((ROOT / "01_imagebind").glob(f"{pattern}.safetensors")), f"no {pattern} in {ROOT / '01_imagebind'}"
+@pytest.mark.parametrize(
+    "found", [param for name in (*SIZES, "clip_tokenizer") for param in cases("01_imagebind", f"{name}*")]
+)
+def test_there_are_cases_of_every_tower(found: Case | None) -> None:
+    assert required(found).part("out")
 
 
 def trunk_cases() -> list[Any]:
