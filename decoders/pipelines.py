@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -49,6 +49,7 @@ class Asked(NamedTuple):
     latents: Tensor | None = None
 
 
+@runtime_checkable
 class Runs(Protocol):
     """What `run` reads of a decoder."""
 
