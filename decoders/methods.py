@@ -4,13 +4,15 @@ To add a decoder, write one file with a final class of `anyx.interfaces.Decoder`
 
 1. `__init__` with keywords only. Components come from `folders.Source(path, dtype)`: `source.vae(vae)`,
    `source.model("unet", Class, unet)`, `diffusion.make_scheduler(scheduler, source)`; the text encoders from `text.py`
-   as `self.text`, whose `shapes` are `self.condition`. It sets what `Latent` below lists.
+   as `self.text`, whose `shapes` are `self.condition`. It sets what `Latent` and `pipelines.Runs` list (`Weighted` if
+   its loss is `denoising_loss`), `offload` with `_apply = residence.stay` among them.
 2. `models()`: the components by the pipeline's names, which also names the parts: `unet` and `transformer` are
    `denoiser`. `read(condition)`: usually `read_condition(condition, self.condition, pipelines.like(self))`.
    `tensor(media)`: media as the autoencoder reads them. `predict(noisy, steps, condition)`: the denoiser's answer.
 3. `forward`: `pipelines.run` with a `Pipeline` (diffusers' class and how it takes each tensor of the condition), and
    what it gives as media. Its keywords after `progress` are what `decode={key: {...}}` may say.
-4. The rest is taken from here, in the class body: `latents = methods.latents`, and so on. What differs is written.
+4. The rest is taken from here, in the class body: `latents = methods.latents`, and so on; `denoising_loss` is
+   `methods.denoising_loss`, or `methods.flow_loss` where the denoiser says a velocity. What differs is written.
 
 One line in `anyx/registry.py`, one row of tiny arguments in `tests/components.py`: the contract tests find it there.
 
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +35,7 @@ from . import conditions, diffusion, flow, folders, pipelines, spaces
 from .text import TextEncoders
 
 
+@runtime_checkable
 class Latent(pipelines.Runs, Protocol):
     """What these methods read of a decoder."""
 
@@ -58,6 +61,7 @@ class Latent(pipelines.Runs, Protocol):
         ...
 
 
+@runtime_checkable
 class Weighted(Latent, Protocol):
     """One whose loss may prefer some timesteps."""
 
@@ -69,7 +73,7 @@ def parts(decoder: Latent) -> dict[str, list[nn.Parameter]]:
     """What may learn."""
     found: dict[str, list[nn.Parameter]] = {}
     for name, model in decoder.models().items():
-        found[pipelines.ROLES.get(name, name)] = list(model.parameters())
+        found.setdefault(pipelines.ROLES.get(name, name), []).extend(model.parameters())
     return found | {"text": list(decoder.text.parameters())}
 
 

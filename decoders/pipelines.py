@@ -12,7 +12,7 @@ import copy
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -50,6 +50,7 @@ class Asked(NamedTuple):
     latents: Tensor | None = None
 
 
+@runtime_checkable
 class Runs(Protocol):
     """What `run` reads of a decoder."""
 

@@ -28,7 +28,7 @@ from anyx.interfaces import Condition
 
 ITEM, NAME = "17_diffusion", "prompt_embeds"
 SD, AUDIO, VIDEO = "stable_diffusion_prompt_embeds", "audioldm_prompt_embeds", "text_to_video_prompt_embeds"
-RESCALE = 0.7  # of the case `rescale`, whose sidecar does not say; what Lin et al. (arXiv 2305.08891) found best
+RESCALES = [step / 20 for step in range(1, 21)]  # of the case `rescale`, whose sidecar says neither this nor its steps
 CLASSES = {
     "StableDiffusionPipeline": {"text_encoder": "CLIPTextModel"},
     "AudioLDMPipeline": {"text_encoder": "ClapTextModelWithProjection", "vocoder": "SpeechT5HifiGan"},
@@ -81,7 +81,7 @@ def per_step(inputs: Sequence[Tensor], last: Tensor, wanted: Tensor) -> Tensor:
 
 
 def nearest(case: Case, name: str, made: Sequence[Tensor]) -> None:
-    """Of runs of 1, 2, ... steps, the one that is the case's: it must be near."""
+    """Of several runs the one that is the case's: it must be near."""
     wanted = case.tensors[f"out.{name}"]
     case.compare({name: min(made, key=lambda x: float((x - wanted).abs().max()))})
 
@@ -149,9 +149,10 @@ def test_stable_diffusion(found: Case | None, tmp_path: Path) -> None:
     case.compare({"noise_pred_t500": at_500(decoder, case)})
     with torch.no_grad():
         case.compare({"decoded": decoder.vae.decode(given["latents"] / decoder.scaling_factor()).sample})
-    again = {"output_type": "latent", "guidance_rescale": RESCALE}
     counts = range(1, steps + 1)
-    nearest(case, "rescale.latents", [run(decoder, *call, n, guidance, **again)[0].images for n in counts])
+    latent = {"output_type": "latent"}
+    again = [run(decoder, *call, n, guidance, guidance_rescale=x, **latent)[0] for n in counts for x in RESCALES]
+    nearest(case, "rescale.latents", [made.images for made in again])
     each = len(given["latents2"]) // len(given["latents"])
     twice = folder(case, tmp_path / "twice", "StableDiffusionPipeline", "ddim", null.repeat_interleave(each, 0))
     decoder, embeds = StableDiffusionDecoder(path=twice, scheduler="own"), call[0].repeat_interleave(each, 0)
