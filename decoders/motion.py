@@ -27,7 +27,8 @@ def video_unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) ->
         if motion is None:
             raise ValueError(f"motion_adapter: {source.path!r} is an image pipeline, so a motion adapter is required")
         image = source.model("unet", UNet2DConditionModel, unet)
-        model = UNetMotionModel.from_unet2d(image, _adapter(source, motion, image, frames)).eval()
+        with folders.quiet():  # diffusers tells of casts that change nothing here
+            model = UNetMotionModel.from_unet2d(image, _adapter(source, motion, image, frames)).eval()
     else:
         model = source.model("unet", UNetMotionModel, unet)
     check_frames(frames, model)
