@@ -55,7 +55,7 @@ class AudioLDMDecoder(Decoder):
         normalise: bool = True,
         steps: int = 20,
         guidance: float = 2.5,
-        min_snr: float | None = None,
+        min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
@@ -83,7 +83,7 @@ class AudioLDMDecoder(Decoder):
             load=load_text,
         )
         self.normalise, self.steps, self.guidance = normalise, diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = min_snr, noisy_share
+        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
         self.mel = sounds.log_mel(self.vocoder)
         self.rate = self.mel.rate
         rows = spaces.latent_size(self.unet)[0] * spaces.latent_scale(self.vae)

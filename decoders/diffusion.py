@@ -46,6 +46,7 @@ NOISE = {  # Stable Diffusion's, for decoders that are built from configurations
 OWN, FASTEST = "own", "dpmsolver++"
 SLOWER = ("DDIMScheduler", "DDPMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler")
 
+MinSNR = float | Mapping[str, Any] | None  # gamma, or {gamma, over: samples or batch}
 NOISIEST = 0.15  # of the timesteps: where a condition has to say all
 
 
@@ -121,6 +122,16 @@ def denoising_loss(
         return error.mean()
     weights = min_snr_weights(signal_to_noise(schedule, steps), min_snr, kind)
     return error.mean() * weights.mean() if average_weights else (error * weights).mean()
+
+
+def read_min_snr(given: MinSNR) -> tuple[float | None, bool]:
+    """(gamma, whether the batch's mean weight takes the place of each sample's) of what a decoder's `min_snr` says."""
+    known = given if isinstance(given, Mapping) else {"gamma": given}
+    wrong = set(known) - {"gamma", "over"} or known.get("over", "samples") not in ("samples", "batch")
+    gamma = known.get("gamma")
+    if wrong or (isinstance(given, Mapping) and gamma is None) or (gamma is not None and not gamma > 0):
+        raise ValueError(f"min_snr: {given!r} given; it is a gamma above 0, or {{gamma: above 0, over: samples or batch}}")
+    return gamma, known.get("over") == "batch"
 
 
 def signal_to_noise(schedule: Any, steps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:

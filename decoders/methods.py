@@ -65,7 +65,7 @@ class Latent(pipelines.Runs, Protocol):
 class Weighted(Latent, Protocol):
     """One whose loss may prefer some timesteps."""
 
-    min_snr: float | None
+    min_snr: tuple[float | None, bool]
     noisy_share: float
 
 
@@ -112,12 +112,14 @@ def denoising_loss(
 ) -> Float[Tensor, ""]:
     """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
     given = _dropped(decoder, condition, drop, generator)
+    gamma, average = decoder.min_snr
     return diffusion.denoising_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
         decoder.scheduler,
         generator=generator,
-        min_snr=decoder.min_snr,
+        min_snr=gamma,
+        average_weights=average,
         noisy_share=decoder.noisy_share,
     )
 

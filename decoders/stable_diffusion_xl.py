@@ -55,7 +55,7 @@ class StableDiffusionXLDecoder(Decoder):
         zero_null: bool | None = None,
         steps: int = 20,
         guidance: float = 5.0,
-        min_snr: float | None = None,
+        min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
@@ -96,7 +96,7 @@ class StableDiffusionXLDecoder(Decoder):
         self.size = spaces.image_size(size, self.unet, self.vae)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = min_snr, noisy_share
+        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
 
     _apply = residence.stay
     parts = methods.parts

@@ -62,7 +62,7 @@ class VideoDecoder(Decoder):
         length: int | None = None,
         steps: int = 20,
         guidance: float = 7.5,
-        min_snr: float | None = None,
+        min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
         dtype: str = "float32",
         load_text: bool = False,
@@ -93,7 +93,7 @@ class VideoDecoder(Decoder):
         self.size, self.frames, self.fps = spaces.image_size(size, self.unet, self.vae), frames, fps
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size, frames)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = min_snr, noisy_share
+        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
 
     _apply = residence.stay
     read = methods.read

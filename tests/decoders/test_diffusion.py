@@ -112,3 +112,17 @@ def test_unknown_prediction_type() -> None:
     schedule.register_to_config(prediction_type="flow")
     with pytest.raises(ValueError, match="'flow' is not one of"):
         diffusion.training_target(schedule, torch.zeros(1), torch.zeros(1), torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(None, (None, False)), (5, (5, False)), ({"gamma": 5}, (5, False)), ({"gamma": 5, "over": "batch"}, (5, True))],
+)
+def test_min_snr_of_samples_or_of_the_batch(given: Any, read: tuple[float | None, bool]) -> None:
+    assert diffusion.read_min_snr(given) == read
+
+
+@pytest.mark.parametrize("given", [0, -1, {"over": "batch"}, {"gamma": 5, "over": "all"}, {"gama": 5}])
+def test_a_wrong_min_snr_is_named(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"min_snr: .* given; it is a gamma above 0, or {gamma: above 0, over: samples"):
+        diffusion.read_min_snr(given)
