@@ -1,10 +1,17 @@
 """NExT-GPT, cut to a few thousand weights: its stages learn in either order, and the GPU check runs on a CPU."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from anyx import yamls
+from anyx.config import check
 from anyx.imports import import_file
+from anyx.media import Image
+from anyx.training.run import train
 
 NEXTGPT = Path(__file__).parents[2] / "experiments" / "nextgpt"
 gpu_check = import_file(NEXTGPT / "gpu_check.py")
@@ -25,3 +32,29 @@ def test_the_gpu_check_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixtu
         "reading the request", "3 words", "outputs.image", "outputs.video", "outputs.audio"
     }  # fmt: skip
     assert "words a second" in capsys.readouterr().out
+
+
+def test_the_authors_order_keeps_what_the_llm_learnt(tmp_path: Path) -> None:
+    """Encode, instruct, decode: in the published code the last stage saves over the LoRA of the one before (A2.2)."""
+    picture = Image(torch.full((3, 32, 32), 200, dtype=torch.uint8)).save(tmp_path / "ball.png")
+    shown = {"type": "image", "path": str(picture), "caption": "a red ball"}
+    records = [
+        {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
+        for ask, answer in (
+            ([shown, {"type": "text", "text": "what is it"}], "a red ball"),
+            ("a red ball", [{"type": "text", "text": "a red ball"}, shown]),
+        )
+    ]
+    lines = tmp_path / "some.jsonl"
+    lines.write_text("".join(json.dumps(record) + "\n" for record in records))
+    raw = yamls.read(NEXTGPT / "tiny.yaml")
+    raw["data"] = {name: {"type": "jsonl", "path": str(lines)} for name in raw["data"]}
+    order = ["encode", "instruct", "decode"]
+    folder = train(check(raw), out=tmp_path / "run", stages=order, cache=tmp_path / "cache", device="cpu")
+    saved = load_file(folder / "model.safetensors")
+    tuned = load_file(folder / "instruct" / "final.safetensors")
+    kept = sorted(float(x.abs().sum()) for name, x in saved.items() if "lora_B" in name)
+    learnt = sorted(float(x.abs().sum()) for name, x in tuned.items() if "lora_B" in name)
+    assert learnt
+    assert min(learnt) > 0
+    assert kept == pytest.approx(learnt)
