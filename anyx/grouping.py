@@ -217,7 +217,7 @@ class GroupingInputProjector(InputProjector):
         if not groups or len(depths) != len(groups) + 1 or len(tokens) != len(groups) or len(each) != len(depths):
             given = f"groups {list(groups)}, group_tokens {tokens}, depths {list(depths)}, heads {each}"
             raise ValueError(f"every stage but the last groups; given {given}")
-        if min(*groups, *tokens) < 1 or any(hidden % count for count in each):
+        if min(*groups, *tokens, *each) < 1 or any(hidden % count for count in each):
             raise ValueError(
                 f"groups must be at least 1 and heads divide hidden: {groups=}, {tokens=}, {each=}, {hidden=}"
             )

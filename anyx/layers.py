@@ -39,7 +39,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int, *, bias_kv: bool = False):
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise ValueError(f"heads must divide dim: given dim={dim}, heads={heads}")
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))

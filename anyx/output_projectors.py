@@ -136,7 +136,7 @@ class TransformerOutputProjector(OutputProjector):
     ):
         super().__init__()
         counts = (layers, layers if decoder_layers is None else decoder_layers)
-        if hidden % heads:
+        if heads < 1 or hidden % heads:
             raise ValueError(f"heads must divide hidden: given hidden={hidden}, heads={heads}")
 
         def make(length: int, dim: int) -> nn.Module:

@@ -43,12 +43,18 @@ class Words:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, written: Collection[str], added: Mapping[str, int]) -> None:
         self.tokenizer = tokenizer
-        self._added = {str(token): index for token, index in tokenizer.get_added_vocab().items()} | dict(added)
+        known = {str(token): index for token, index in tokenizer.get_added_vocab().items()}
+        self._own = frozenset(known.values())
+        self._added = known | dict(added)
         self._marks = _any_of(self._added)
         self._spelt = {index: token for token, index in self._added.items()}
         self.bos = self._added.get(str(tokenizer.bos_token))
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._forbidden = _any_of(special | {mark for text in written for mark in self._marks.findall(text)})
+
+    def follows(self, piece: int) -> bool:
+        """Whether the tokenizer itself knows a special token, and so may write what comes after it otherwise."""
+        return piece != self.bos and piece in self._own
 
     def pieces(self, text: str) -> list[str | int]:
         """A string of the template as plain text and ids of special tokens."""
@@ -113,7 +119,7 @@ class Page:
                 self.apart()
                 self._append([piece])
                 self._beside = self._tight
-                self._after = piece if self._joined and piece != self._words.bos else None
+                self._after = piece if self._joined and self._words.follows(piece) else None
 
     def apart(self) -> None:
         """What comes next is tokenised by itself."""

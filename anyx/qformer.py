@@ -96,7 +96,7 @@ class QFormer(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise ValueError(f"heads must divide the Q-Former's width: given heads={heads}, width {dim}")
         if min(layers, cross_every) < 1:
             raise ValueError(f"layers and cross_every must be at least 1, given {layers} and {cross_every}")

@@ -129,8 +129,11 @@ def read_min_snr(given: MinSNR) -> tuple[float | None, bool]:
     known = given if isinstance(given, Mapping) else {"gamma": given}
     wrong = set(known) - {"gamma", "over"} or known.get("over", "samples") not in ("samples", "batch")
     gamma = known.get("gamma")
-    if wrong or (isinstance(given, Mapping) and gamma is None) or (gamma is not None and not gamma > 0):
-        raise ValueError(f"min_snr: {given!r} given; it is a gamma above 0, or {{gamma: above 0, over: samples or batch}}")
+    number = isinstance(gamma, int | float) and not isinstance(gamma, bool) and gamma > 0
+    if wrong or not (number or given is None):
+        raise ValueError(
+            f"min_snr: {given!r} given; it is a gamma above 0, or {{gamma: above 0, over: samples or batch}}"
+        )
     return gamma, known.get("over") == "batch"
 
 

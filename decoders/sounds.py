@@ -40,6 +40,8 @@ def log_mel(vocoder: Any) -> LogMel:
 
 def rows(seconds: float, mel: LogMel, scale: int) -> int:
     """How many latent rows so many seconds take."""
+    if not math.isfinite(seconds):
+        raise ValueError(f"seconds: {seconds!r} given; a sound ends")
     found = math.ceil(round(seconds * mel.rate / mel.hop, 3) / scale)
     if found < 1:
         raise ValueError(f"seconds: {seconds!r} given; a sound is longer than nothing")

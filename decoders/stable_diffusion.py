@@ -32,7 +32,8 @@ class StableDiffusionDecoder(Decoder):
 
     `path`: a diffusers pipeline folder or Hub id; what it holds wins over the configurations `vae`, `unet` and `text`.
     `tokenizer`: `{words: [...]}` or `{path: tokenizer.json}` with `length`, for a text encoder built from `text`.
-    `scheduler`: a name ("dpmsolver++"), or `{type: name, ...}`; default: the pipeline's own.
+    `scheduler`: a name ("dpmsolver++"), or `{type: name, ...}`; default: DPM-Solver++, or the pipeline's own
+    where that is as fast; `own` is always the pipeline's.
     `size`: height and width in pixels (default: the unet's own). `length`: positions, where there is no text encoder.
     `offload`: where the weights are between requests, `never` or `model` (`residence.py`).
     """

@@ -151,6 +151,10 @@ def _transform(
     baseline: float,
 ) -> Callable[[Any], dict[str, Tensor]]:
     """The transform that makes a trunk's input."""
+    if clips is not None and clips < 1:
+        raise ValueError(f"clips: {clips!r} given; it is 1 or more")
+    if crops not in (1, 3):
+        raise ValueError(f"crops: {crops!r} given; it is 1 (the centre) or 3 (both ends of the longer side too)")
     match sizes:
         case AudioSizes():
             return AudioTransform(

@@ -146,11 +146,12 @@ def blank_media() -> Mapping[type, Any]:
     """A medium of each class with nothing in it, to ask encoders with."""
     import torch
 
-    from anyx.media import Audio, Image, Video
+    from anyx.media import Audio, Image, Series, Video
 
     black = torch.zeros(3, 64, 64, dtype=torch.uint8)
     return {
         Image: Image(black),
         Audio: Audio(torch.zeros(1, SECONDS * 16000), 16000),
         Video: Video(black.expand(SECONDS, -1, -1, -1), fps=1.0),
+        Series: Series(torch.zeros(6, SECONDS * 400), rate=400.0),
     }

@@ -122,7 +122,11 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
     state = restored(load_file(folder / hub.WEIGHTS))
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     note = folder / ORIGIN
-    return config, state, tables, Origin(**json.loads(note.read_text())) if note.is_file() else None
+    try:
+        origin = Origin(**json.loads(note.read_text())) if note.is_file() else None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{note} is not what a conversion writes: {error}") from error
+    return config, state, tables, origin
 
 
 def unshared(config: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from anyx.data.rows import Root, Rows
 from anyx.data.sources import Record
-from anyx.data.turns import Direction, Part, captioned, lay, listed, marks_of, repacked
+from anyx.data.turns import Direction, Part, captioned, lay, listed, marks_of, prompts_of, repacked
 
 
 class LlavaSource(Rows):
@@ -70,7 +70,7 @@ class CaptionSource(Rows):
         direction: Direction = "in",
         file: str | None = None,
         caption: str = "caption",
-        prompts: Sequence[str] = ("Describe this.",),
+        prompts: Sequence[str] = (),
         reply: str = "",
         root: Root = None,
         limit: int | None = None,
@@ -79,7 +79,8 @@ class CaptionSource(Rows):
         if direction not in ("in", "out"):
             raise ValueError(f"direction: {direction!r} is not one of in, out")
         self.key, self.direction, self.file, self.caption = key, direction, file, caption
-        self.prompts, self.reply = tuple(prompts), reply
+        self.prompts = prompts_of(prompts, direction, ["{}" if direction == "out" else "Describe this."])
+        self.reply = reply
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
         """Two turns; the prompt is chosen by the row's number. "{}" in a text for "out" stands for the caption."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from anyx.data.rows import Root, Rows
 from anyx.data.sources import Record
-from anyx.data.turns import NAMED_BY, Direction, Part, captioned, lay, listed, marks_of, repacked
+from anyx.data.turns import NAMED_BY, Direction, Part, captioned, lay, listed, marks_of, prompts_of, repacked
 
 FILES = {"image": "image_name", "video": "video_name", "audio": "audio_name"}  # as published
 PROMPTS = {"in": ("generate a caption",), "out": ("{}",)}  # what the published stages 1 and 2 ask
@@ -52,7 +52,7 @@ class PairSource(Rows):
         if direction not in PROMPTS:
             raise ValueError(f"direction: {direction!r} is not one of {', '.join(PROMPTS)}")
         self.direction, self.files, self.clean, self.reply = direction, dict(files), clean, reply
-        self.prompts = tuple(prompts) or PROMPTS[direction]
+        self.prompts = prompts_of(prompts, direction, PROMPTS[direction])
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
         """Two turns; the prompt is chosen by the row's number."""

@@ -63,7 +63,10 @@ class Rows(Sequence[Record], ABC):
         try:
             row = json.loads(row) if isinstance(row, bytes) else row
             name = str(row.get("id", f"{self.path.stem}/{index}"))
-            return located({"id": name, **self.convert(row, index)}, self.root)
+            record = {"id": name, **self.convert(row, index)}
+            if not any(message["role"] == "assistant" for message in record["messages"]):
+                raise ValueError("nobody answers, so there is nothing to learn")
+            return located(record, self.root)
         except ValueError as error:
             raise ValueError(f"{self.path}: row {index}: {error}") from error
         except (TypeError, KeyError, AttributeError) as error:

@@ -112,9 +112,17 @@ def captioned(part: Part, caption: str, direction: Direction, prompt: str, reply
         ask: Any = [part, {"type": "text", "text": prompt}]
         answer: Any = caption
     else:
-        ask = prompt.replace("{}", caption) if "{}" in prompt else caption
+        ask = prompt.replace("{}", caption)
         answer = [{"type": "text", "text": reply.replace("{}", caption)}, part] if reply else [part]
     return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
+
+
+def prompts_of(given: Sequence[str], direction: Direction, default: Sequence[str]) -> tuple[str, ...]:
+    """The requests of a source of captions; those for media say where the caption stands."""
+    deaf = [prompt for prompt in given if "{}" not in prompt]
+    if direction == "out" and deaf:
+        raise ValueError(f"prompts: {deaf[0]!r} given; with direction out, each says by {{}} where the caption stands")
+    return tuple(given or default)
 
 
 def listed(value: Any) -> Sequence[Any]:

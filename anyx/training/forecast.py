@@ -6,8 +6,8 @@ tokens a row and, where something below it learns, back; its frozen matrices cos
 that learn two. Frozen encoders and text encoders run once a medium or caption, as their results are kept.
 
 Memory of a stage is an estimate: weights as stored, gradients and AdamW's two moments for what learns, and what the LLM
-keeps for its backward pass. A stage that only aligns does not run the LLM, and output projectors learn from states that
-it gave once.
+keeps for its backward pass; what denoisers keep for theirs, where a stage has that loss, is not in it. A stage that
+only aligns does not run the LLM, and output projectors learn from states that it gave once.
 
 Letters: b rows, s tokens of a row, d width, f feed-forward width, v vocabulary.
 """
@@ -15,14 +15,14 @@ Letters: b rows, s tokens of a row, d width, f feed-forward width, v vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
 
-from anyx.interfaces import Tokens
+from anyx.interfaces import Condition, Tokens
 from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.schema import Stage
@@ -52,6 +52,21 @@ class Shape(NamedTuple):
     def activations(self, tokens: int, item: int) -> int:
         """Bytes kept for so many tokens: about 8 d + 3 f a layer, and the logits twice in float32."""
         return tokens * (self.layers * (8 * self.width + 3 * self.inner) * item + 2 * 4 * self.vocabulary)
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A decoder that says what noise a latent of its shape holds."""
+
+    latent_shape: tuple[int, ...]
+
+    def read(self, condition: Condition) -> Condition:
+        """The condition in the denoiser's dtype."""
+        ...
+
+    def predict(self, noisy: Tensor, steps: Tensor, condition: Condition) -> Tensor:
+        """What the denoiser says of noisy latents at timesteps (b,)."""
+        ...
 
 
 class Once(NamedTuple):
@@ -104,6 +119,8 @@ def step(model: AnyX, stage: Stage, length: int) -> int:
     thaw(model, selection)
     with FlopCounterMode(display=False) as counter:
         ends = projections(model, stage.batch_size)
+        if "denoise" in stage.losses:
+            ends += denoisings(model, stage.batch_size)
         if runs_llm(stage, selection):
             ends += pass_through(model.llm, stage.batch_size, length, below_learns(selection))
         learning = [end.float().sum() for end in ends if end.requires_grad]
@@ -132,7 +149,7 @@ def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tens
 
 
 def projections(model: AnyX, rows: int) -> list[Tensor]:
-    """What every projector that learns makes of one medium a row, on `meta`."""
+    """What every projector that learns makes of one medium a row, on `meta`; of inputs, of one encoder token."""
     ends: list[Tensor] = []
     for port in model.inputs.values():
         if learns(port.projector):
@@ -142,6 +159,20 @@ def projections(model: AnyX, rows: int) -> list[Tensor]:
         if learns(output.projector):
             states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
             ends += output.projector(Tokens.full(states), states).values.values()
+    return ends
+
+
+def denoisings(model: AnyX, rows: int) -> list[Tensor]:
+    """What every output's denoiser says of one noisy medium a row under its projector's condition, on `meta`."""
+    ends: list[Tensor] = []
+    for output in model.outputs.values():
+        decoder = output.decoder
+        if isinstance(decoder, Denoiser):
+            states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
+            condition = decoder.read(output.projector(Tokens.full(states), states))
+            dtype = next(iter(condition.values.values())).dtype
+            noisy = torch.zeros(rows, *decoder.latent_shape, device="meta", dtype=dtype)
+            ends.append(decoder.predict(noisy, torch.zeros(rows, device="meta", dtype=torch.long), condition))
     return ends
 
 

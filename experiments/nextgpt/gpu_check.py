@@ -39,8 +39,9 @@ from anyx.config import Config, check
 from anyx.data.cache import FeatureCache
 from anyx.data.sources import Feed
 from anyx.decoding import generator
-from anyx.media import Audio, Image, Video
+from anyx.media import Audio, Image, Series, Video
 from anyx.model import AnyX
+from anyx.reply import SUFFIXES
 from anyx.schema import Stage
 from anyx.training import run
 from anyx.training.report import Metrics
@@ -115,16 +116,15 @@ def peak_rate(device: str) -> tuple[float, str]:
     return 2 * size**3 / min(spent), f"{size} x {size} bfloat16 products, measured"
 
 
-def medium(kind: type, seed: int) -> Image | Audio | Video:
-    """Noise of a kind: a picture, two seconds of sound, or two seconds of film."""
+def medium(kind: type, seed: int) -> Image | Audio | Video | Series:
+    """Noise of a kind: a picture, two seconds of sound, of film, or of a sensor."""
     noise = torch.Generator().manual_seed(seed)
     if kind is Audio:
         return Audio(0.1 * torch.randn(1, 32000, generator=noise), 16000)
+    if kind is Series:
+        return Series(torch.randn(6, 800, generator=noise), rate=400.0)
     frames = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8, generator=noise)
     return Image(frames[0]) if kind is Image else Video(frames, fps=4.0)
-
-
-SUFFIX = {Image: "png", Audio: "wav", Video: "mp4"}
 
 
 def records(model: AnyX, stage: Stage, folder: Path, count: int) -> list[dict[str, Any]]:
@@ -139,11 +139,11 @@ def records(model: AnyX, stage: Stage, folder: Path, count: int) -> list[dict[st
         reply: list[dict[str, Any]] = [{"type": "text", "text": caption}]
         if sends:
             key = list(model.inputs)[index % len(model.inputs)]
-            path = medium(model.inputs[key].kind, index).save(folder / f"{index}.{SUFFIX[model.inputs[key].kind]}")
+            path = medium(model.inputs[key].kind, index).save(folder / f"{index}.{SUFFIXES[model.inputs[key].kind]}")
             user.insert(0, {"type": key, "path": str(path)})
         if shows:
             key = list(model.outputs)[index % len(model.outputs)]
-            path = medium(model.outputs[key].kind, index).save(folder / f"{index}.{SUFFIX[model.outputs[key].kind]}")
+            path = medium(model.outputs[key].kind, index).save(folder / f"{index}.{SUFFIXES[model.outputs[key].kind]}")
             reply.append({"type": key, "path": str(path), "caption": caption})
         rows.append({"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]})
     return rows
@@ -152,7 +152,9 @@ def records(model: AnyX, stage: Stage, folder: Path, count: int) -> list[dict[st
 def train(model: AnyX, stage: Stage, steps: int, device: str, folder: Path) -> tuple[Clock, float]:
     """Some steps of a stage, and the seconds before the first: features, optimiser."""
     folder.mkdir(parents=True)
-    short = dataclasses.replace(stage, steps=steps + 1, epochs=None, workers=0, warmup=1, log_every=steps + 1)
+    short = dataclasses.replace(
+        stage, steps=steps + 1, epochs=None, accumulate=1, workers=0, warmup=1, log_every=steps + 1
+    )
     clock = Clock(device)
     where = run.Run(
         folder / "run",
@@ -161,7 +163,7 @@ def train(model: AnyX, stage: Stage, steps: int, device: str, folder: Path) -> t
         device=device,
         callbacks=[clock],
     )
-    rows = records(model, stage, folder, min(64, stage.batch_size * stage.accumulate * (steps + 1)))
+    rows = records(model, stage, folder, min(64, stage.batch_size * (steps + 1)))
     started = now(device)
     run.fit(model, short, [Feed("random", rows)], [1.0], where)
     return clock, now(device) - started - sum(clock.seconds)

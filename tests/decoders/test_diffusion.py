@@ -124,5 +124,7 @@ def test_min_snr_of_samples_or_of_the_batch(given: Any, read: tuple[float | None
 
 @pytest.mark.parametrize("given", [0, -1, {"over": "batch"}, {"gamma": 5, "over": "all"}, {"gama": 5}])
 def test_a_wrong_min_snr_is_named(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"min_snr: .* given; it is a gamma above 0, or {gamma: above 0, over: samples"):
+    with pytest.raises(
+        ValueError, match=r"min_snr: .* given; it is a gamma above 0, or {gamma: above 0, over: samples"
+    ):
         diffusion.read_min_snr(given)

@@ -49,7 +49,9 @@ def test_conditions_of_a_reply(found: Case | None) -> None:
     replay, layers = Replay(case), case.sizes["layers_used"]
     prompt = torch.zeros(1, 1, case.sizes["H"])
     mask = torch.ones(1, 1, dtype=torch.bool)
-    steps = speak(replay, prompt, mask, sampling=Sampling(len(replay.ids) - 1), seeds=[0], stop=[2])
+    steps = speak(
+        replay, prompt, mask, sampling=Sampling(len(replay.ids) - 1), seeds=[0], stop=[replay.tokenizer.ids["</s>"]]
+    )
     said = [item for step in steps for item in step]
     groups = [item for item in said if isinstance(item, Group)]
     streams = {-1: case.tensors["in.hidden_last"], -2: case.tensors["in.hidden_prev"]}
