@@ -267,3 +267,18 @@ def test_bad_templates_are_named() -> None:
         Template.of({"usr": {}, "assistant": {}})
     with pytest.raises(ValueError, match="the last message is the assistant's"):
         prompt().encode(CHAT, generate=True)
+
+
+@pytest.mark.parametrize("tight", [False, True])
+def test_turns_tokenised_together_may_hold_added_tokens(tight: bool) -> None:
+    """The tokenizer does not know these tokens: words after them are tokenised as they stand."""
+    template = TEMPLATES["vicuna_v0"].to_dict() | {"joined": {}, "tight": tight}
+    added = {"<Img>": 380, "</Img>": 381}
+    chat = [
+        {"role": "user", "content": [{"type": "image", "path": "a"}, text("what")]},
+        {"role": "assistant", "content": "ok"},
+    ]
+    encoded = Prompt(TOKENIZER, template, ["image"], GROUPS, added).encode(chat)
+    place = encoded.ids.index(PLACEHOLDER)
+    assert (encoded.ids[place - 1], encoded.ids[place + 1]) == (380, 381)
+    assert "what" in TOKENIZER.decode([token for token in encoded.ids[place + 2 :] if token < 380])

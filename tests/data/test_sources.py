@@ -187,9 +187,15 @@ def test_a_bad_row_is_an_error_of_that_row_only(tmp_path: Path, line: str, direc
     assert source[1]["id"] == "pairs/1"
 
 
-@pytest.mark.parametrize("row", ["a fox", {"conversations": 5}, {"conversations": [5]}, {"image": 5}, {}])
+ASKED = {"conversations": [{"from": "human", "value": "Hi"}]}  # and nobody answers
+
+
+@pytest.mark.parametrize(
+    "row", ["a fox", {"conversations": 5}, {"conversations": [5]}, {"image": 5}, {}, {"conversations": []}, ASKED]
+)
 def test_a_bad_conversation_is_an_error_of_that_row_only(tmp_path: Path, row: object) -> None:
-    file = write(tmp_path / "llava.json", [row, {"conversations": [{"from": "human", "value": "Hi"}]}])
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    file = write(tmp_path / "llava.json", [row, {"conversations": turns}])
     with pytest.raises(ValueError, match=r"llava\.json: row 0"):
         LlavaSource(file)[0]
     assert LlavaSource(file)[1]["messages"][0]["content"] == [{"type": "text", "text": "Hi"}]
