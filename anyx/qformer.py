@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anyx import weights
 from anyx.layers import attend
 
 DEVIATION = 0.02  # BERT's `initializer_range`: its weights and the query tokens start so
@@ -158,13 +159,9 @@ def _named(key: str) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint; no code in it is run."""
-    from safetensors.torch import load_file
-
     places = [path / "model.safetensors", path / "pytorch_model.bin"] if path.is_dir() else [path]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise ValueError(f"no weights at {path}; give a .safetensors or .bin file, or a folder of one")
-    if file.suffix == ".safetensors":
-        return load_file(file)
-    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    _, state = weights.read(file)
     return state

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
-from zipfile import is_zipfile
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from anyx.packaged import locate
-
-UNREADABLE = (UnpicklingError, SafetensorError, RuntimeError, EOFError, KeyError, TypeError, OSError)
+from anyx.weights import read
 
 
 def load(model: nn.Module, path: str | Path, *, whole: Sequence[str] = ()) -> None:
@@ -29,10 +24,7 @@ def load(model: nn.Module, path: str | Path, *, whole: Sequence[str] = ()) -> No
     file = file / "model.safetensors" if file.is_dir() else file
     if not file.is_file():
         raise ValueError(f"path: no weights at {file}; give a .pth or .safetensors file, or a folder of the latter")
-    try:
-        keys, found = _stored(file, wanted)
-    except UNREADABLE as error:
-        raise ValueError(f"{file} holds no weights that can be read: {str(error).partition(chr(10))[0]}") from error
+    keys, found = read(file, wanted)
     missing = [key for key in wanted if key not in found]
     if missing:
         raise ValueError(f"{file} lacks {len(missing)} of the {len(wanted)} keys wanted, first {missing[0]!r}")
@@ -44,15 +36,3 @@ def load(model: nn.Module, path: str | Path, *, whole: Sequence[str] = ()) -> No
         shapes = f"{tuple(found[wrong[0]].shape)}, but the sizes given make {tuple(wanted[wrong[0]].shape)}"
         raise ValueError(f"{file}: {len(wrong)} keys have another shape, first {wrong[0]!r}: {shapes}")
     model.load_state_dict(found)
-
-
-def _stored(file: Path, wanted: Collection[str]) -> tuple[list[str], dict[str, Tensor]]:
-    """All keys of a file, and the tensors of those wanted; no code of the file is run."""
-    if file.suffix == ".safetensors":
-        with safe_open(file, framework="pt") as stored:
-            keys = list(stored.keys())
-            return keys, {key: stored.get_tensor(key) for key in keys if key in wanted}
-    stored = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    if not isinstance(stored, dict):
-        raise TypeError(f"a mapping of tensors is needed, but it is a {type(stored).__name__}")
-    return list(stored), {key: stored[key] for key in wanted if key in stored}

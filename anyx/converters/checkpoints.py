@@ -1,23 +1,17 @@
-"""Published files of weights, read without running anything in them, and written as they were.
-
-A `.pt` or `.pth` is a pickle: it is opened by PyTorch's weights-only reader, which builds tensors and containers and
-refuses everything else, and mapped into memory where its form allows. What comes out is a flat mapping of tensors.
-"""
+"""Published checkpoints as flat mappings of tensors: found, read (`anyx/weights.py`), written as they were."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
+
+from anyx import weights
 
 NAMES = ("pytorch_model.pt", "pytorch_model.bin", "model.safetensors")  # what a folder's file may be called
 PREFIX = "module."  # DistributedDataParallel and DeepSpeed put it before every name
@@ -28,13 +22,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
     `module.` before every name is taken away. ValueError for what is no file, no weights, or more than weights.
     """
-    file = locate(path)
-    found = _tensors(file) if file.suffix == ".safetensors" else _unpickled(file)
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{file} holds a {type(found).__name__}; it should map names to tensors")
-    if strange := [str(name) for name, tensor in found.items() if not isinstance(tensor, Tensor)]:
-        raise ValueError(f"{file} holds more than tensors: {', '.join(strange[:8])}")
-    return unwrapped({str(name): tensor.detach() for name, tensor in found.items()})
+    _, found = weights.read(locate(path))
+    return unwrapped(found)
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,20 +57,3 @@ def locate(path: str | Path) -> Path:
     if not place.is_file():
         raise ValueError(f"there is no checkpoint '{place}'")
     return place
-
-
-def _tensors(file: Path) -> Any:
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
-
-
-def _unpickled(file: Path) -> Any:
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    except pickle.UnpicklingError as error:
-        said = "it would run code, or is no file of PyTorch's; nothing in it was run"
-        raise ValueError(f"{file} holds more than weights: {said}") from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error

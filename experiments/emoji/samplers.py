@@ -25,7 +25,7 @@ from anyx.interfaces import Condition
 
 HERE = Path(__file__).resolve().parent
 TRIED: Sequence[Mapping[str, Any]] = [{}] + [
-    {"scheduler": scheduler, "steps": steps} for scheduler in ("dpmsolver++", "unipc", "euler") for steps in (6, 8, 10)
+    {"scheduler": scheduler, "steps": steps} for scheduler in ("dpmsolver++", "unipc", "euler") for steps in (6, 8, 16)
 ]
 BATCH = 10
 
