@@ -44,5 +44,5 @@ def _unpickled(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         said = "it would run code, or is no file of PyTorch's; nothing in it was run"
         raise ValueError(f"{file} holds more than weights: {said}") from error
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error

@@ -71,7 +71,7 @@ def test_what_a_bert_cannot_give_is_refused(bert: BertModel, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="no weights at"):
         QFormer(8, 5, layers=1, heads=2).start_from(tmp_path / "absent")
     torch.save({"bert.embeddings.LayerNorm.gamma": torch.nn.Linear(1, 1)}, tmp_path / "code.bin")
-    with pytest.raises(ValueError, match="holds more than weights: .* nothing in it was run"):
+    with pytest.raises(ValueError, match=r"holds more than weights: .* nothing in it was run"):
         QFormer(8, 5, layers=1, heads=2).start_from(tmp_path / "code.bin")
     with torch.device("meta"):
         QFormer(8, 5, layers=4, heads=2).start_from(tmp_path / "absent")  # nothing is read
