@@ -57,6 +57,7 @@ class AudioLDMDecoder(Decoder):
         guidance: float = 2.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -83,7 +84,7 @@ class AudioLDMDecoder(Decoder):
             load=load_text,
         )
         self.normalise, self.steps, self.guidance = normalise, diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
         self.mel = sounds.log_mel(self.vocoder)
         self.rate = self.mel.rate
         rows = spaces.latent_size(self.unet)[0] * spaces.latent_scale(self.vae)

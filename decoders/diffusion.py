@@ -9,8 +9,8 @@ Letters: b items; `...` stands for the latent's own axes: (c, h, w), for videos 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, get_args
 
 import diffusers
 import torch
@@ -47,7 +47,17 @@ OWN, FASTEST = "own", "dpmsolver++"
 SLOWER = ("DDIMScheduler", "DDPMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler")
 
 MinSNR = float | Mapping[str, Any] | None  # gamma, or {gamma, over: samples or batch}
+LossTarget = Literal["own", "epsilon", "sample", "v_prediction"]  # own: the scheduler's prediction type
 NOISIEST = 0.15  # of the timesteps: where a condition has to say all
+
+
+class Objective(NamedTuple):
+    """How a decoder's denoising loss counts: the keywords of `denoising_loss` that a YAML may say."""
+
+    min_snr: float | None = None
+    average_weights: bool = False
+    noisy_share: float = 0.0
+    prediction: str | None = None
 
 
 def make_scheduler(
@@ -101,7 +111,7 @@ def denoising_loss(
     is usual). `noisy_share` of the samples is taken from the noisiest 15% of the timesteps, where only the condition
     says what to make. `steps` and `noise` are drawn unless they are given.
 
-    For parity with NExT-GPT v2, which is wrong twice: `prediction: epsilon` whatever the scheduler says, and
+    For parity with NExT-GPT v2, which is wrong twice: `prediction="epsilon"` whatever the scheduler says, and
     `average_weights`, the batch's mean error times its mean weight.
     """
     schedule = DDPMScheduler.from_config(scheduler.config)
@@ -135,6 +145,20 @@ def read_min_snr(given: MinSNR) -> tuple[float | None, bool]:
             f"min_snr: {given!r} given; it is a gamma above 0, or {{gamma: above 0, over: samples or batch}}"
         )
     return gamma, known.get("over") == "batch"
+
+
+def objective(min_snr: MinSNR, noisy_share: float, loss_target: LossTarget) -> Objective:
+    """What a decoder's loss options say, checked.
+
+    `loss_target` is what the denoiser's answer is held against. Decoding reads the answer by the scheduler's prediction
+    type all the same, so another target is wrong; it is there for parity with NExT-GPT v2, which regresses epsilon on
+    Stable Diffusion 2, whose denoiser says velocities.
+    """
+    if loss_target not in get_args(LossTarget):
+        raise ValueError(f"loss_target: {loss_target!r} is not one of {', '.join(get_args(LossTarget))}")
+    if not isinstance(noisy_share, Real) or not 0 <= noisy_share <= 1:
+        raise ValueError(f"noisy_share: {noisy_share!r} given; it is a share, from 0 to 1")
+    return Objective(*read_min_snr(min_snr), noisy_share, None if loss_target == OWN else loss_target)
 
 
 def signal_to_noise(schedule: Any, steps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:

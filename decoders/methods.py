@@ -63,10 +63,9 @@ class Latent(pipelines.Runs, Protocol):
 
 @runtime_checkable
 class Weighted(Latent, Protocol):
-    """One whose loss may prefer some timesteps."""
+    """One whose loss may prefer some timesteps, or another target."""
 
-    min_snr: tuple[float | None, bool]
-    noisy_share: float
+    objective: diffusion.Objective
 
 
 def parts(decoder: Latent) -> dict[str, list[nn.Parameter]]:
@@ -112,15 +111,12 @@ def denoising_loss(
 ) -> Float[Tensor, ""]:
     """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
     given = _dropped(decoder, condition, drop, generator)
-    gamma, average = decoder.min_snr
     return diffusion.denoising_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
         decoder.scheduler,
         generator=generator,
-        min_snr=gamma,
-        average_weights=average,
-        noisy_share=decoder.noisy_share,
+        **decoder.objective._asdict(),
     )
 
 

@@ -35,6 +35,7 @@ class StableDiffusionDecoder(Decoder):
     `scheduler`: a name ("dpmsolver++"), or `{type: name, ...}`; default: DPM-Solver++, or the pipeline's own
     where that is as fast; `own` is always the pipeline's.
     `size`: height and width in pixels (default: the unet's own). `length`: positions, where there is no text encoder.
+    `min_snr`, `noisy_share`, `loss_target`: how its loss counts (`diffusion.objective`).
     `offload`: where the weights are between requests, `never` or `model` (`residence.py`).
     """
 
@@ -56,6 +57,7 @@ class StableDiffusionDecoder(Decoder):
         guidance: float = 7.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -81,7 +83,7 @@ class StableDiffusionDecoder(Decoder):
         self.size = spaces.image_size(size, self.unet, self.vae)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     parts = methods.parts

@@ -57,6 +57,7 @@ class StableDiffusionXLDecoder(Decoder):
         guidance: float = 5.0,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -96,7 +97,7 @@ class StableDiffusionXLDecoder(Decoder):
         self.size = spaces.image_size(size, self.unet, self.vae)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     parts = methods.parts

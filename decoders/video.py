@@ -64,6 +64,7 @@ class VideoDecoder(Decoder):
         guidance: float = 7.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -93,7 +94,7 @@ class VideoDecoder(Decoder):
         self.size, self.frames, self.fps = spaces.image_size(size, self.unet, self.vae), frames, fps
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size, frames)
         self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     read = methods.read
