@@ -22,7 +22,8 @@ from anyx.media import Audio
 
 from . import diffusion, folders, methods, pipelines, residence, sounds, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower
+from .text import TextEncoders
+from .towers import Tower
 
 
 @final

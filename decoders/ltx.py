@@ -28,8 +28,9 @@ from anyx.media import Video
 
 from . import clips, conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .t5 import t5, t5_states
-from .text import TextEncoders, text_length
+from .teachers import t5, t5_states
+from .text import TextEncoders
+from .towers import text_length
 
 LIGHT = {"decode_timestep": 0.05, "decode_noise_scale": 0.025}  # for autoencoders that finish the denoising themselves
 

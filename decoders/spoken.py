@@ -19,7 +19,8 @@ from anyx.interfaces import Condition
 
 from . import folders
 from .conditions import NAME
-from .text import TextEncoders, Tower
+from .text import TextEncoders
+from .towers import Tower
 
 GENERATED = "generated_prompt_embeds"
 PARTS = {"encoder": "text_encoder", "encoder_2": "text_encoder_2"}  # by slot; the others are called as their folders

@@ -24,8 +24,9 @@ from anyx.media import Audio
 
 from . import conditions, diffusion, folders, methods, pipelines, residence, velocity, waveforms
 from .conditions import NAME, Field
-from .t5 import t5, t5_states
-from .text import TextEncoders, text_length
+from .teachers import t5, t5_states
+from .text import TextEncoders
+from .towers import text_length
 
 
 @final

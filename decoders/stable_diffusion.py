@@ -21,7 +21,9 @@ from anyx.media import Image
 
 from . import diffusion, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, clip, clip_states, text_length
+from .teachers import clip, clip_states
+from .text import TextEncoders
+from .towers import text_length
 
 WITHOUT = {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}
 

@@ -23,7 +23,8 @@ from anyx.media import Image
 
 from . import diffusion, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, check_towers, encoder_length
+from .text import TextEncoders
+from .towers import Tower, check_towers, encoder_length
 
 POOLED = "pooled_prompt_embeds"
 TOWERS = (

@@ -22,7 +22,8 @@ from anyx.media import Image
 
 from . import diffusion, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, check_towers, text_length
+from .text import TextEncoders
+from .towers import Tower, check_towers, text_length
 
 POOLED = "pooled_prompt_embeds"
 WITHOUT = {"feature_extractor": None, "image_encoder": None, "add_watermarker": False}

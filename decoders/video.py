@@ -23,7 +23,9 @@ from anyx.media import Video
 
 from . import diffusion, folders, methods, motion, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, clip, clip_states, text_length
+from .teachers import clip, clip_states
+from .text import TextEncoders
+from .towers import text_length
 
 FIELDS = {NAME: Field()}
 MOVING = pipelines.Pipeline(
