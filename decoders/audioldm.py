@@ -97,6 +97,7 @@ class AudioLDMDecoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.denoising_loss
     latents = methods.latents

@@ -99,6 +99,7 @@ class LTXDecoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     scaling_factor = methods.scaling_factor
     fit_scaling = methods.fit_scaling

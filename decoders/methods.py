@@ -91,6 +91,11 @@ def text_parts(decoder: Latent) -> tuple[nn.Module, str]:
     return decoder.text.load(), decoder.text.words()
 
 
+def release_text(decoder: Latent) -> None:
+    """Drop the text encoder from memory, where it can be loaded again as it is."""
+    decoder.text.release()
+
+
 def read(decoder: Any, condition: Condition) -> Condition:
     """The condition, checked, in the denoiser's dtype and on its device."""
     return conditions.read_condition(condition, decoder.condition, pipelines.like(decoder))

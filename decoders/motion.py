@@ -11,7 +11,7 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 from torch import nn
 
-from . import folders
+from . import folders, threads
 
 Spec = Mapping[str, Any] | str | None
 
@@ -27,7 +27,7 @@ def video_unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) ->
         if motion is None:
             raise ValueError(f"motion_adapter: {source.path!r} is an image pipeline, so a motion adapter is required")
         image = source.model("unet", UNet2DConditionModel, unet)
-        with folders.quiet():  # diffusers tells of casts that change nothing here
+        with threads.quiet():  # diffusers tells of casts that change nothing here
             model = UNetMotionModel.from_unet2d(image, _adapter(source, motion, image, frames)).eval()
     else:
         model = source.model("unet", UNetMotionModel, unet)
@@ -68,7 +68,7 @@ def save(unet: Any, folder: Path, dtype: torch.dtype | None) -> Path:
         use_motion_mid_block=config.use_motion_mid_block,
     )
     adapter.load_state_dict(state)
-    with folders.quiet():
+    with threads.quiet():
         folders.portable(adapter, dtype).save_pretrained(folder)
     return folder
 

@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 
 from anyx.interfaces import Condition
 
-from . import diffusion, folders
+from . import diffusion, threads
 from .conditions import Field, check_generators, items, keywords
 from .residence import Offload, lent
 
@@ -119,7 +119,7 @@ def assemble(pipeline: Pipeline, models: Mapping[str, nn.Module], others: Mappin
     """The pipeline over models that are in memory already, without text encoders."""
     known = inspect.signature(pipeline.cls.__init__).parameters
     absent = {name: None for name in known if name.startswith(("text_encoder", "tokenizer"))}
-    with folders.quiet():
+    with threads.quiet():
         made = pipeline.cls(**{**absent, **models, **pipeline.others, **others})
     made.set_progress_bar_config(disable=True)
     return made

@@ -17,7 +17,7 @@ from transformers import GPT2LMHeadModel
 
 from anyx.interfaces import Condition
 
-from . import folders
+from . import threads
 from .conditions import NAME
 from .text import TextEncoders
 from .towers import Tower
@@ -45,7 +45,7 @@ def encode(text: TextEncoders, captions: Sequence[str]) -> Condition:
     """What the pipeline itself makes of each caption, T5's states padded to the condition's length."""
     parts = {PARTS.get(slot, slot): module for slot, module in text.held.items()}
     words = {"tokenizer": text.tokenizers["encoder"], "tokenizer_2": text.tokenizers["encoder_2"]}
-    with folders.quiet():
+    with threads.quiet():
         pipeline = AudioLDM2Pipeline(**ABSENT, **parts, **words)
     device = text.anchor.device
     length, vectors = text.shapes[NAME][0], text.shapes[GENERATED][0]

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio
 
-from . import conditions, diffusion, folders, methods, pipelines, residence, velocity, waveforms
+from . import conditions, diffusion, folders, methods, pipelines, residence, threads, velocity, waveforms
 from .conditions import NAME, Field
 from .teachers import t5, t5_states
 from .text import TextEncoders
@@ -64,7 +64,7 @@ class StableAudioDecoder(Decoder):
         super().__init__()
         self.offload = residence.check_offload(offload)
         source = folders.Source(path, dtype)
-        with folders.quiet():
+        with threads.quiet():
             self.vae = source.model("vae", AutoencoderOobleck, vae)
         self.transformer = source.model("transformer", StableAudioDiTModel, transformer)
         self.projection_model = source.model("projection_model", StableAudioProjectionModel, projection)
@@ -93,6 +93,7 @@ class StableAudioDecoder(Decoder):
     read = methods.read
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     save = methods.save
 
     def models(self) -> dict[str, nn.Module]:

@@ -107,6 +107,7 @@ class StableDiffusion3Decoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.flow_loss
     latents = methods.latents
