@@ -72,14 +72,30 @@ def make_scheduler(
     Without a name: DPM-Solver++ where the pipeline's own is one that it replaces (`SLOWER`), else the pipeline's own
     ("own"). `names` are diffusers' classes by our names; `default` is the configuration where no pipeline holds one.
     """
-    base: dict[str, Any] = dict(default)
-    if source.class_of("scheduler") is not None:
-        base = dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
+    base = schedule_of(source, default)
+    classes = {OWN: base["_class_name"], **names}
+    return scheduler_of(given, base, classes, FASTEST if base["_class_name"] in SLOWER else OWN)
+
+
+def schedule_of(source: Source, default: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the pipeline's own scheduler, or the default where there is none."""
+    if source.class_of("scheduler") is None:
+        return dict(default)
+    return dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
+
+
+def scheduler_of(
+    given: Mapping[str, Any] | str | None, base: Mapping[str, Any], classes: Mapping[str, Any], usual: str
+) -> Any:
+    """What is given, a name or `{type: name, key: value}`, over a configuration; `usual` is the name where none is.
+
+    `classes` by our names: diffusers', by their own names, or ours.
+    """
     changes = {"type": given} if isinstance(given, str) else dict(given or {})
-    name = changes.pop("type", FASTEST if base["_class_name"] in SLOWER else OWN)
-    if name != OWN and name not in names:
-        raise ValueError(f"scheduler: {name!r} is not one of {', '.join((OWN, *names))}")
-    cls = getattr(diffusers, base["_class_name"] if name == OWN else names[name])
+    name = changes.pop("type", usual)
+    if name not in classes:
+        raise ValueError(f"scheduler: {name!r} is not one of {', '.join(classes)}")
+    cls = getattr(diffusers, classes[name]) if isinstance(classes[name], str) else classes[name]
     check_keys("scheduler", cls, changes)
     with torch.device("cpu"):  # schedulers compute with numpy, which the meta device has no numbers for
         return cls.from_config(base, **changes)

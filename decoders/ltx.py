@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import clips, conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
+from . import clips, diffusion, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
 from .teachers import t5, t5_states
 from .text import TextEncoders
@@ -155,14 +155,8 @@ class LTXDecoder(Decoder):
         drop: float = 0.0,
     ) -> Float[Tensor, ""]:
         """The loss from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-        given = self.read(condition)
-        given = conditions.drop(given, self.read(self.null_condition()), drop, generator) if drop else given
-        return flow.flow_matching_loss(
-            lambda noisy, t: self.predict(noisy, t, given),
-            latents.to(pipelines.like(self)),
-            self._levels(latents.shape[1]),
-            generator=generator,
-        )
+        levels = self._levels(latents.shape[1])
+        return methods.flow_loss(self, condition, latents, generator, drop=drop, scheduler=levels)
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
         """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size."""

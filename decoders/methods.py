@@ -10,7 +10,8 @@ To add a decoder, write one file with a final class of `anyx.interfaces.Decoder`
    `denoiser`. `read(condition)`: usually `read_condition(condition, self.condition, pipelines.like(self))`.
    `tensor(media)`: media as the autoencoder reads them. `predict(noisy, steps, condition)`: the denoiser's answer.
 3. `forward`: `pipelines.run` with a `Pipeline` (diffusers' class and how it takes each tensor of the condition), and
-   what it gives as media. Its keywords after `progress` are what `decode={key: {...}}` may say.
+   what it gives as media. Its keywords after `progress` are what `decode={key: {...}}` may say. Pictures have theirs in
+   `pictures.py`, sounds of log-mel frames in `sounds.py`.
 4. The rest is taken from here, in the class body: `latents = methods.latents`, and so on; `denoising_loss` is
    `methods.denoising_loss`, or `methods.flow_loss` where the denoiser says a velocity. What differs is written.
 
@@ -115,7 +116,7 @@ def denoising_loss(
     drop: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-    given = _dropped(decoder, condition, drop, generator)
+    given = dropped(decoder, condition, drop, generator)
     return diffusion.denoising_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
@@ -132,13 +133,17 @@ def flow_loss(
     generator: Generator | None = None,
     *,
     drop: float = 0.0,
+    scheduler: Any = None,
 ) -> Float[Tensor, ""]:
-    """The same of a denoiser that says a velocity (`flow.py`): a method `denoising_loss`."""
-    given = _dropped(decoder, condition, drop, generator)
+    """The same of a denoiser that says a velocity (`flow.py`): a method `denoising_loss`.
+
+    `scheduler` says how levels are shifted, where that is not the decoder's own.
+    """
+    given = dropped(decoder, condition, drop, generator)
     return flow.flow_matching_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
-        decoder.scheduler,
+        decoder.scheduler if scheduler is None else scheduler,
         generator=generator,
     )
 
@@ -170,6 +175,7 @@ def save(decoder: Latent, folder: str | Path, dtype: torch.dtype | None = None) 
     return folders.save(Path(folder), name, decoder.models(), decoder.scheduler, decoder.text, dtype, pipeline.others)
 
 
-def _dropped(decoder: Latent, condition: Condition, rate: float, generator: Generator | None) -> Condition:
+def dropped(decoder: Latent, condition: Condition, rate: float, generator: Generator | None) -> Condition:
+    """The condition as the denoiser reads it, items of it replaced by the null one at a rate."""
     given = decoder.read(condition)
-    return conditions.drop(given, decoder.read(decoder.null_condition()), rate, generator) if rate else given
+    return given.dropped(decoder.read(decoder.null_condition()), rate, generator) if rate else given

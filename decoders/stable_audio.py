@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio
 
-from . import conditions, diffusion, folders, methods, pipelines, residence, threads, velocity, waveforms
+from . import diffusion, folders, methods, pipelines, residence, threads, velocity, waveforms
 from .conditions import NAME, Field
 from .teachers import t5, t5_states
 from .text import TextEncoders
@@ -162,8 +162,7 @@ class StableAudioDecoder(Decoder):
         seconds: Float[Tensor, b] | None = None,
     ) -> Float[Tensor, ""]:
         """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-        given = self.read(condition)
-        given = conditions.drop(given, self.read(self.null_condition()), drop, generator)
+        given = methods.dropped(self, condition, drop, generator)
         told = None if seconds is None else seconds.clamp(max=self.samples / self.rate)
         return velocity.velocity_loss(
             lambda noisy, level: self.predict(noisy, level, given, told),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from anyx.data.batches import Cached, Dialogues, Pairs
@@ -92,15 +91,4 @@ def rows_of(condition: Condition, rows: Tensor) -> Condition:
 
 def dropped(condition: Condition, decoder: Decoder, rate: float) -> Condition:
     """The condition with rows replaced by the null condition at a rate."""
-    if not rate:
-        return condition
-    null = decoder.null_condition()
-    first = next(iter(condition.values.values()))
-    chosen = torch.rand(len(first), device=first.device) < rate
-    values = {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in condition.values.items()}
-    masks = {
-        n: torch.where(chosen[:, None], null.masks[n].to(x.device), x)
-        for n, x in condition.masks.items()
-        if n in null.masks
-    }
-    return Condition(values, masks)
+    return condition.dropped(decoder.null_condition(), rate) if rate else condition
