@@ -78,12 +78,12 @@ class AudioLDM2Decoder(Decoder):
         self.text = TextEncoders(
             source, spoken.towers(length), spoken.encode, self.condition, configs={}, masked=(NAME,), load=load_text
         )
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
         self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
         self.mel = sounds.log_mel(self.vocoder)
         self.rate = self.mel.rate
         self.seconds = sounds.length(self.mel, self.unet, self.vae) if seconds is None else seconds
-        self.latent_shape = sounds.shape(self.mel, self.unet, self.vae, self.seconds)
+        self.latent_shape = sounds.shape(self.mel, self.unet, self.vae, self.vocoder, self.seconds)
 
     _apply = residence.stay
     parts = methods.parts

@@ -9,7 +9,6 @@ Letters: b items; `...` stands for the latent's own axes: (c, h, w), for videos 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, get_args
 
 import diffusers
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
+from . import checks
 from .folders import Source, check_keys
 
 SCHEDULERS = {
@@ -101,13 +101,6 @@ def scheduler_of(
         return cls.from_config(base, **changes)
 
 
-def check_steps(steps: int) -> int:
-    """Denoising steps: at least one, or what comes out is decoded noise."""
-    if not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"steps: {steps!r} given; it is a whole number, 1 or more")
-    return int(steps)
-
-
 def denoising_loss(
     predict: Callable[[Tensor, Tensor], Tensor],
     latents: Float[Tensor, "b ..."],
@@ -172,9 +165,8 @@ def objective(min_snr: MinSNR, noisy_share: float, loss_target: LossTarget) -> O
     """
     if loss_target not in get_args(LossTarget):
         raise ValueError(f"loss_target: {loss_target!r} is not one of {', '.join(get_args(LossTarget))}")
-    if not isinstance(noisy_share, Real) or not 0 <= noisy_share <= 1:
-        raise ValueError(f"noisy_share: {noisy_share!r} given; it is a share, from 0 to 1")
-    return Objective(*read_min_snr(min_snr), noisy_share, None if loss_target == OWN else loss_target)
+    share = checks.amount("noisy_share", noisy_share, most=1)
+    return Objective(*read_min_snr(min_snr), share, None if loss_target == OWN else loss_target)
 
 
 def signal_to_noise(schedule: Any, steps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:

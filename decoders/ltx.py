@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import clips, diffusion, flow, folders, methods, pipelines, residence, spaces
+from . import checks, clips, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
 from .teachers import t5, t5_states
 from .text import TextEncoders
@@ -88,10 +88,10 @@ class LTXDecoder(Decoder):
             masked=(NAME,),
             load=load_text,
         )
-        self.fps, self.frames = fps, clips.check_frames(self.vae, frames)
+        self.fps, self.frames = checks.positive("fps", fps), clips.check_frames(self.vae, frames)
         self.size = self._check_size(size)
         self.latent_shape = self._shape(self.frames, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
 
     _apply = residence.stay
     parts = methods.parts
@@ -160,6 +160,9 @@ class LTXDecoder(Decoder):
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
         """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size."""
+        if noisy.shape[1:] != self.latent_shape:
+            told = f"clips of {self.frames} frames of {self.size} pixels have {('b', *self.latent_shape)}"
+            raise ValueError(f"latents: {tuple(noisy.shape)} given; {told}")
         frames, height, width = clips.grid(self.vae, self.frames, self.size)
         space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
         said: Tensor = self.transformer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 from torch import nn
 
-from . import folders, threads
+from . import checks, folders, threads
 
 Spec = Mapping[str, Any] | str | None
 
@@ -37,11 +36,10 @@ def video_unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) ->
 
 def check_frames(frames: int, unet: Any) -> int:
     """So many frames as the unet can tell apart."""
-    if not isinstance(frames, Integral) or frames < 1:
-        raise ValueError(f"frames: {frames!r} given; it is a whole number, 1 or more")
-    if isinstance(unet, UNetMotionModel) and unet.config.motion_max_seq_length < frames:
+    found = checks.count("frames", frames)
+    if isinstance(unet, UNetMotionModel) and unet.config.motion_max_seq_length < found:
         raise ValueError(f"frames: {frames} are more than the motion adapter's {unet.config.motion_max_seq_length}")
-    return int(frames)
+    return found
 
 
 def parts(unet: nn.Module) -> dict[str, list[nn.Parameter]]:

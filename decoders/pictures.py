@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from anyx.interfaces import Condition
 from anyx.media import Image
 
-from . import pipelines, spaces
+from . import checks, pipelines, spaces
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ def forward(
     `latents` are the noise to begin with, drawn from `generators` where they are not given.
     """
     asked = pipelines.Asked(generators, steps, guidance, progress, latents)
-    return made(decoder, condition, asked, size, {"guidance_rescale": rescale})
+    return made(decoder, condition, asked, size, {"guidance_rescale": checks.amount("rescale", rescale, most=1)})
 
 
 def made(

@@ -18,7 +18,7 @@ from transformers import SpeechT5HifiGan
 from anyx.interfaces import Condition
 from anyx.media import Audio
 
-from . import pipelines, spaces
+from . import checks, pipelines, spaces
 from .folders import Source
 from .griffin_lim import GriffinLim, LogMel
 
@@ -29,6 +29,7 @@ class Sounds(pipelines.Runs, Protocol):
 
     vae: Any
     unet: Any
+    vocoder: Any
     mel: LogMel
     rate: int
     seconds: float
@@ -57,10 +58,11 @@ def length(mel: LogMel, unet: Any, vae: Any) -> float:
     return spaces.latent_size(unet)[0] * spaces.latent_scale(vae) * mel.hop / mel.rate
 
 
-def shape(mel: LogMel, unet: Any, vae: Any, seconds: float) -> tuple[int, ...]:
+def shape(mel: LogMel, unet: Any, vae: Any, vocoder: Any, seconds: float) -> tuple[int, ...]:
     """The latents of one sound so long: channels, rows of time, columns of pitch."""
     scale = spaces.latent_scale(vae)
-    return (int(unet.config.in_channels), rows(seconds, mel, scale), mel.bins // scale)
+    window = len(mel.window) // 2 + 1 if isinstance(vocoder, GriffinLim) else 1  # samples that it cannot do without
+    return (int(unet.config.in_channels), rows(seconds, mel, scale, window), mel.bins // scale)
 
 
 def forward(
@@ -80,7 +82,7 @@ def forward(
         decoder,
         condition,
         pipelines.Asked(generators, steps, guidance, progress, latents),
-        shape=shape(decoder.mel, decoder.unet, decoder.vae, seconds),
+        shape=shape(decoder.mel, decoder.unet, decoder.vae, decoder.vocoder, seconds),
         call={"audio_length_in_s": seconds, "output_type": "pt"},
     ).audios
     return [Audio(samples[None].float().clamp(-1, 1), decoder.rate) for samples in waveforms]
@@ -91,14 +93,11 @@ def tensor(decoder: Sounds, media: Sequence[Audio] | Tensor) -> Float[Tensor, "b
     return frames(media, decoder.mel, decoder.latent_shape[1] * spaces.latent_scale(decoder.vae))
 
 
-def rows(seconds: float, mel: LogMel, scale: int) -> int:
-    """How many latent rows so many seconds take."""
-    if not math.isfinite(seconds):
-        raise ValueError(f"seconds: {seconds!r} given; a sound ends")
-    found = math.ceil(round(seconds * mel.rate / mel.hop, 3) / scale)
-    if found < 1:
-        raise ValueError(f"seconds: {seconds!r} given; a sound is longer than nothing")
-    return found
+def rows(seconds: float, mel: LogMel, scale: int, samples: int = 1) -> int:
+    """How many latent rows so many seconds take: one at least, and as many as so many samples need."""
+    row = mel.hop * scale
+    found = checks.amount("seconds", seconds, least=math.ceil(samples / row) * row / mel.rate)
+    return math.ceil(round(found * mel.rate / mel.hop, 3) / scale)
 
 
 def frames(media: Sequence[Audio] | Tensor, mel: LogMel, count: int) -> Float[Tensor, "b 1 t m"]:

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio
 
-from . import diffusion, folders, methods, pipelines, residence, threads, velocity, waveforms
+from . import checks, folders, methods, pipelines, residence, threads, velocity, waveforms
 from .conditions import NAME, Field
 from .teachers import t5, t5_states
 from .text import TextEncoders
@@ -83,7 +83,7 @@ class StableAudioDecoder(Decoder):
             zeros=True,
             load=load_text,
         )
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
         self.rate = int(self.vae.config.sampling_rate)
         self.latent_shape = (int(self.transformer.config.in_channels), int(self.transformer.config.sample_size))
         self.samples = self.latent_shape[1] * self.vae.hop_length
@@ -197,7 +197,4 @@ class StableAudioDecoder(Decoder):
         return get_1d_rotary_pos_embed(width, noisy.shape[2] + 1, use_real=True, repeat_interleave_real=False)
 
     def _check_seconds(self, seconds: float) -> float:
-        most = self.samples / self.rate
-        if not 0 < seconds <= most:
-            raise ValueError(f"seconds: {seconds!r} given; it is more than 0 and at most {most:.2f}")
-        return seconds
+        return checks.amount("seconds", seconds, least=1 / self.rate, most=self.samples / self.rate)

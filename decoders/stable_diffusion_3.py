@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Image
 
-from . import diffusion, flow, folders, methods, pictures, pipelines, residence, spaces
+from . import flow, folders, methods, pictures, pipelines, residence, spaces
 from .conditions import NAME, Field
 from .text import TextEncoders
 from .towers import Tower, check_towers, encoder_length
@@ -99,7 +99,7 @@ class StableDiffusion3Decoder(Decoder):
         )
         self.size = self.sized(size)
         self.latent_shape = spaces.latent_shape(self.transformer, self.vae, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
 
     _apply = residence.stay
     parts = methods.parts

@@ -96,7 +96,7 @@ class StableDiffusionXLDecoder(Decoder):
         self.pipeline = pipelines.Pipeline(StableDiffusionXLPipeline, fields, others)
         self.size = self.sized(size)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
         self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay

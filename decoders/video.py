@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import diffusion, folders, methods, motion, pipelines, residence, spaces
+from . import checks, diffusion, folders, methods, motion, pipelines, residence, spaces
 from .conditions import NAME, Field
 from .teachers import clip, clip_states
 from .text import TextEncoders
@@ -73,6 +73,7 @@ class VideoDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.offload = residence.check_offload(offload)
+        frames = checks.count("frames", frames)
         source = folders.Source(path, dtype)
         self.vae = source.vae(vae)
         self.unet = motion.video_unet(source, unet, motion_adapter, frames)
@@ -93,9 +94,10 @@ class VideoDecoder(Decoder):
             length=length,
             load=load_text,
         )
-        self.size, self.frames, self.fps = spaces.image_size(size, self.unet, self.vae), frames, fps
+        self.size, self.frames = spaces.image_size(size, self.unet, self.vae), frames
+        self.fps = checks.positive("fps", fps)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size, frames)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
         self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay

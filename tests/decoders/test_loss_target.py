@@ -90,7 +90,7 @@ def test_every_decoder_of_that_loss_has_the_option(name: str) -> None:
 def test_a_wrong_target_is_named(name: str) -> None:
     with pytest.raises(ValueError, match="loss_target: 'noise' is not one of own, epsilon, sample, v_prediction"):
         made(name, loss_target="noise")
-    with pytest.raises(ValueError, match=r"noisy_share: 1\.5 given; it is a share, from 0 to 1"):
+    with pytest.raises(ValueError, match=r"noisy_share: 1\.5 given; it is from 0 to 1"):
         made(name, noisy_share=1.5)
 
 
