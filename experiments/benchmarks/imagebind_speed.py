@@ -1,9 +1,10 @@
 """ImageBind beside Meta's own: seconds an embedding, at equal weights, inputs and number types, one after the other.
 
-python experiments/benchmarks/imagebind_speed.py [--pairs 12] [--blocks 32] [--threads 2] [--cases image audio text]
+python experiments/benchmarks/imagebind_speed.py [--pairs 12] [--blocks 32] [--threads 2] [--cases image audio text] [--views 15]
 
 At the published widths and token counts (vision 1280 x 16 heads x 257, audio 768 x 12 x 229, text 1024 x 16 x 77);
-`--blocks` is the most blocks a tower has, to shorten it where the machine is slow (vision has 32, text 24, others 12).
+`--blocks` is the most blocks a tower has, to shorten it where the machine is slow (vision has 32, text 24, others 12),
+`--views` those of the video, which its transform makes 15 of 2 frames.
 Needs the optional extra `imagebind`, whose model is only run.
 """
 
@@ -26,23 +27,22 @@ SMALL = (16, 1, 2)  # of the towers that their model has beside the one measured
 CASES = {"image": "vision", "video": "vision", "audio": "audio", "text": "text"}
 
 
-def medium(case: str, words: int) -> Tensor:
-    """One item, as its transform makes it: a video's fifteen views, a sound's three clips, a text of some words."""
+def medium(case: str, words: int = 10, views: int = 15) -> Tensor:
+    """One item, as its transform makes it: a video's views, a sound's three clips; or eight texts of some words."""
     if case == "text":
         ids = torch.zeros(8, 77, dtype=torch.long)
         ids[:, : words + 1], ids[:, words + 1] = torch.randint(1, 49406, (8, words + 1)), 49407
         return ids
     return torch.randn(
-        {"image": (1, 3, 224, 224), "video": (1, 15, 3, 2, 224, 224), "audio": (1, 3, 1, 128, 204)}[case]
+        {"image": (1, 3, 224, 224), "video": (1, views, 3, 2, 224, 224), "audio": (1, 3, 1, 128, 204)}[case]
     )
 
 
-def measured(case: str, blocks: int, pairs: int, words: int) -> dict[str, Any]:
+def measured(case: str, x: Tensor, blocks: int, pairs: int) -> dict[str, Any]:
     """Ratios theirs / ours in both types, and theirs in fp32, as the package runs it, / ours in bf16.
 
     All four run in turn, round after round; the first round warms up.
     """
-    torch.manual_seed(0)
     tower = CASES[case]
     dim, depth, heads = PUBLISHED[tower]
     depth = min(depth, blocks)
@@ -51,7 +51,6 @@ def measured(case: str, blocks: int, pairs: int, words: int) -> dict[str, Any]:
     ours.load_state_dict({key: value for key, value in theirs.state_dict().items() if f".{tower}." in key})
     sides = {("theirs", "fp32"): theirs, ("ours", "fp32"): ours}
     sides |= {(whose, "bf16"): deepcopy(model).bfloat16() for (whose, _), model in sides.items()}
-    x = medium(case, words)
     seconds: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
     made: dict[tuple[str, str], Tensor] = {}
     with torch.inference_mode():
@@ -75,15 +74,16 @@ def main() -> None:
     options.add_argument("--pairs", type=int, default=12)
     options.add_argument("--blocks", type=int, default=32)
     options.add_argument("--words", type=int, default=10, help="of the text")
+    options.add_argument("--views", type=int, default=15, help="of the video")
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--cases", nargs="+", default=["image", "audio", "text"], choices=list(CASES))
     given = options.parse_args()
     torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
     for case in given.cases:
-        print(
-            json.dumps({case: measured(case, given.blocks, given.pairs, given.words), "threads": given.threads}),
-            flush=True,
-        )
+        x = medium(case, given.words, given.views)
+        found = measured(case, x, given.blocks, given.pairs) | {"shape": list(x.shape), "threads": given.threads}
+        print(json.dumps({case: found}), flush=True)
 
 
 if __name__ == "__main__":
