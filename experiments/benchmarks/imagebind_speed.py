@@ -1,10 +1,10 @@
 """ImageBind beside Meta's own: seconds an embedding, at equal weights, inputs and number types, one after the other.
 
-python experiments/benchmarks/imagebind_speed.py [--pairs 12] [--blocks 32] [--threads 2] [--cases image audio text] [--views 15]
+python experiments/benchmarks/imagebind_speed.py [--pairs 12] [--blocks 32] [--threads 2] [--cases image audio text]
 
 At the published widths and token counts (vision 1280 x 16 heads x 257, audio 768 x 12 x 229, text 1024 x 16 x 77);
-`--blocks` is the most blocks a tower has, to shorten it where the machine is slow (vision has 32, text 24, others 12),
-`--views` those of the video, which its transform makes 15 of 2 frames.
+`--blocks` is the most blocks a tower has, to shorten it where the machine is slow (vision has 32, text 24, others 12);
+`--cases video --views 15` takes the views of a video, of two frames each.
 Needs the optional extra `imagebind`, whose model is only run.
 """
 
@@ -47,8 +47,10 @@ def measured(case: str, x: Tensor, blocks: int, pairs: int) -> dict[str, Any]:
     dim, depth, heads = PUBLISHED[tower]
     depth = min(depth, blocks)
     towers = {name: (dim, depth, heads) if name == tower else SMALL for name in SIZES}
-    theirs, ours = imagebind_package.model(towers, 1024), ImageBind({tower: {"depth": depth}}).eval()
-    ours.load_state_dict({key: value for key, value in theirs.state_dict().items() if f".{tower}." in key})
+    theirs = imagebind_package.model(towers, 1024)
+    with torch.device("meta"):
+        ours = ImageBind({tower: {"depth": depth}}).eval()
+    ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if f".{tower}." in k}, assign=True)
     sides = {("theirs", "fp32"): theirs, ("ours", "fp32"): ours}
     sides |= {(whose, "bf16"): deepcopy(model).bfloat16() for (whose, _), model in sides.items()}
     seconds: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
