@@ -87,7 +87,10 @@ def read_values(file: BinaryIO) -> tuple[Float[Tensor, "c n"], float | None]:
     if head[:2] == b"PK":
         stored = np.load(file, allow_pickle=False)
         return values_of(stored["values"]), float(stored["rate"]) if "rate" in stored else None
-    lines = file.read().decode().splitlines()
+    try:
+        lines = file.read().decode().splitlines()
+    except UnicodeDecodeError:
+        raise MediaError("a series is an npy, npz or CSV file, which this is not") from None
     rows = lines[_is_names(lines[0]) :] if lines else lines
     if not rows:
         raise MediaError("no numbers in this file")
