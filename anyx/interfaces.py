@@ -55,6 +55,11 @@ class Condition(NamedTuple):
     values: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
 
+    @classmethod
+    def full(cls, values: Mapping[str, Tensor]) -> Condition:
+        """A condition whose places are all real."""
+        return cls(values, {name: Tokens.full(x).mask for name, x in values.items()})
+
     def dropped(self, null: Condition, rate: float, generator: torch.Generator | None = None) -> Condition:
         """Each item replaced by the null condition (batch 1) with probability `rate`, for classifier-free guidance.
 
