@@ -1,11 +1,11 @@
-"""The values and the four abstract classes that every part of anyx is built against.
+"""The values and the abstract classes that every part of anyx is built against.
 
 Data flows one way: an `Encoder` turns transformed media into `Tokens`, an `InputProjector` carries them into the LLM's
 width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder`
-turns the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is
-named in `registry.py`; the contract tests find it there.
+turns the condition into media. An `Adapter` lives inside the LLM's layers. A new component subclasses one of the five
+(abstract -> final, no third level) and is named in `registry.py`; the contract tests find it there.
 
-Letters: b media items, n tokens of an item, d width, s signal tokens.
+Letters: b media items (of an adapter: rows), n tokens of an item, d width, s signal tokens (of an adapter: positions).
 """
 
 from __future__ import annotations
@@ -121,6 +121,55 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def loss(self, condition: Condition, media: Sequence[Any]) -> Float[Tensor, ""]:
         """Denoising loss of the media under the condition, with the scheduler's own prediction type."""
+
+
+class Placed(NamedTuple):
+    """Media in a laid-out batch: the row (m,) of each, the position (m,) where it begins, and its tokens."""
+
+    rows: Int[Tensor, " m"]
+    starts: Int[Tensor, " m"]
+    tokens: Tokens
+
+
+class Layout(NamedTuple):
+    """What the LLM is about to read: `embeddings` (b, s, d), `mask` (b, s) of real positions.
+
+    `asked` (b, s) is True at the words of the instruction: real, no medium's, before the first answer.
+    """
+
+    embeddings: Float[Tensor, "b s d"]
+    mask: Bool[Tensor, "b s"]
+    asked: Bool[Tensor, "b s"]
+
+
+class Reading(NamedTuple):
+    """What an adapter has layers read in one call, by name.
+
+    `rows` (b, ...) is the same at all positions; `places` (b, s, ...) is of the prompt's positions and `after`
+    (b, 1, ...) of every later one. `lag` (b, s) says how far the position ids of a prompt are behind a plain count.
+    """
+
+    rows: Mapping[str, Tensor] = {}
+    places: Mapping[str, Tensor] = {}
+    after: Mapping[str, Tensor] = {}
+    lag: Int[Tensor, "b s"] | None = None
+
+
+class Adapter(nn.Module, ABC):
+    """Something inside the layers of a causal LM, beside its weights. Constructed as `(body, name, *, ...)`.
+
+    `body` is `anyx.adapters.body.Body`, whose layers it hooks; its readings are found there under `name`. At the
+    beginning the LLM answers as without it.
+    """
+
+    name: str
+    dim: int  # width of the tokens that it reads
+    hears: bool = True  # whether media go into it; False: it needs none
+    spliced: bool = True  # whether media that go into it stand in the sequence too
+
+    @abstractmethod
+    def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
+        """What layers read of a batch and of the media in it that go into this adapter."""
 
 
 @runtime_checkable

@@ -3,13 +3,13 @@
 Parameter names are those of the published ImageBind checkpoint (`norm_1`, `attn.in_proj_weight`, `mlp.fc1`, ...), whose
 attention has those of `nn.MultiheadAttention`. Attention runs through `scaled_dot_product_attention`.
 
-Letters: b batch, n query tokens, m context tokens, d width, h heads, l latents.
+Letters: b batch, n query tokens, m context tokens, d width, h heads, l latents, r real tokens of all items.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -191,3 +191,9 @@ def stacked(
     missing = -values.shape[1] % k
     values = F.pad(values * mask[..., None], (0, 0, 0, missing))
     return values.reshape(len(values), -1, k * values.shape[-1]), F.pad(mask, (0, missing))[:, ::k]
+
+
+def offsets(mask: Bool[Tensor, "b n"]) -> tuple[Int[Tensor, " r"], Int[Tensor, " r"], Int[Tensor, " b"]]:
+    """Of every real token, its item and its place among the item's real ones; and how many each item has."""
+    item, _ = mask.nonzero(as_tuple=True)
+    return item, (mask.cumsum(1) - 1)[mask], mask.sum(1)
