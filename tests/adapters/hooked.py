@@ -24,21 +24,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {
         "hidden_size": DIM,
         "intermediate_size": 48,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
     },
     "opt": {
         "hidden_size": DIM,
         "ffn_dim": 48,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "word_embed_proj_dim": DIM,
         "dropout": 0.0,
     },
-    "gpt_neox": {"hidden_size": DIM, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4},
-    "gptj": {"n_embd": DIM, "n_inner": 48, "n_layer": 3, "n_head": 4, "rotary_dim": 4},
-    "mpt": {"d_model": DIM, "n_layers": 3, "n_heads": 4, "expansion_ratio": 2},
+    "gpt_neox": {"hidden_size": DIM, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "gptj": {"n_embd": DIM, "n_inner": 48, "n_layer": 2, "n_head": 4, "rotary_dim": 4},
+    "mpt": {"d_model": DIM, "n_layers": 2, "n_heads": 4, "expansion_ratio": 2},
 }
 LINEAR = {  # the modules that CogVLM doubles, as each family names its own
     "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
