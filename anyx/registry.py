@@ -35,6 +35,8 @@ INPUT_PROJECTORS = {
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "query_blocks": "anyx.bridges:QueryBlocksInputProjector",
+    "bridge": "anyx.bridges:BridgeInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

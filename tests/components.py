@@ -137,6 +137,8 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "mlp": [{"hidden": 8}],
         "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
+        "query_blocks": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "bridge": [{"depth": 1, "mlp_ratio": 2}],
     },
     "output_projectors": {
         "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],

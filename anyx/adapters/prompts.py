@@ -85,10 +85,12 @@ class ZeroInitPrompts(Adapter):
         k, v = (part.unflatten(-1, (-1, q.shape[-1])).transpose(1, 2) for part in (keys, values))
         k, v = (part.repeat_interleave(self.heads // part.shape[1], 1) for part in (k, v))
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
-        gate = self.gates[place].float().tanh()[:, None, None]
-        if len(self.scales):
-            gate = gate * self.scales[place].float()
-        return ((gate * weights).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        return ((self.opened(place)[:, None, None] * weights).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+
+    def opened(self, place: int) -> Float[Tensor, " h"]:
+        """How far the gates of a hooked layer are open."""
+        gate = self.gates[place].float().tanh()
+        return gate * self.scales[place].float() if len(self.scales) else gate
 
 
 def turned(
