@@ -69,8 +69,9 @@ class GatedResidual(nn.Module):
 class BridgeInputProjector(InputProjector):
     """A linear map and `depth` gated residual blocks of `mlp_ratio` times the LLM's width (ImageBind-LLM: 3 of 4).
 
-    Tokens are first brought to length 1, unless they are a mixture of such (`unit: false`). `memory` names a file with a tensor `prototypes` (p, d) of length 1: each token
-    is then mixed with its `neighbours` nearest ones, as ImageBind-LLM does at inference with those of its images.
+    Tokens are first brought to length 1, unless they are a mixture of such (`unit: false`). `memory` names a file with
+    a tensor `prototypes` (p, d) of length 1: each token is then mixed with its `neighbours` nearest ones, as
+    ImageBind-LLM does at inference with those of its images.
     """
 
     def __init__(

@@ -33,10 +33,11 @@ class Output(NamedTuple):
 
 
 class InputPort(nn.Module):
-    """An input: the name of its encoder, its projector, the class of its media."""
+    """An input: its encoder's name, its projector, the class of its media, the LLM's adapters that they go into."""
 
-    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any]) -> None:
+    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any], into: Sequence[str] = ()) -> None:
         super().__init__()
+        self.into = tuple(into)
         self.encoder = encoder
         self.projector = projector
         self.kind = kind

@@ -147,6 +147,14 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "linear": [{}],
         "mlp": [{"hidden": 8}],
     },
+    "adapters": {
+        "gated_cross_attention": [{"every": 2, "dim": 10, "heads": 2, "head_dim": 4}],
+        "routed": [{"modules": ["q_proj", "input_layernorm"], "end": 1}],
+        "zero_init_prompts": [{"layers": 1, "tokens": 3, "scaled": True}],
+        "lora_experts": [{"modules": ["q_proj"], "r": 2, "experts": 3}],
+        "tuned": [{"biases": ["q_proj"]}],
+        "shared_positions": [{"begin": 1, "end": 1}],
+    },
     "decoders": {
         "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],
         "stable_diffusion_xl": [

@@ -19,7 +19,17 @@ from components import TINY
 from torch import Tensor
 
 from anyx.imports import import_file
-from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, Media, OutputProjector, TextTeacher, Tokens
+from anyx.interfaces import (
+    Adapter,
+    Condition,
+    Decoder,
+    Encoder,
+    InputProjector,
+    Media,
+    OutputProjector,
+    TextTeacher,
+    Tokens,
+)
 from anyx.media import Audio, Image, Series, Video
 from anyx.registry import TABLES, resolve, table
 
@@ -28,6 +38,7 @@ BASES = {
     "decoders": Decoder,
     "input_projectors": InputProjector,
     "output_projectors": OutputProjector,
+    "adapters": Adapter,
 }
 CASES = {
     kind: [
@@ -93,7 +104,8 @@ def test_every_registered_component_is_tested(kind: str) -> None:
 def test_final_and_built_from_keywords(kind: str, name: str) -> None:
     cls = resolve(kind, name)
     assert cls.__base__ is BASES[kind], f"{cls.__name__} is {cls.__base__.__name__}'s child: abstract or final"
-    dims = {"input_projectors": ["dim_in", "dim_out"], "output_projectors": ["dim_in", "condition"]}.get(kind, [])
+    wired = {"input_projectors": ["dim_in", "dim_out"], "output_projectors": ["dim_in", "condition"]}
+    dims = (wired | {"adapters": ["body", "name"]}).get(kind, [])
     parameters = list(inspect.signature(cls).parameters.values())
     assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters), "a signature is a schema"
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -94,8 +94,8 @@ class Body:
         self.heads: int = config.num_attention_heads
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Hooked):
-                layer.__class__ = hooked(type(layer))
-                layer.anyx_before = []  # type: ignore[assignment]
+                layer.__class__ = hooked(type(layer))  # type: ignore[arg-type]  # classes are hashable
+                layer.anyx_before = []
                 layer.register_forward_pre_hook(partial(add_readings, index), with_kwargs=True)
 
     def before(self, index: int, name: str, act: Before) -> None:

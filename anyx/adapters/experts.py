@@ -2,8 +2,8 @@
 
 Every named linear map gets low-rank experts beside it. Which of them are heard, and how loudly, is the same for a whole
 row and all layers: a gate reads the mean input embedding of the words before the first answer, and of its softmax
-the `top` largest are kept and made to sum to 1. Published is that the instance's instruction decides and not each token
-(task interference, section 3.2); the mean as its summary, one gate for all layers and no balancing loss are our choices.
+the `top` largest are kept and made to sum to 1. Published is that the instance's instruction decides, and not each
+token; the mean as its summary, one gate for all layers and no balancing loss are our choices.
 
 Letters: b rows, s positions, e experts, r rank, i o widths of a map, d width.
 """
@@ -41,7 +41,7 @@ class Experts(nn.Module):
 
 
 class LoraExperts(Adapter):
-    """`experts` LoRA experts of rank `r` beside each of `modules` in every layer, `top` of them in each conversation."""
+    """`experts` of rank `r` beside each of `modules` in every layer, `top` of them heard in each conversation."""
 
     hears = False
 
@@ -89,4 +89,5 @@ def beside(name: str, experts: Experts, module: nn.Module, given: tuple[Tensor, 
     if frame is None or "gates" not in frame.of(name):
         return None
     gates: Any = frame.of(name)["gates"]
-    return output + experts(given[0].to(gates.dtype), gates).to(output.dtype)
+    more: Tensor = experts(given[0].to(gates.dtype), gates)
+    return output + more.to(output.dtype)

@@ -24,18 +24,22 @@ class Family(NamedTuple):
     rotary: Literal["half"] | None = None
 
 
-def _llama(query: str | None = "self_attn.q_proj") -> Family:
-    names = (query, "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj") if query else (None,) * 4
-    return Family("model.layers", "model.norm", *names, rotary="half" if query else None)
-
-
+_LLAMA = Family(
+    "model.layers",
+    "model.norm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    rotary="half",
+)
 FAMILIES = {
-    "llama": _llama(),
-    "mistral": _llama(),
-    "qwen2": _llama(),
-    "gemma": _llama(),
-    "qwen3": _llama(None),  # queries are normalised after their projection
-    "phi3": _llama(None),  # one projection for all three
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "gemma": _LLAMA,
+    "qwen3": Family("model.layers", "model.norm"),  # queries are normalised after their projection
+    "phi3": Family("model.layers", "model.norm"),  # one projection for all three
     "opt": Family(
         "model.decoder.layers",
         "model.decoder.final_layer_norm",
@@ -62,7 +66,7 @@ def family(model_type: str) -> Family:
 def named(layer: nn.Module, name: str) -> str:
     """The path of a layer's module by the end of it (`q_proj` for `self_attn.q_proj`); exactly one must end so."""
     paths = [path for path, _ in layer.named_modules() if path and "base_layer" not in path and "lora_" not in path]
-    found = [path for path in paths if path == name or path.endswith(f".{name}")]
+    found: list[str] = [path for path in paths if path == name or path.endswith(f".{name}")]
     if len(found) != 1:
         told = f"names {len(found)} modules of a layer ({', '.join(found)})" if found else "names no module of a layer"
         raise ValueError(f"{name!r} {told}; it has {', '.join(paths)}")

@@ -25,7 +25,7 @@ from anyx.interfaces import Adapter, Layout, Placed, Reading
 
 
 class ZeroInitPrompts(Adapter):
-    """`tokens` prompts in each of the last `layers` layers (LLaMA-Adapter 10 in 30, V2 10 in 31, ImageBind-LLM 1 in 32).
+    """`tokens` prompts in each of the last `layers` layers (LLaMA-Adapter V2: 10 in 31, ImageBind-LLM: 1 in 32).
 
     A medium that goes into it has as many tokens, or one for all prompts; of several in a row the mean is added.
     `scaled` gives each layer one more factor, 1 in the beginning.
@@ -79,17 +79,18 @@ class ZeroInitPrompts(Adapter):
             prompts = prompts + frame.of(self.name)["media"].to(prompts.dtype)
         kind = next(projections[0].parameters()).dtype
         keys, values = (one.forward(prompts.to(kind)).to(queries.dtype) for one in projections)  # past any hook
-        q = queries.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q = queries.reshape(*queries.shape[:2], self.heads, -1).transpose(1, 2)
         if self.rotary == "half":
             q = turned(q, *frame.given["position_embeddings"])
-        k, v = (part.unflatten(-1, (-1, q.shape[-1])).transpose(1, 2) for part in (keys, values))
+        k, v = (part.reshape(*part.shape[:2], -1, q.shape[-1]).transpose(1, 2) for part in (keys, values))
         k, v = (part.repeat_interleave(self.heads // part.shape[1], 1) for part in (k, v))
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
-        return ((self.opened(place)[:, None, None] * weights).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        y: Tensor = ((self.opened(place)[:, None, None] * weights).to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        return y
 
     def opened(self, place: int) -> Float[Tensor, " h"]:
         """How far the gates of a hooked layer are open."""
-        gate = self.gates[place].float().tanh()
+        gate: Tensor = self.gates[place].float().tanh()
         return gate * self.scales[place].float() if len(self.scales) else gate
 
 

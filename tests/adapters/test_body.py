@@ -41,8 +41,8 @@ def test_a_module_is_named_by_the_end_of_its_path() -> None:
     assert named(layer, "q_proj") == named(layer, "self_attn.q_proj") == "self_attn.q_proj"
     with pytest.raises(ValueError, match=r"'wq' names no module of a layer; it has self_attn, self_attn.q_proj"):
         named(layer, "wq")
+    twice = nn.ModuleDict({"a": nn.ModuleDict({"x": nn.Linear(1, 1)}), "b": nn.ModuleDict({"x": nn.Linear(1, 1)})})
     with pytest.raises(ValueError, match="names 2 modules"):
-        twice = nn.ModuleDict({"a": nn.ModuleDict({"x": nn.Linear(1, 1)}), "b": nn.ModuleDict({"x": nn.Linear(1, 1)})})
         named(twice, "x")
 
 

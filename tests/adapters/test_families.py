@@ -81,7 +81,10 @@ def test_cached_steps_equal_one_whole_pass(kind: str, maker: str) -> None:
                 use_cache=True,
             )
             said.append(out.logits)
-    rows, hooked.ROWS = hooked.ROWS, [(ids + extra.tolist(), media) for (ids, media), extra in zip(hooked.ROWS, more)]
+    rows, hooked.ROWS = (
+        hooked.ROWS,
+        [(ids + extra.tolist(), media) for (ids, media), extra in zip(hooked.ROWS, more, strict=False)],
+    )
     try:
         whole, all_real = batch([0, 1])
         wide = context(model, adapter, [0, 1])
@@ -118,7 +121,8 @@ def test_checkpointing_gives_the_same_gradients(kind: str, maker: str) -> None:
         sum(losses(model, adapter), torch.zeros(())).backward()
         found.append({name: p.grad.clone() for name, p in adapter.named_parameters() if p.grad is not None})
     plain, recomputed = found
-    assert plain and plain.keys() == recomputed.keys()
+    assert plain
+    assert plain.keys() == recomputed.keys()
     assert any(grad.abs().max() > 1e-4 for grad in plain.values())
     for name, grad in plain.items():
         torch.testing.assert_close(recomputed[name], grad, rtol=1e-4, atol=1e-6)
