@@ -82,7 +82,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def forward(self, batch: Batch) -> Output:
         """Media in, LLM, conditions out: everything the losses read."""
         spliced, tokens = self.read(batch)
-        states = self.llm.states(spliced.embeddings, spliced.mask, context=spliced.context)
+        states = self.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
         supervised = spliced.labels[:, 1:] != IGNORE
         logits = self.llm.logits(states[:, :-1][supervised])
         conditions = {}
@@ -96,8 +96,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """Encode, project and splice the media of a batch; the projected tokens by key."""
         tokens = {key: self.project(key, media) for key, media in batch.inputs.items()}
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
-        text = self.llm.embed(batch.ids), batch.ids, batch.mask, batch.labels
-        return inside.lay(inside.Text(*text), places, self.llm.adapters, self.into, side=side), tokens
+        text = inside.Text(self.llm.embed(batch.ids), *batch[:3])
+        return inside.lay(text, places, self.llm.adapters, self.into, side=side), tokens
 
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
@@ -184,14 +184,13 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> Iterator[TextEvent | MediaEvent]:
         """Text and media in order; `eager` makes media at every step, else all at the end."""
         seeds, how = seeds_of(seeds, len(chats)), makings(decode or {}, self.outputs)
-        prompt = self.processor.prompt
         batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
         with torch.no_grad():
             spliced, _ = self.read(batch.to(self.device), side="left")
-        ids, text = prompt.stop
+        ids, text = self.processor.prompt.stop
         stop = {*ids, *self.llm.stop}
-        read = spliced.embeddings, spliced.mask, spliced.context
-        steps = speak(self.llm, *read, sampling=sampling, seeds=seeds, stop=stop, stop_text=text)
+        read = self.llm, spliced.embeddings, spliced.mask, spliced.context
+        steps = speak(*read, sampling=sampling, seeds=seeds, stop=stop, stop_text=text)
         for said in steps if eager else [[item for step in steps for item in step]]:
             yield from self._realise(said, seeds, how)
 

@@ -92,7 +92,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
         "inputs.smell.media: 'smell' is not one of image, audio, video, series",
-        "inputs.audio.projector: is missing; its type is one of grouping, linear, mlp, resampler",
+        "inputs.audio.projector: is missing; its type is one of bridge, grouping, linear, mlp, query_blocks, resampler",
         "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, contrastive, reconstruct",
         "stages.encode.data.caption: 'caption' is not one of captions",
         "stages.encode: give either steps or epochs",

@@ -18,6 +18,8 @@ import torch
 from components import TINY
 from torch import Tensor
 
+from anyx.adapters.body import Body
+from anyx.context import Context, carry
 from anyx.imports import import_file
 from anyx.interfaces import (
     Adapter,
@@ -25,6 +27,7 @@ from anyx.interfaces import (
     Decoder,
     Encoder,
     InputProjector,
+    Layout,
     Media,
     OutputProjector,
     TextTeacher,
@@ -176,6 +179,20 @@ class TestInputProjector:
         tokens.values[tokens.mask].square().sum().backward()
         assert values.grad is not None
         assert all(p.grad is not None and p.grad.isfinite().all() for p in projector.parameters())
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["adapters"])
+def test_adapters_change_nothing_at_the_beginning(name: str, given: dict[str, Any]) -> None:
+    """With a context that says nothing of media; what holds of every family is in tests/adapters."""
+    llm = tiny.causal_lm(tiny.tokenizer())
+    ids = torch.tensor([[5, 6, 7, 8]])
+    before = llm(input_ids=ids).logits
+    adapter: Adapter = resolve("adapters", name)(Body(llm), name, **given)
+    assert adapter.name == name
+    real = torch.ones_like(ids, dtype=torch.bool)
+    reading = adapter.read(Layout(llm.get_input_embeddings()(ids), real, real), [])
+    with carry(Context({name: reading})):
+        torch.testing.assert_close(llm(input_ids=ids).logits, before)
 
 
 @pytest.mark.parametrize(("name", "given"), CASES["output_projectors"])

@@ -9,6 +9,7 @@ KINDS = {
     "decoders": interfaces.Decoder,
     "input_projectors": interfaces.InputProjector,
     "output_projectors": interfaces.OutputProjector,
+    "adapters": interfaces.Adapter,
 }
 
 

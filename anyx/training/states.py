@@ -54,7 +54,7 @@ class SignalStates:
     def compute(self, batch: Batch) -> list[Row]:
         """Run the LLM; the states of every row's groups."""
         spliced, _ = self.model.read(batch)
-        states = self.model.llm.states(spliced.embeddings, spliced.mask, context=spliced.context)
+        states = self.model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
         found: list[Row] = [{} for _ in batch.ids]
         for key, target in batch.targets.items():
             assert bool((target.rows.diff() >= 0).all()), "targets stand in the order of their rows"
