@@ -99,7 +99,15 @@ CLIP = {
     "patch_size": 8,
     "projection_dim": 12,
 }
-
+EVA = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+    "initializer_range": 0.02,
+}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -129,6 +137,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "imu", "length": 32},
         ],
         "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "eva_clip": [
+            {"config": EVA},
+            {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
+        ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
