@@ -36,6 +36,7 @@ INPUT_PROJECTORS = {
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "qformer": "anyx.queries:QFormerInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

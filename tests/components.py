@@ -125,6 +125,16 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
+QFORMER_TEXT = {
+    "queries": 2,
+    "extra": 1,
+    "width": 8,
+    "layers": 1,
+    "heads": 2,
+    "reads": True,
+    "vocabulary": 9,
+    "dropout": 0.0,
+}
 
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
@@ -149,6 +159,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "mlp": [{"hidden": 8}],
         "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
+        "qformer": [
+            {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},
+            QFORMER_TEXT,
+        ],
     },
     "output_projectors": {
         "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],
