@@ -13,6 +13,7 @@ Letters: b items, q queries, t words, n encoder tokens, d width of the queries, 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -162,7 +163,7 @@ class QFormer(nn.Module):
         real: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b s d"]:
         """What `forward` gives, the words' own states behind it."""
-        embeddings: nn.ModuleDict = self.bert["embeddings"]  # type: ignore[assignment]
+        embeddings: Any = self.bert["embeddings"]
         x, count = queries, queries.shape[1]
         if words is not None:
             if words.shape[1] > self.positions:
@@ -191,9 +192,9 @@ class QFormer(nn.Module):
         missing = [theirs for theirs in wanted.values() if theirs not in found]
         if missing:
             raise ValueError(f"{path} lacks {len(missing)} of the {len(own)} BERT weights wanted, first {missing[0]!r}")
-        for name, theirs in wanted.items():
-            if name.endswith("word_embeddings.weight") and len(found[theirs]) < len(own[name]):
-                found[theirs] = torch.cat([found[theirs], own[name].detach()[len(found[theirs]) :]])
+        table = "embeddings.word_embeddings.weight"
+        if table in own and len(found[table]) < len(own[table]):
+            found[table] = torch.cat([found[table], own[table].detach()[len(found[table]) :]])
         wrong = [name for name, theirs in wanted.items() if found[theirs].shape != own[name].shape]
         if wrong:
             theirs, ours = tuple(found[wanted[wrong[0]]].shape), tuple(own[wrong[0]].shape)

@@ -104,7 +104,9 @@ class QFormerInputProjector(InputProjector):
         words: Sequence[Tensor | None] = (None, None)
         if text is not None:
             words = [part.repeat_interleave(self.pieces, dim=0) for part in text]
-        parts = [self.query_tokens] if self.extra_query_tokens is None else [self.query_tokens, self.extra_query_tokens]
+        parts: list[Tensor] = [self.query_tokens]
+        if self.extra_query_tokens is not None:
+            parts.append(self.extra_query_tokens)
         queries = torch.cat(parts, dim=1).expand(len(values), -1, -1)
         seen = mask | ~mask.any(1, keepdim=True)  # an empty piece reads its padding, and is marked as such below
         states = self.proj(self.qformer(queries, values, seen, words=words[0], real=words[1]))

@@ -125,17 +125,6 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
-QFORMER_TEXT = {
-    "queries": 2,
-    "extra": 1,
-    "width": 8,
-    "layers": 1,
-    "heads": 2,
-    "reads": True,
-    "vocabulary": 9,
-    "dropout": 0.0,
-}
-
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -161,7 +150,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
         "qformer": [
             {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},
-            QFORMER_TEXT,
+            {"queries": 2, "width": 8, "layers": 1, "heads": 2, "extra": 1, "dropout": 0.0},
         ],
     },
     "output_projectors": {
