@@ -34,7 +34,7 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
-    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
 }
