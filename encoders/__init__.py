@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
+    from .vit import ViTEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = ["ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "ViTEncoder", "WhisperEncoder"]
 
 _FILES = {
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",
     "ImageBindEncoder": "imagebind",
+    "ViTEncoder": "vit",
     "WhisperEncoder": "whisper",
 }
 

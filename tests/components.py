@@ -108,6 +108,7 @@ EVA = {
     "patch_size": 8,
     "initializer_range": 0.02,
 }
+VIT = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "patch": 8, "size": 16}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -141,6 +142,11 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
+        "vit": [
+            VIT | {"class_token": False, "norm_pre": True, "table": 3},
+            VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
+            VIT | {"joint": 2, "frames": 2, "norm_post": True, "keep_class": True},
+        ],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
     "input_projectors": {
