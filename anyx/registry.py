@@ -18,6 +18,7 @@ ENCODERS = {
     "clip": "anyx.encoders.clip:ClipEncoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "points": "anyx.encoders.points:PointCloudEncoder",
     "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }

@@ -2,13 +2,13 @@
 
 | tower | system | keywords |
 |---|---|---|
-| OpenCLIP bigG | Qwen-VL | width 1664, layers 48, heads 16, hidden 8192, size 448, table 16, norm_pre, no class_token |
+| OpenCLIP bigG | Qwen-VL | width 1664, layers 48, heads 16, hidden 8192, size 448, table 16, norm_pre, no class |
 | EVA-02-CLIP-E | CogVLM | width 1792, layers 63, heads 16, hidden 15360, size 490, patch_bias, post_norm |
 | UMT-L | VideoChat2 | width 1024, layers 24, heads 16, hidden 4096, patch 16, layer -2, joint 8, no class_token |
-| CLIP-L | many | width 1024, layers 24, heads 16, hidden 4096, layer -2, norm_pre, activation quick_gelu |
+| CLIP-L | several | width 1024, layers 24, heads 16, hidden 4096, layer -2, norm_pre, quick_gelu |
 
-Parameter names are those of `anyx.layers.Block` below `blocks`. Where a published tower has a bias on queries and values
-only (EVA, UMT), that of keys is zero: it would change no attention.
+Parameter names are those of `anyx.layers.Block` below `blocks`. Where a published tower has a bias on queries and on
+values only (EVA, UMT), that of keys is zero: it would change no attention.
 
 Letters: b items, t frames, n tokens, d width, h height, w width of a picture, g side of the grid of patches.
 """

@@ -142,6 +142,19 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
+        "points": [
+            {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 6, "neighbours": 3},
+            {
+                "width": 16,
+                "layers": 1,
+                "heads": 2,
+                "tokens": 4,
+                "points": 12,
+                "channels": 6,
+                "neighbours": 3,
+                "tasks": 2,
+            },
+        ],
         "vit": [
             VIT | {"class_token": False, "norm_pre": True, "table": 3},
             VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
