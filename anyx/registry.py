@@ -16,7 +16,10 @@ from importlib.metadata import entry_points
 ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
+    "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "points": "anyx.encoders.points:PointCloudEncoder",
+    "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
 DECODERS = {
@@ -33,10 +36,11 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
-    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "query_blocks": "anyx.bridges:QueryBlocksInputProjector",
     "bridge": "anyx.bridges:BridgeInputProjector",
+    "qformer": "anyx.queries:QFormerInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",
