@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
@@ -35,20 +35,27 @@ def numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Te
     return codecs.finite(tensor.float()) if tensor.is_floating_point() else tensor
 
 
-def pixels_of(array: Tensor | NDArray[Any]) -> UInt8[Tensor, "3 h w"]:
-    """The pixels of an array (h, w[, c]) or a tensor (c, h, w) of uint8, or of floats in [0, 1]."""
-    pixels = numbers(array, [torch.uint8])
+def picture_of(array: Tensor | NDArray[Any]) -> tuple[UInt8[Tensor, "3 h w"], Int32[Tensor, "h w"] | None]:
+    """The pixels of an array (h, w[, c]) or a tensor (c, h, w) of uint8, or of floats in [0, 1].
+
+    Of one channel of uint16 or int32 (0 to 65535) also the levels of its deep grey.
+    """
+    pixels = numbers(array, [torch.uint8, torch.uint16, torch.int32])
     if pixels.ndim == 3 and isinstance(array, np.ndarray):
         pixels = pixels.permute(2, 0, 1)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or len(pixels) not in (1, 3, 4):
-        shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, 3 or 4"
-        raise MediaError(f"a picture is {shapes}, but {tuple(array.shape)} was given")
+    deep = pixels.dtype in (torch.uint16, torch.int32)
+    if pixels.ndim != 3 or len(pixels) not in ((1,) if deep else (1, 3, 4)):
+        shapes = "an array (h, w) or (h, w, c) or a tensor (c, h, w) with c = 1, or of 8 bits or floats 3 or 4"
+        raise MediaError(f"a picture is {shapes}, but {array.dtype} {tuple(array.shape)} was given")
+    if deep:
+        levels = pixels[0].int().contiguous()
+        return torch.from_numpy(codecs.shallow(levels.numpy())).expand(3, -1, -1).contiguous(), levels
     if pixels.is_floating_point():
         pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     if len(pixels) == 4:
-        return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()))
-    return pixels.expand(3, -1, -1).contiguous()
+        return codecs.rgb(PILImage.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())), None
+    return pixels.expand(3, -1, -1).contiguous(), None
 
 
 def samples_of(array: Tensor | NDArray[Any]) -> Float[Tensor, "c n"]:
@@ -80,7 +87,10 @@ def read_values(file: BinaryIO) -> tuple[Float[Tensor, "c n"], float | None]:
     if head[:2] == b"PK":
         stored = np.load(file, allow_pickle=False)
         return values_of(stored["values"]), float(stored["rate"]) if "rate" in stored else None
-    lines = file.read().decode().splitlines()
+    try:
+        lines = file.read().decode().splitlines()
+    except UnicodeDecodeError:
+        raise MediaError("a series is an npy, npz or CSV file, which this is not") from None
     rows = lines[_is_names(lines[0]) :] if lines else lines
     if not rows:
         raise MediaError("no numbers in this file")

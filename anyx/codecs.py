@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageOps, ImageSequence
 from torch import Tensor
@@ -25,6 +26,8 @@ from torch.nn import functional
 
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
+PICTURES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "tif": "TIFF"}
+WHITE = 65535  # of deep grey in integers
 TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
 FILTER_RATIO = 1_000_000  # beyond it a filter takes gigabytes; a rate like that is a broken header
 
@@ -44,7 +47,7 @@ def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
     """The pixels of a PIL image, upright as its EXIF says; alpha is laid on white, deep grey becomes 8-bit."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
-        picture = _shallow(picture)
+        picture = PILImage.fromarray(shallow(np.asarray(picture)))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = PILImage.alpha_composite(PILImage.new("RGBA", picture.size, "white"), picture)
@@ -59,14 +62,37 @@ def grey(picture: PILImage.Image) -> Int32[Tensor, "h w"] | Float[Tensor, "h w"]
     return torch.from_numpy(levels.astype(np.float32 if picture.mode == "F" else np.int32))
 
 
-def _shallow(picture: PILImage.Image) -> PILImage.Image:
+def shallow(levels: NDArray[Any]) -> NDArray[np.uint8]:
     """8 bits of integer grey (0 to 65535) or of float grey (0 to 1), which PIL would cut off at 255."""
-    shades, white = np.asarray(picture), 1 if picture.mode == "F" else 65535
-    if not (shades.min() >= 0 and shades.max() <= white):  # NaN is neither
-        found = f"{shades.min()} to {shades.max()}"
-        raise MediaError(f"a picture of mode {picture.mode} holds values from 0 to {white}, but {found} was given")
-    scaled = shades * 255 if picture.mode == "F" else shades / 257
-    return PILImage.fromarray(scaled.round().astype(np.uint8))
+    floating = np.issubdtype(levels.dtype, np.floating)
+    white = 1 if floating else WHITE
+    if not (levels.min() >= 0 and levels.max() <= white):  # NaN is neither
+        mode, found = "F" if floating else "I", f"{levels.min()} to {levels.max()}"
+        raise MediaError(f"deep grey of PIL's mode {mode} holds values from 0 to {white}, but {found} was given")
+    return (levels * 255 if floating else levels / 257).round().astype(np.uint8)
+
+
+def resize_grey(
+    levels: Int32[Tensor, "h w"] | Float[Tensor, "h w"], height: int, width: int
+) -> Int32[Tensor, "height width"] | Float[Tensor, "height width"]:
+    """Deep grey through PIL's bicubic filter in floats; what the filter throws beyond black and white is cut off."""
+    picture = PILImage.fromarray(levels.float().numpy()).resize((width, height), PILImage.Resampling.BICUBIC)
+    resized = torch.from_numpy(np.array(picture))
+    return resized.clamp(0, 1) if levels.is_floating_point() else resized.clamp(0, WHITE).round().int()
+
+
+def write_picture(picture: PILImage.Image | Int32[Tensor, "h w"] | Float[Tensor, "h w"], format: str) -> bytes:
+    """A file of a format in `PICTURES`, of a picture or of deep grey, which only formats that hold its levels take."""
+    name, buffer = PICTURES[format], io.BytesIO()
+    if isinstance(picture, Tensor):
+        deep = ("TIFF",) if picture.is_floating_point() else ("PNG", "TIFF")
+        if name not in deep:
+            kind, formats = "floats" if picture.is_floating_point() else "integers", " or ".join(deep).lower()
+            raise ValueError(f"{format!r} cannot hold deep grey of {kind}: write {formats}, or Image(pixels) in 8 bits")
+        levels = picture.numpy()
+        picture = PILImage.fromarray(levels if picture.is_floating_point() else levels.astype(np.uint16))
+    picture.save(buffer, name, **({"quality": 95} if name in ("JPEG", "WEBP") else {}))
+    return buffer.getvalue()
 
 
 def resample(samples: Float[Tensor, "c n"], rate: int, to: int) -> Float[Tensor, "c m"]:

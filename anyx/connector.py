@@ -94,9 +94,7 @@ class ConnectorOutputProjector(OutputProjector):
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
-        values = {name: part(x[:, : self.lengths[name]]) for name, part in self.conditions.items()}
-        masks = {name: torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) for name, y in values.items()}
-        return Condition(values, masks)
+        return Condition.full({name: part(x[:, : self.lengths[name]]) for name, part in self.conditions.items()})
 
 
 def laid_out(

@@ -56,6 +56,11 @@ class Condition(NamedTuple):
     values: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
 
+    @classmethod
+    def full(cls, values: Mapping[str, Tensor]) -> Condition:
+        """A condition whose places are all real."""
+        return cls(values, {name: Tokens.full(x).mask for name, x in values.items()})
+
 
 class Encoder(nn.Module, ABC):
     """Frozen media -> tokens. `transform` runs in data workers on one item.

@@ -10,11 +10,10 @@ Letters: c channels, n samples, t frames, h height, w width.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,39 +22,41 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
 
-from anyx import arrays, codecs
+from anyx import arrays, codecs, files
 from anyx.codecs import MediaError as MediaError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture: `pixels` RGB. Of deep grey `grey` keeps the levels: int32 (0 to 65535) or float32 (0 to 1)."""
+    """One picture: `pixels` RGB. Of deep grey `grey` keeps the levels: int32 (0 to 65535) or float32 (0 to 1).
+
+    Deep grey is what a depth or thermal camera gives; `pixels` show it in 8 bits.
+    """
 
     pixels: UInt8[Tensor, "3 h w"]
     grey: Int32[Tensor, "h w"] | Float[Tensor, "h w"] | None = None
 
     def __post_init__(self) -> None:
-        _check(self.pixels, torch.uint8, (3, None, None), "Image.pixels")
+        files.check(self.pixels, torch.uint8, (3, None, None), "Image.pixels")
         if self.grey is not None:
             kind = self.grey.dtype if self.grey.is_floating_point() else torch.int32
-            _check(self.grey, kind, self.size, "Image.grey")
+            files.check(self.grey, kind, self.size, "Image.grey")
 
     @classmethod
     def read(cls, source: Any) -> Image:
         """Read a path, bytes, PIL image, array (h, w[, c]), tensor (c, h, w) or Image; alpha is laid on white.
 
-        Arrays and tensors have 1, 3 or 4 channels (grey, RGB, RGBA) of uint8, or of floats in [0, 1].
-        PIL's deep grey holds 0 to 65535 (mode I) or 0 to 1 (mode F).
+        Arrays and tensors have 1, 3 or 4 channels (grey, RGB, RGBA) of uint8, or of floats in [0, 1], which become
+        8 bits; one channel of uint16 or int32 (0 to 65535) is deep grey. So are PIL's modes I (0 to 65535) and F
+        (0 to 1).
         """
         if isinstance(source, Image):
             return source
         if isinstance(source, Tensor | np.ndarray):
-            return cls(arrays.pixels_of(source))
+            return cls(*arrays.picture_of(source))
         if isinstance(source, PILImage.Image):
             return cls(codecs.rgb(source), codecs.grey(source))
-        return _guard(source, lambda file: cls.read(PILImage.open(file)))
+        return files.read(source, lambda file: cls.read(PILImage.open(file)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,19 +72,18 @@ class Image:
         return PILImage.fromarray(self.numpy())
 
     def resize(self, height: int, width: int) -> Image:
-        """Resize with PIL's bicubic filter, to 8 bits."""
-        return Image(codecs.rgb(self.to_pil().resize((width, height), PILImage.Resampling.BICUBIC)))
+        """Resize with PIL's bicubic filter: pixels to 8 bits, deep grey to its own levels."""
+        pixels = codecs.rgb(self.to_pil().resize((width, height), PILImage.Resampling.BICUBIC))
+        return Image(pixels, None if self.grey is None else codecs.resize_grey(self.grey, height, width))
 
     def to_bytes(self, format: str = "png") -> bytes:
-        """Encode as png, jpg or webp."""
-        names = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
-        name, buffer = names[_one_of(format, names)], io.BytesIO()
-        self.to_pil().save(buffer, name, quality=95)
-        return buffer.getvalue()
+        """Encode as png, jpg, webp or tiff; deep grey as its levels, which png holds of integers and tiff of all."""
+        source = self.to_pil() if self.grey is None else self.grey
+        return codecs.write_picture(source, files.one_of(format, codecs.PICTURES))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the suffix says the format."""
-        return _write(path, self.to_bytes)
+        return files.write(path, self.to_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Audio:
     rate: int
 
     def __post_init__(self) -> None:
-        _check(self.samples, torch.float32, (None, None), "Audio.samples")
+        files.check(self.samples, torch.float32, (None, None), "Audio.samples")
         if self.rate <= 0 or self.rate % 1 or not self.samples.numel():
             given = f"{tuple(self.samples.shape)} at {self.rate}"
             raise MediaError(f"an Audio has samples and rate > 0 Hz, a whole number, but {given} were given")
@@ -110,7 +110,9 @@ class Audio:
             if rate is None:
                 raise ValueError("an array of samples does not say its rate: give Audio.read(array, rate=...) in Hz")
             return cls(arrays.samples_of(source), rate)
-        audio = source if isinstance(source, Audio) else _guard(source, lambda file: cls(*codecs.read_samples(file)))
+        audio = (
+            source if isinstance(source, Audio) else files.read(source, lambda file: cls(*codecs.read_samples(file)))
+        )
         return audio if rate is None else audio.resample(rate)
 
     @property
@@ -130,11 +132,11 @@ class Audio:
 
     def to_bytes(self, format: str = "wav") -> bytes:
         """Encode as wav (16 bit), flac or ogg (Vorbis)."""
-        return codecs.write_samples(self.samples.clamp(-1, 1), self.rate, _one_of(format, ("wav", "flac", "ogg")))
+        return codecs.write_samples(self.samples.clamp(-1, 1), self.rate, files.one_of(format, ("wav", "flac", "ogg")))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the suffix says the format."""
-        return _write(path, self.to_bytes)
+        return files.write(path, self.to_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +148,7 @@ class Video:
     audio: Audio | None = None
 
     def __post_init__(self) -> None:
-        _check(self.frames, torch.uint8, (None, 3, None, None), "Video.frames")
+        files.check(self.frames, torch.uint8, (None, 3, None, None), "Video.frames")
         if self.fps <= 0 or not len(self.frames):
             raise ValueError(f"a Video has frames and fps > 0, but {len(self.frames)} frames at {self.fps} were given")
 
@@ -166,7 +168,7 @@ class Video:
         elif isinstance(source, Video):
             video = source
         else:
-            frames, speed, sound = _guard(source, codecs.read_frames)
+            frames, speed, sound = files.read(source, codecs.read_frames)
             video = cls(frames, speed, Audio(*sound) if sound else None)
         return video if fps is None else video.resample(fps)
 
@@ -189,14 +191,14 @@ class Video:
 
     def to_bytes(self, format: str = "mp4") -> bytes:
         """Encode as mp4 (H.264), webm (VP9) or gif (without sound)."""
-        if _one_of(format, ("mp4", "webm", "gif")) == "gif":
+        if files.one_of(format, ("mp4", "webm", "gif")) == "gif":
             return codecs.write_gif([Image(frame).to_pil() for frame in self.frames], self.fps)
         sound = self.audio.mono().resample(codecs.SOUND_RATE).samples if self.audio else None
         return codecs.write_frames(self.frames, self.fps, sound, format)
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the suffix says the format."""
-        return _write(path, self.to_bytes)
+        return files.write(path, self.to_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +209,7 @@ class Series:
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self.values, torch.float32, (None, None), "Series.values")
+        files.check(self.values, torch.float32, (None, None), "Series.values")
         if not self.values.numel() or (self.rate is not None and self.rate <= 0):
             given = f"{tuple(self.values.shape)} at {self.rate}"
             raise MediaError(f"a Series has values and, if known, a rate > 0 Hz, but {given} were given")
@@ -223,16 +225,16 @@ class Series:
         if isinstance(source, Series):
             values, known = source.values, source.rate
         else:
-            values, known = _guard(source, arrays.read_values)
+            values, known = files.read(source, arrays.read_values)
         return cls(values, known if rate is None else rate)
 
     def to_bytes(self, format: str = "npz") -> bytes:
         """Encode as npz (values, rate), npy or csv (values alone)."""
-        return arrays.write_values(self.values, self.rate, _one_of(format, ("npz", "npy", "csv")))
+        return arrays.write_values(self.values, self.rate, files.one_of(format, ("npz", "npy", "csv")))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; the suffix says the format."""
-        return _write(path, self.to_bytes)
+        return files.write(path, self.to_bytes)
 
 
 Kind = type[Image] | type[Audio] | type[Video] | type[Series]
@@ -241,20 +243,7 @@ MEDIA: dict[str, Kind] = {"image": Image, "audio": Audio, "video": Video, "serie
 
 def read(kind: str, source: Any) -> Image | Audio | Video | Series:
     """Read media of a kind named in `MEDIA`."""
-    return MEDIA[_one_of(kind, MEDIA)].read(source)
-
-
-def _one_of(name: str, allowed: Iterable[str]) -> str:
-    if name not in allowed:
-        raise ValueError(f"{name!r} is not one of {', '.join(allowed)}")
-    return name
-
-
-def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int | None, ...], name: str) -> None:
-    fits = tensor.ndim == len(shape) and all(w in (None, g) for g, w in zip(tensor.shape, shape, strict=True))
-    if not fits or tensor.dtype != dtype:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise MediaError(f"{name} must be {dtype} ({wanted}), but {tensor.dtype} {tuple(tensor.shape)} was given")
+    return MEDIA[files.one_of(kind, MEDIA)].read(source)
 
 
 def _frames(source: Tensor | NDArray[Any] | Sequence[Any]) -> UInt8[Tensor, "t 3 h w"]:
@@ -266,24 +255,3 @@ def _frames(source: Tensor | NDArray[Any] | Sequence[Any]) -> UInt8[Tensor, "t 3
     if len(sizes) != 1:
         raise MediaError(f"a video has frames of one size (h, w), but {len(images)} frames of {sizes} were given")
     return torch.stack([image.pixels for image in images])
-
-
-def _guard(source: Any, parse: Callable[[BinaryIO], T]) -> T:
-    """Parse a path or bytes; whatever a parser raises on bad files becomes one line of MediaError."""
-    if not isinstance(source, str | Path | bytes):
-        raise MediaError(f"media is read from a path, bytes or arrays, but {type(source).__name__} was given")
-    name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
-    try:
-        return parse(io.BytesIO(source if isinstance(source, bytes) else Path(source).read_bytes()))
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders of third parties raise anything on corrupt files
-        raise MediaError(f"cannot read {name}: {error}") from error
-
-
-def _write(path: str | Path, encode: Callable[[str], bytes]) -> Path:
-    path = Path(path)
-    data = encode(path.suffix.removeprefix(".").lower())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path

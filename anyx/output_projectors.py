@@ -257,6 +257,4 @@ def _for_each(condition: Mapping[str, tuple[int, int]], make: Callable[[int, int
 
 
 def _project(conditions: nn.ModuleDict, states: Tokens) -> Condition:
-    values = {name: module(states.values, states.mask) for name, module in conditions.items()}
-    masks = {name: torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) for name, y in values.items()}
-    return Condition(values, masks)
+    return Condition.full({name: module(states.values, states.mask) for name, module in conditions.items()})

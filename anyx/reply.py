@@ -84,9 +84,15 @@ class Reply:
                 files.append(folder / f"{number}_{key}.txt")
                 files[-1].write_text(part, encoding="utf-8")
             else:
-                files.append(part.save(folder / f"{number}_{key}.{SUFFIXES[type(part)]}"))
+                files.append(part.save(folder / f"{number}_{key}.{suffix_of(part)}"))
         return files
 
     def __repr__(self) -> str:
         shown = [part if isinstance(part, str) else f"<{key}>" for part, key in zip(self.parts, self.keys, strict=True)]
         return f"Reply({shown})"
+
+
+def suffix_of(part: Media) -> str:
+    """The format that loses least of a medium and is widely shown; of pictures only tiff holds deep grey of floats."""
+    deep = isinstance(part, Image) and part.grey is not None and part.grey.is_floating_point()
+    return "tiff" if deep else SUFFIXES[type(part)]

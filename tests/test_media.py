@@ -31,7 +31,7 @@ def clip(count: int = 6, audio: Audio | None = None) -> Video:
     return Video(frames, 12.5, audio)
 
 
-@pytest.mark.parametrize(("suffix", "off"), [("png", 0), ("jpg", 6), ("webp", 12)])
+@pytest.mark.parametrize(("suffix", "off"), [("png", 0), ("tiff", 0), ("jpg", 6), ("webp", 12)])
 def test_images_round_trip(tmp_path, suffix, off):
     path = picture().save(tmp_path / "new" / f"a.{suffix}")
     for source in (path, str(path), path.read_bytes()):
@@ -54,32 +54,6 @@ def test_alpha_is_laid_on_white():
     tensor = torch.from_numpy(np.array(clear)).permute(2, 0, 1)
     for source in (clear, np.array(clear), np.array(clear) / 255, tensor):
         assert (Image.read(source).pixels == 255).all()
-
-
-def test_sixteen_bits_of_grey_keep_their_shades():
-    file = io.BytesIO()
-    PILImage.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save(file, "PNG")
-    read = Image.read(file.getvalue())
-    assert read.pixels[0].tolist() == [[0, 1, 128, 255]]
-    assert read.grey.tolist() == [[0, 257, 32896, 65535]]
-    assert picture().grey is None
-    with pytest.raises(MediaError, match=r"Image.grey must be torch.int32 \(1, 4\), but torch.int32 \(2, 2\)"):
-        Image(read.pixels, torch.zeros(2, 2, dtype=torch.int32))
-
-
-def test_deep_grey_keeps_its_shades():
-    """Modes I and F, which no PNG holds: from PIL, and from TIFF files."""
-    sixteen, unit = np.array([[0, 257, 40000, 65535]], np.int32), np.array([[0, 0.25, 0.5, 1]], np.float32)
-    for array, wanted in ((sixteen, [[0, 1, 156, 255]]), (unit, [[0, 64, 128, 255]])):
-        grey, file = PILImage.fromarray(array), io.BytesIO()
-        grey.save(file, "TIFF")
-        for source in (grey, file.getvalue()):
-            assert Image.read(source).pixels.tolist() == [wanted] * 3
-            assert torch.equal(Image.read(source).grey, torch.from_numpy(array))
-    assert torch.equal(Image.read(unit).pixels, Image.read(PILImage.fromarray(unit)).pixels)
-    for array in (sixteen - 1, sixteen + 1, -unit, unit * 255, unit * np.nan):
-        with pytest.raises(MediaError, match=r"mode [IF] holds values from 0 to (1|65535), but .* was given"):
-            Image.read(PILImage.fromarray(array))
 
 
 def test_a_turned_photo_is_read_upright():

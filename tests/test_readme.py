@@ -15,7 +15,11 @@ from anyx.commands import application, main
 from anyx.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("README.md", "CONTRIBUTING.md", "experiments/emoji/README.md", "experiments/benchmarks/README.md")
+NAMES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("experiments/*/README.md"))),
+)
 TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
 BLOCKS = [
     (name, language, code)
@@ -50,6 +54,10 @@ def test_anyx_lines_parse(line: str) -> None:
     words = shlex.split(line)[1:]
     group = typer.main.get_command(application())
     command = group.commands[words[0]]  # type: ignore[attr-defined]
+    if "..." in words:  # arguments left out: what is shown has to be an option
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known
+        return
     context = command.make_context(words[0], [word for word in words[1:] if word != "--debug"])
     assert context.info_name == words[0]
     if words[0] in ("train", "check", "plan"):
@@ -68,6 +76,18 @@ def test_scripts_exist() -> None:
     scripts = {found for text in TEXTS.values() for found in re.findall(r"python\s+(\S+\.py)", text)}
     assert scripts
     assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_scripts_take_the_options_shown() -> None:
+    """Every `--option` on the line of a script is one that it declares."""
+    shown = {
+        found for text in TEXTS.values() for found in re.findall(r"python\s+(experiments/\S+\.py)([^`\n#]*)", text)
+    }
+    assert any("--" in rest for _, rest in shown)
+    for script, rest in shown:
+        source = (ROOT / script).read_text()
+        missing = [option for option in re.findall(r"--[a-z][\w-]*", rest) if f'"{option}"' not in source]
+        assert not missing, f"{script} takes no {missing}"
 
 
 def there(module: object, name: str) -> bool:

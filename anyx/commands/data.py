@@ -166,6 +166,8 @@ def summary(tally: Tally, place: Path) -> None:
     say(f"{tally.read:,} records read{written}, {tally.skipped:,} skipped")
     if tally.pathless:
         say(f"  {tally.pathless:,} media of the assistant are not there: their captions are kept")
+    if tally.dropped:
+        say(f"  {tally.dropped:,} marks name no file and were left out: records tell them under 'dropped'")
     for reason, count in tally.kinds.most_common(10):
         say(f"  {count:,}: {reason}")
     for text in tally.told:

@@ -14,6 +14,7 @@ from anyx.commands.options import console
 
 if TYPE_CHECKING:
     from anyx.evaluation import gallery
+    from anyx.processor import Processor
     from anyx.reply import Reply
 
 REQUESTS = Path("experiments/emoji/demo.jsonl")
@@ -57,7 +58,7 @@ def demo(
             max_new_tokens=max_new_tokens,
         )
         for record, reply in zip(batch, replies, strict=True):
-            exchanges.append(exchange(record, reply, out))
+            exchanges.append(exchange(loaded.processor, record, reply, out))
             wanted = str(record["id"]).partition("->")[2]
             if wanted and wanted not in reply.keys:
                 missed.append(str(record["id"]))
@@ -72,11 +73,9 @@ def demo(
         raise typer.Exit(1)
 
 
-def exchange(record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:
+def exchange(processor: Processor, record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:
     """What was asked and answered, both written into a folder named after the record."""
     from anyx.evaluation.gallery import Exchange
-    from anyx.media import read
-    from anyx.processor import source_of
     from anyx.reply import Reply
 
     asked: list[Any] = []
@@ -86,7 +85,7 @@ def exchange(record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exch
             if isinstance(message["content"], str)
             else message["content"]
         )
-        asked += [part["text"] if part["type"] == "text" else read(part["type"], source_of(part)) for part in parts]
+        asked += [part["text"] if part["type"] == "text" else processor.read(part["type"], part) for part in parts]
     folder = out / str(record["id"]).replace("->", "_to_").replace("/", "_")
     given = Reply([part for part in asked if not isinstance(part, str)]).save(folder / "asked")
     return Exchange(str(record["id"]), asked, reply.parts, given, reply.save(folder))

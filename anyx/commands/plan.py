@@ -19,7 +19,7 @@ from anyx.commands.options import console
 if TYPE_CHECKING:
     from anyx.config import Config
     from anyx.model import AnyX
-    from anyx.training.forecast import Parts
+    from anyx.training.forecast import Once, Parts
 
 SECONDS = 10  # of the blank sound and video that encoders are asked with
 
@@ -37,7 +37,9 @@ def human(count: float, unit: str = "") -> str:
 def plan(
     config: Annotated[Path, typer.Argument(help="The YAML of a model, with or without stages.")],
     overrides: options.Overrides = None,
-    length: Annotated[int, typer.Option(min=1, help="Tokens of a row, media tokens included.")] = 256,
+    length: Annotated[
+        int, typer.Option(min=1, help="Tokens of a row, media tokens included; more where one medium has more.")
+    ] = 256,
 ) -> None:
     """Count parameters, what learns in which stage, and the memory, disk and operations that stages take.
 
@@ -63,9 +65,10 @@ def plan(
         model = build(checked, meta=True)
         parts = model.parts()
         console.print(system(checked, parts), "")
-    console.print(stages(checked, parts, model, length))
-    if model is not None and (once := preparing(model)) is not None:
-        console.print("", once)
+    once = {} if model is None else preparing(model)
+    console.print(stages(checked, parts, model, max([length, *(medium.read for medium in once.values())]), once))
+    if once:
+        console.print("", media(once))
 
 
 def system(config: Config, parts: Parts) -> Table:
@@ -98,7 +101,7 @@ def system(config: Config, parts: Parts) -> Table:
     return table
 
 
-def stages(config: Config, parts: Parts, model: AnyX | None, length: int) -> Table:
+def stages(config: Config, parts: Parts, model: AnyX | None, length: int, once: Mapping[str, Once]) -> Table:
     """Parts by stages: what learns, and what that takes."""
     from anyx.training import forecast
     from anyx.training.stage import select
@@ -116,30 +119,40 @@ def stages(config: Config, parts: Parts, model: AnyX | None, length: int) -> Tab
     if not config.stages:
         return table
     shape = None if model is None else forecast.shape_of(model.llm)
-    memories = [forecast.memory(parts, stage, shape, length) for stage in config.stages.values()]
+    heard = {key: medium.heard for key, medium in once.items()}
+    memories = []
+    for stage in config.stages.values():
+        beside = 0 if model is None else forecast.kept_beside(model, stage, heard)
+        memories.append(forecast.memory(parts, stage, shape, length, beside=beside))
     for row, title in enumerate(forecast.Memory._fields):
         table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))
     table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
     disks = [forecast.disk(parts, stage) for stage in config.stages.values()]
     table.add_row("disk: checkpoint", "", *(human(count, "B") for count in disks))
     if model is not None:
-        steps = [forecast.step(model, stage, length) for stage in config.stages.values()]
+        steps = [forecast.step(model, stage, length, heard) for stage in config.stages.values()]
         table.add_row(f"a step, {length} tokens a row", "", *(human(count, "FLOP") for count in steps))
     return table
 
 
-def preparing(model: AnyX) -> Table | None:
-    """What frozen encoders do once a medium, and what is kept of it; `None` where nothing is heard or seen."""
+def preparing(model: AnyX) -> dict[str, Once]:
+    """What frozen encoders do once a medium, by key."""
     from anyx.training import forecast
 
-    blanks = blank_media()
-    table = Table(
-        "once a medium", *(Column(title, justify="right") for title in ("operations", "kept on disk")), box=None
-    )
-    for key, transform in model.processor.transforms.items():
-        once = forecast.encode_once(model, key, transform(blanks[model.processor.kinds[key]]))
-        table.add_row(f"inputs.{key}", human(once.operations, "FLOP"), human(once.kept, "B"))
-    return table if table.rows else None
+    blanks, processor = blank_media(), model.processor
+    return {
+        key: forecast.encode_once(model, key, transform(blanks[processor.kinds[key]]))
+        for key, transform in processor.transforms.items()
+    }
+
+
+def media(once: Mapping[str, Once]) -> Table:
+    """The same as a table."""
+    titles = ("operations", "kept on disk", "tokens in a row")
+    table = Table("once a medium", *(Column(title, justify="right") for title in titles), box=None)
+    for key, medium in once.items():
+        table.add_row(f"inputs.{key}", human(medium.operations, "FLOP"), human(medium.kept, "B"), f"{medium.read:,}")
+    return table
 
 
 def blank_media() -> Mapping[type, Any]:

@@ -16,7 +16,12 @@ def run(
     audio: Annotated[list[Path] | None, typer.Option(help="A sound or speech file to read; repeatable.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A clip to read; repeatable.")] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="key=path, for any other input of the model; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="key=path, for any other input of the model: a depth map (16-bit PNG), readings of a sensor (npy, "
+            "CSV, or npz, which holds their rate too); repeatable.",
+        ),
     ] = None,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
@@ -34,6 +39,7 @@ def run(
     anyx run "Draw a penguin." --out out/
     anyx run --image cow.png "What is this? Say it aloud."
     anyx run --audio moo.wav --seed 7 "Show me what this is, moving."
+    anyx run --input imu=walk.npz "What is this person doing?"
     anyx run "Draw a penguin." --decode image.guidance=3 --decode image.steps=30
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     anyx run --audio moo.wav outputs.image.decoder.steps=5

@@ -36,6 +36,7 @@ class Tally:
     read: int = 0
     written: int = 0
     pathless: int = 0  # media of assistants that are not there, kept as captions
+    dropped: int = 0  # what a reader found in turns and could not use: records say it under `dropped`
     kinds: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
 
@@ -85,6 +86,7 @@ def records_of(
                 raise
             tally.skip(error)
             continue
+        tally.dropped += len(record.get("dropped", ()))
         yield record
 
 

@@ -25,7 +25,7 @@ from anyx.data.turns import NAMED_BY, Direction, Part, captioned, lay, listed, m
 
 FILES = {"image": "image_name", "video": "video_name", "audio": "audio_name"}  # as published
 PROMPTS = {"in": ("generate a caption",), "out": ("{}",)}  # what the published stages 1 and 2 ask
-FILE_NAME = re.compile(r"\S+\.\w{2,4}")
+FILE_NAME = re.compile(r".*\S\.(?=\w*[A-Za-z])\w{2,5}")  # spaces too, and an ending such as .mp4, but not "at 3.30"
 
 
 class PairSource(Rows):
@@ -87,8 +87,9 @@ class ConversationSource(Rows):
 class MositSource(Rows):
     """Dialogues of many turns with several media each, named in the text and captioned in lists.
 
-    `files` maps keys to the fields that name a file in the list `<key>_list`. A tag that holds no file's name but a
-    description, which some drafts have, is dropped.
+    `files` maps keys to the fields that name a file in the list `<key>_list`; how many spaces part a name's words does
+    not matter. Where an assistant's tag holds no file's name but a description, as in some drafts, the turn goes
+    without it, and the record says under `dropped` what it held.
     """
 
     def __init__(
@@ -103,24 +104,28 @@ class MositSource(Rows):
     def convert(self, row: dict[str, Any], index: int) -> Record:
         """Each medium where its tag stands, with the caption of its list; a bare tag takes the next of the list."""
         known = {
-            key: {item[field]: item.get("caption") for item in row.get(f"{key}_list") or ()}
+            key: {spaced(item[field]): item for item in row.get(f"{key}_list") or ()}
             for key, field in self.files.items()
         }
         left = {key: iter(names) for key, names in known.items()}
+        dropped: list[str] = []
 
         def take(role: str, tag: re.Match[str]) -> Part | None:
             key = self.keys[tag[1].lower()]
-            name = next(left[key], "") if tag[2] is None else tag[2].strip()
+            name = next(left[key], "") if tag[2] is None else spaced(tag[2])
             if name not in known[key]:
-                if not name or FILE_NAME.fullmatch(name):
+                if role != "assistant" or not name or FILE_NAME.fullmatch(name):
                     raise ValueError(f"{tag[0].strip()} stands for {name or 'one more file'}, which {key}_list lacks")
+                dropped.append(tag[0].strip())
                 return None
-            caption = known[key][name]
+            item = known[key][name]
+            caption = item.get("caption")
             if role == "assistant" and not (isinstance(caption, str) and caption.strip()):
                 raise ValueError(f"{name} is shown without a caption")
-            return self.part(key, name, caption)
+            return self.part(key, item[self.files[key]], caption)
 
-        return {"messages": lay(row["conversation"], self.tags, take)}
+        record = {"messages": lay(row["conversation"], self.tags, take)}
+        return record | ({"dropped": dropped} if dropped else {})
 
 
 class MarkedSource(Rows):
@@ -167,6 +172,11 @@ class MarkedSource(Rows):
             if captions:
                 raise ValueError(f"{key}_captions are given, but no mark <{key}> stands in the text")
         return {"messages": messages}
+
+
+def spaced(name: str) -> str:
+    """A file's name with one space between its words, to find it by."""
+    return " ".join(name.split())
 
 
 def cleaned(caption: str) -> str:

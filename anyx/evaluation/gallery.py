@@ -1,7 +1,7 @@
 """A contact sheet of any conversation: what was asked beside what was answered, as one picture and as one page.
 
-`index.html` shows pictures and plays sound and clips from the files beside it; `sheet.png` is the same at a glance: a
-clip by three of its frames, a sound by its spectrogram, words as words.
+`index.html` shows pictures and plays sound and clips from the files beside it, and links files of other kinds;
+`sheet.png` is the same at a glance: a clip by three of its frames, a sound by its spectrogram, words as words.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from anyx.interfaces import Media
 from anyx.media import Audio, Image, Series, Video
 
 WIDE = 3 * TILE
-TAGS = {".png": '<img alt="" src="{}">', ".wav": '<audio controls src="{}"></audio>', ".txt": ""}
-CLIP = '<video controls loop autoplay muted src="{}"></video>'
+TAGS = {
+    ".png": '<img alt="" src="{0}">',
+    ".wav": '<audio controls src="{0}"></audio>',
+    ".mp4": '<video controls loop autoplay muted src="{0}"></video>',
+    ".txt": "",
+}
+LINK = '<a href="{0}">{0}</a>'  # to what pages do not show
 STYLE = (
     "body{font:14px system-ui;margin:2em;max-width:80em}section{display:flex;gap:1em;align-items:center;"
     "border-top:1px solid #ddd;padding:.6em 0}h2{font-size:1em;width:9em;margin:0}div{width:22em}"
@@ -81,4 +86,4 @@ def shown(parts: Sequence[str | Media], files: Sequence[Path], out: Path) -> str
     """Words, and the media of files under `out`, as HTML."""
     words = "".join(f"<p>{html.escape(part)}</p>" for part in parts if isinstance(part, str))
     places = [(file.suffix, html.escape(file.relative_to(out).as_posix(), quote=True)) for file in files]
-    return "".join(TAGS.get(suffix, CLIP).format(place) for suffix, place in places) + words
+    return "".join(TAGS.get(suffix, LINK).format(place) for suffix, place in places) + words

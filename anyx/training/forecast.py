@@ -5,9 +5,10 @@ every matrix product, convolution and attention (a multiply-add is two). A step 
 tokens a row and, where something below it learns, back; its frozen matrices cost one product on the way back, those
 that learn two. Frozen encoders and text encoders run once a medium or caption, as their results are kept.
 
-Memory of a stage is an estimate: weights as stored, gradients and AdamW's two moments for what learns, and what the LLM
-keeps for its backward pass; what denoisers keep for theirs, where a stage has that loss, is not in it. A stage that
-only aligns does not run the LLM, and output projectors learn from states that it gave once.
+Memory of a stage is an estimate: weights as stored, gradients and AdamW's two moments for what learns, and what is kept
+for the backward pass: by the LLM as its sizes say, by projectors and, where a stage has that loss, denoisers as the
+graph of one medium a row and key says (`kept.py`). A stage that only aligns does not run the LLM, and output projectors
+learn from states that it gave once. Of encoders and autoencoders that learn themselves only the weights are counted.
 
 Letters: b rows, s tokens of a row, d width, f feed-forward width, v vocabulary.
 """
@@ -26,10 +27,13 @@ from anyx.interfaces import Condition, Tokens
 from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.schema import Stage
+from anyx.training.kept import kept
 from anyx.training.objectives import OF_THE_LLM, states_are_given
 from anyx.training.stage import Selection, select, thaw
 
 Parts = Mapping[str, Sequence[Parameter]]
+Heard = Mapping[str, int]  # input key -> tokens that its encoder gives of a medium
+NOTHING: Heard = {}
 
 
 class Memory(NamedTuple):
@@ -70,10 +74,15 @@ class Denoiser(Protocol):
 
 
 class Once(NamedTuple):
-    """What a frozen part does once for a medium or caption: operations, and bytes of the result that is kept."""
+    """What a frozen encoder does once for a medium: operations, and bytes of the result (tokens, mask) that is kept.
+
+    `heard` are the tokens that it gives, `read` those that the projector makes of them for the LLM.
+    """
 
     operations: int
     kept: int
+    heard: int
+    read: int
 
 
 def size(parameters: Sequence[Parameter]) -> int:
@@ -97,14 +106,17 @@ def runs_llm(stage: Stage, selection: Selection) -> bool:
     return bool(OF_THE_LLM.intersection(stage.losses)) and not states_are_given(stage.losses, selection.names)
 
 
-def memory(parts: Parts, stage: Stage, shape: Shape | None, length: int) -> Memory:
-    """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body."""
+def memory(parts: Parts, stage: Stage, shape: Shape | None, length: int, *, beside: int = 0) -> Memory:
+    """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body.
+
+    `beside` are bytes that are kept for the backward pass outside the LLM: `kept_beside`.
+    """
     selection = select(parts, stage.train)
     learning = size(selection.parameters())
-    activations = 0
+    activations = beside
     if shape is not None and runs_llm(stage, selection):
         item = max((parameter.element_size() for parameter in parts.get("llm.body", ())), default=4)
-        activations = shape.activations(stage.batch_size * length, item)
+        activations += shape.activations(stage.batch_size * length, item)
     return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)
 
 
@@ -113,14 +125,15 @@ def disk(parts: Parts, stage: Stage) -> int:
     return 3 * size(select(parts, stage.train).parameters())
 
 
-def step(model: AnyX, stage: Stage, length: int) -> int:
-    """Operations of one step of a model on `meta`: LLM, head over half of the positions, one medium a row and port."""
+def step(model: AnyX, stage: Stage, length: int, tokens: Heard = NOTHING) -> int:
+    """Operations of one step of a model on `meta`: LLM, head over half of the positions, one medium a row and port.
+
+    `tokens` says how many tokens the encoder of each input gives of a medium; 1 where it does not.
+    """
     selection = select(model.parts(), stage.train)
     thaw(model, selection)
     with FlopCounterMode(display=False) as counter:
-        ends = projections(model, stage.batch_size)
-        if "denoise" in stage.losses:
-            ends += denoisings(model, stage.batch_size)
+        ends = around(model, stage, tokens)
         if runs_llm(stage, selection):
             ends += pass_through(model.llm, stage.batch_size, length, below_learns(selection))
         learning = [end.float().sum() for end in ends if end.requires_grad]
@@ -129,6 +142,47 @@ def step(model: AnyX, stage: Stage, length: int) -> int:
     model.zero_grad(set_to_none=True)
     total: int = counter.get_total_flops()
     return total
+
+
+def kept_beside(model: AnyX, stage: Stage, tokens: Heard = NOTHING) -> int:
+    """Bytes that everything but the LLM keeps for the backward pass of a step, on `meta`; `tokens` as in `step`."""
+    thaw(model, select(model.parts(), stage.train))
+    return kept(lambda: around(model, stage, tokens), [*model.parameters(), *model.buffers()])
+
+
+def around(model: AnyX, stage: Stage, tokens: Heard) -> list[Tensor]:
+    """What the LLM's neighbours make in a step: projectors that learn and, where a loss asks them, denoisers."""
+    rows, ends = stage.batch_size, []
+    for key, port in model.inputs.items():
+        if learns(port.projector):
+            heard = torch.zeros(rows, tokens.get(key, 1), model.encoders[port.encoder].dim, device="meta")
+            ends.append(port.projector(Tokens.full(heard)).values)
+    asked = denoised(stage, list(model.outputs))
+    for key, output in model.outputs.items():
+        if key in asked or learns(output.projector):
+            states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
+            condition: Condition = output.projector(Tokens.full(states), states)
+            ends += condition.values.values()
+            if key in asked and isinstance(output.decoder, Denoiser):
+                ends.append(denoise(output.decoder, condition, rows))
+    return ends
+
+
+def denoised(stage: Stage, outputs: Sequence[str]) -> Sequence[str]:
+    """The outputs whose denoisers a stage's losses ask."""
+    if "denoise" not in stage.losses:
+        return []
+    options = stage.losses["denoise"]
+    keys = options.get("keys") if isinstance(options, Mapping) else None
+    return outputs if keys is None else keys
+
+
+def denoise(decoder: Denoiser, condition: Condition, rows: int) -> Tensor:
+    """What a denoiser says of one noisy medium a row under a condition, on `meta`."""
+    given = decoder.read(condition)
+    dtype = next(iter(given.values.values())).dtype
+    noisy = torch.zeros(rows, *decoder.latent_shape, device="meta", dtype=dtype)
+    return decoder.predict(noisy, torch.zeros(rows, device="meta", dtype=torch.long), given)
 
 
 def below_learns(selection: Selection) -> bool:
@@ -148,34 +202,6 @@ def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tens
     return [llm.logits(states[:, : max(1, length // 2)])]
 
 
-def projections(model: AnyX, rows: int) -> list[Tensor]:
-    """What every projector that learns makes of one medium a row, on `meta`; of inputs, of one encoder token."""
-    ends: list[Tensor] = []
-    for port in model.inputs.values():
-        if learns(port.projector):
-            encoder = model.encoders[port.encoder]
-            ends.append(port.projector(Tokens.full(torch.zeros(rows, 1, encoder.dim, device="meta"))).values)
-    for output in model.outputs.values():
-        if learns(output.projector):
-            states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
-            ends += output.projector(Tokens.full(states), states).values.values()
-    return ends
-
-
-def denoisings(model: AnyX, rows: int) -> list[Tensor]:
-    """What every output's denoiser says of one noisy medium a row under its projector's condition, on `meta`."""
-    ends: list[Tensor] = []
-    for output in model.outputs.values():
-        decoder = output.decoder
-        if isinstance(decoder, Denoiser):
-            states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
-            condition = decoder.read(output.projector(Tokens.full(states), states))
-            dtype = next(iter(condition.values.values())).dtype
-            noisy = torch.zeros(rows, *decoder.latent_shape, device="meta", dtype=dtype)
-            ends.append(decoder.predict(noisy, torch.zeros(rows, device="meta", dtype=torch.long), condition))
-    return ends
-
-
 def learns(module: nn.Module) -> bool:
     """Whether anything in a module does."""
     return any(parameter.requires_grad for parameter in module.parameters())
@@ -183,8 +209,10 @@ def learns(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def encode_once(model: AnyX, key: str, tensors: Mapping[str, Tensor]) -> Once:
-    """What one transformed medium of a key costs its encoder, on `meta`, and what is kept of it (tokens and mask)."""
+    """What one transformed medium of a key costs its encoder, on `meta`, what is kept of it, and what the LLM reads."""
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         tokens = model.encode(key, {name: x[None].to("meta") for name, x in tensors.items()})
-    kept = tokens.values.numel() * tokens.values.element_size() + tokens.mask.numel()
-    return Once(counter.get_total_flops(), kept)
+    stored = tokens.values.numel() * tokens.values.element_size() + tokens.mask.numel()
+    with torch.device("meta"):
+        read = model.inputs[key].projector(tokens._replace(values=tokens.values.float()))
+    return Once(counter.get_total_flops(), stored, tokens.values.shape[1], read.values.shape[1])

@@ -27,6 +27,8 @@ N_FFT, HOP = 512, 128
 def augment(key: str, media: Image | Audio | Video, generator: torch.Generator) -> Image | Audio | Video:
     """A training copy of a corpus file: cropped, recoloured, noised, restyled; the training frames of an animation."""
     if isinstance(media, Image):
+        if media.grey is not None:
+            raise ValueError(f"{key}: a picture of deep grey was given, but only 8-bit colours are changed here")
         return Image(restyled(pictures(media.pixels[None], generator), generator)[0])
     if isinstance(media, Audio):
         samples = media.mono().resample(RATE).samples[0]

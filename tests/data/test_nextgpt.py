@@ -14,11 +14,13 @@ import pytest
 import tiny
 import torch
 
+from anyx.commands import main
 from anyx.data.cache import FeatureCache, digest
 from anyx.data.instruct import AlpacaSource, VideoChatSource
+from anyx.data.native import Tally, records_of
 from anyx.data.nextgpt import ConversationSource, MarkedSource, MositSource, PairSource, cleaned
 from anyx.data.rows import items, read_rows
-from anyx.data.sources import feed
+from anyx.data.sources import JSONLSource, feed
 from anyx.decoders import StableDiffusionDecoder
 from anyx.schema import Stage
 from anyx.training.prepare import fill
@@ -145,6 +147,41 @@ def test_a_bare_tag_takes_the_next_of_its_list(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Two?"}, {"from": "gpt", "value": "<image> and <image>"}]
     source = MositSource(written(tmp_path, {"image_list": listed, "conversation": turns}))
     assert shapes(source[0]["messages"][1]) == ["<image a.png a>", "and", "<image b.png b>"]
+
+
+def test_names_may_have_spaces(tmp_path: Path) -> None:
+    """Listed ones are found however their words are spaced; those that no list has are told, not passed over."""
+    listed = {"image_list": [{"image_name": "a red  fox (1).png", "caption": "a fox"}]}
+    turns = [
+        {"from": "human", "value": "What is <Image> a red fox (1).png </Image>?"},
+        {"from": "gpt", "value": "A fox: <Image>a red\nfox (1).png</Image>"},
+    ]
+    lost = [turns[0], {"from": "gpt", "value": "Here: <Image>my best cow.jpeg</Image>"}]
+    told = [{"from": "human", "value": "And <Audio>a low sound at 3.30</Audio>?"}, turns[1]]
+    rows = [listed | {"conversation": conversation} for conversation in (turns, lost, told)]
+    source = MositSource(written(tmp_path, *rows))
+    assert [shapes(message) for message in source[0]["messages"]] == [
+        ["What is", "<image a red  fox (1).png a fox>", "?"],
+        ["A fox:", "<image a red  fox (1).png a fox>"],
+    ]
+    with pytest.raises(ValueError, match=r"row 1: .* stands for my best cow.jpeg, which image_list lacks"):
+        source[1]
+    with pytest.raises(ValueError, match=r"row 2: .* stands for a low sound at 3.30, which audio_list lacks"):
+        source[2]
+    tally = Tally()
+    assert len(list(records_of(source, tally, check=False))) == 1
+    assert (tally.read, tally.skipped, tally.dropped) == (3, 2, 0)
+
+
+def test_what_is_dropped_is_counted(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An assistant's description that is no file: in the record, in the tally, in what `anyx data` says."""
+    tag = "<audio>a hint of the sea is heard</audio>"
+    assert MositSource(samples / "mosit.json")[0]["dropped"] == [tag]
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "convert", "mosit", str(samples / "mosit.json"), str(tmp_path / "out.jsonl"), "--no-check"])
+    assert ended.value.code == 0
+    assert "1 marks name no file and were left out" in capsys.readouterr().out
+    assert JSONLSource(tmp_path / "out.jsonl")[0]["dropped"] == [tag]
 
 
 def test_version_two_keeps_inputs_and_outputs_apart(samples: Path) -> None:

@@ -166,3 +166,10 @@ def test_plain_clips_are_training_frames_unchanged() -> None:
         assert frames[-1] < corpus.TRAIN_FRAMES
         starts.add(frames[0])
     assert starts == {0, 1}
+
+
+def test_deep_grey_is_not_coloured_away() -> None:
+    deep = Image.read(torch.full((64, 64), 30000, dtype=torch.int32))
+    with pytest.raises(ValueError, match="depth: a picture of deep grey was given"):
+        change.augment("depth", deep, seeded())
+    assert change.plain_clip("depth", deep, seeded()) is deep

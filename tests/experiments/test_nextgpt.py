@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,9 +35,9 @@ def test_the_gpu_check_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "words a second" in capsys.readouterr().out
 
 
-def test_the_authors_order_keeps_what_the_llm_learnt(tmp_path: Path) -> None:
-    """Encode, instruct, decode: in the published code the last stage saves over the LoRA of the one before (A2.2)."""
-    picture = Image(torch.full((3, 32, 32), 200, dtype=torch.uint8)).save(tmp_path / "ball.png")
+def shrunk(folder: Path, stages: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`tiny.yaml` with two records under every name of `data`, and other stages where they are given."""
+    picture = Image(torch.full((3, 32, 32), 200, dtype=torch.uint8)).save(folder / "ball.png")
     shown = {"type": "image", "path": str(picture), "caption": "a red ball"}
     records = [
         {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
@@ -45,10 +46,17 @@ def test_the_authors_order_keeps_what_the_llm_learnt(tmp_path: Path) -> None:
             ("a red ball", [{"type": "text", "text": "a red ball"}, shown]),
         )
     ]
-    lines = tmp_path / "some.jsonl"
+    lines = folder / "some.jsonl"
     lines.write_text("".join(json.dumps(record) + "\n" for record in records))
     raw = yamls.read(NEXTGPT / "tiny.yaml")
+    raw |= {"stages": stages} if stages else {}
     raw["data"] = {name: {"type": "jsonl", "path": str(lines)} for name in raw["data"]}
+    return raw
+
+
+def test_the_authors_order_keeps_what_the_llm_learnt(tmp_path: Path) -> None:
+    """Encode, instruct, decode: in the published code the last stage saves over the LoRA of the one before (A2.2)."""
+    raw = shrunk(tmp_path)
     order = ["encode", "instruct", "decode"]
     folder = train(check(raw), out=tmp_path / "run", stages=order, cache=tmp_path / "cache", device="cpu")
     saved = load_file(folder / "model.safetensors")
@@ -58,3 +66,23 @@ def test_the_authors_order_keeps_what_the_llm_learnt(tmp_path: Path) -> None:
     assert learnt
     assert min(learnt) > 0
     assert kept == pytest.approx(learnt)
+
+
+def test_the_recommended_stages_run(tmp_path: Path) -> None:
+    """Each stage as it is written, of `tiny.yaml`'s parts: what it names is saved, and LoRA has learnt."""
+    recommended = yamls.read(NEXTGPT / "recommended.yaml")["stages"]
+    stages = {name: stage for name, stage in recommended.items() if stage is not None}
+    assert list(stages) == ["perceive", "converse", "express"]
+    config = check(shrunk(tmp_path, stages))
+    folder = train(config, out=tmp_path / "run", cache=tmp_path / "cache", device="cpu")
+    saved = load_file(folder / "model.safetensors")
+    assert all(x.isfinite().all() for x in saved.values())
+    for name, learns in (
+        ("perceive", ("inputs.",)),
+        ("converse", ("inputs.", "llm.lora.", "llm.signal_tokens.")),
+        ("express", ("outputs.",)),
+    ):
+        tuned = load_file(folder / name / "final.safetensors")
+        named = {prefix for key in tuned for prefix in ("inputs.", "outputs.", "llm.") if key.startswith(prefix)}
+        assert named == {prefix.split(".")[0] + "." for prefix in learns}, name
+    assert min(float(x.abs().sum()) for key, x in saved.items() if "lora_B" in key) > 0

@@ -1,13 +1,23 @@
 """Forecasts follow from shapes: memory from counts, operations from the products that a step makes."""
 
+import dataclasses
+
 import pytest
 import tiny
 import torch
+from components import TINY
 from torch import nn
+from torch.nn import functional
 
+from anyx.build import build
+from anyx.config import Config, check
+from anyx.input_projectors import LinearInputProjector
+from anyx.interfaces import Tokens
 from anyx.schema import Stage
 from anyx.training import forecast
 from anyx.training.forecast import Memory, Shape, memory
+from anyx.training.kept import kept
+from anyx.training.stage import select, thaw
 
 LENGTH, ROWS = 10, 3
 
@@ -83,3 +93,75 @@ def test_an_encoder_is_asked_once_a_medium() -> None:
     once = forecast.encode_once(model, "image", {"numbers": torch.zeros(4)})
     assert once.operations == 2 * 4 * 1 * 6
     assert once.kept == 4 * 6 * 4 + 4
+    assert (once.heard, once.read) == (4, 4)
+    model.inputs["image"].projector = LinearInputProjector(6, 32, tokens=3).to("meta")
+    once = forecast.encode_once(model, "image", {"numbers": torch.zeros(4)})
+    assert (once.operations, once.heard, once.read) == (2 * 4 * 1 * 6, 4, 12)
+
+
+def test_projectors_read_as_many_tokens_as_their_encoders_give() -> None:
+    """Every token costs a product there and one back: two inputs of one token, then of four and two."""
+    with torch.device("meta"):
+        model = tiny.anyx()
+    learning = stage("inputs.*.projector", "text")
+    one = forecast.step(model, learning, LENGTH)
+    assert forecast.step(model, learning, LENGTH, {"image": 4, "audio": 2}) - one == 2 * 2 * ROWS * 6 * 32 * (3 + 1)
+    assert forecast.kept_beside(model, learning, {"image": 4, "audio": 2}) == ROWS * 6 * 4 * (4 + 2)  # what they read
+
+
+def test_what_is_kept_is_what_the_way_back_reads() -> None:
+    """A frozen map keeps nothing of its input, GELU its own; views of one storage count once, weights never."""
+    held, weights = torch.ones(2, 3, requires_grad=True), nn.Linear(3, 5)
+    read = nn.Parameter(torch.ones(5))
+
+    def run(layer: nn.Module) -> torch.Tensor:
+        y = functional.gelu(layer(held))
+        return y[:, :2] * read[:2] + y[:, 3:] * read[3:]  # two views of what GELU gave
+
+    kept_frozen = kept(lambda: run(weights.requires_grad_(False)), [held, read, *weights.parameters()])
+    assert kept_frozen == 4 * 2 * 5 * 2  # GELU's input and output
+    assert kept(lambda: run(weights.requires_grad_(True)), [read, *weights.parameters()]) == kept_frozen + 4 * 2 * 3
+    with torch.no_grad():
+        assert kept(lambda: run(weights), []) == 0
+
+
+def small(llm: str) -> Config:
+    """A model with two denoisers."""
+    decoder = {"type": "stable_diffusion"} | TINY["decoders"]["stable_diffusion"][0]
+    port = {"tokens": 2, "projector": {"type": "linear"}, "decoder": decoder}
+    return check({"llm": {"path": llm}, "outputs": {"image": port, "sketch": port | {"media": "image"}}})
+
+
+def test_denoisers_keep_what_they_keep_on_a_processor(tiny_llm_folder: str) -> None:
+    """On `meta` as counted here by itself, of one denoiser that really runs and its projector, for three rows."""
+    model = build(small(tiny_llm_folder))
+    thaw(model, select(model.parts(), {"outputs.*.projector": 1e-4}))
+    port = model.outputs["image"]
+    decoder, own = port.decoder, {x.data_ptr() for x in (*model.parameters(), *model.buffers())}
+    found: dict[int, torch.UntypedStorage] = {}
+
+    def note(x: torch.Tensor) -> torch.Tensor:
+        if x.untyped_storage().data_ptr() not in own:
+            found[x.untyped_storage().data_ptr()] = x.untyped_storage()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        condition = decoder.read(port.projector(Tokens.full(torch.randn(ROWS, 2, model.llm.dim))))
+        said = decoder.predict(torch.randn(ROWS, *decoder.latent_shape), torch.zeros(ROWS, dtype=torch.long), condition)
+    assert said.requires_grad
+    real = sum(storage.nbytes() for storage in found.values())
+
+    model = build(small(tiny_llm_folder), meta=True)
+    learning = stage("outputs.*.projector", "text", "denoise")
+    beside = forecast.kept_beside(model, learning)
+    projectors = forecast.kept_beside(model, stage("outputs.*.projector", "text"))
+    states = ROWS * 5 * model.llm.dim * 4  # laid out to the condition's length
+    assert 2 * states == projectors < beside / 10
+    assert beside == 2 * real
+    one = dataclasses.replace(learning, losses={"denoise": {"weight": 1, "keys": ["image"]}})
+    assert forecast.kept_beside(model, one) == real + states
+    both = forecast.step(model, dataclasses.replace(one, losses={"denoise": 1}), LENGTH)
+    none = forecast.step(model, dataclasses.replace(one, losses={"caption": 1}), LENGTH)
+    assert forecast.step(model, one, LENGTH) - none == (both - none) / 2 > 0
+    parts = {"outputs.a.projector": [nn.Parameter(torch.empty(1))]}
+    assert memory(parts, stage("outputs.*.projector", "denoise"), None, LENGTH, beside=beside).activations == beside
