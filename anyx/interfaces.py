@@ -76,10 +76,12 @@ class InputProjector(nn.Module, ABC):
     """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
 
     One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
-    what was said in the turn of each medium, or None.
+    what was said in the turn of each medium, or None. One that `reads_vocabulary` (Macaw-LLM) has the LLM's table of
+    token embeddings (v, d) there instead, or None where only widths are asked.
     """
 
     words: Words | None = None
+    reads_vocabulary: bool = False
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

@@ -38,6 +38,8 @@ INPUT_PROJECTORS = {
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "glu": "anyx.glu:GluInputProjector",
+    "lexicon": "anyx.lexicon:LexiconInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
 }
 OUTPUT_PROJECTORS = {

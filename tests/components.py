@@ -165,6 +165,11 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],
         "mlp": [{"hidden": 8}],
+        "glu": [{"hidden": 8}, {"hidden": 8, "ends": False}],
+        "lexicon": [
+            {"kernel": 2, "stride": 1, "heads": 2},
+            {"kernel": 2, "stride": 2, "heads": 2, "hidden": 6, "mix": 2},
+        ],
         "resampler": [
             {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
             {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},
