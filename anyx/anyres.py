@@ -68,6 +68,4 @@ class AnyResInputProjector(InputProjector):
         if len(grid) == 3:
             return pack_frames(tokens, grid, self.newline, pool=self.frame_pool, ends=self.frame_ends)
         assert len(grid) == 2, f"{grid} is neither a picture's grid nor a clip's"
-        return pack_picture(
-            tokens, grid, self.newline, whole=self.whole, limit=self.limit, maxpool=self.maxpool
-        )
+        return pack_picture(tokens, grid, self.newline, whole=self.whole, limit=self.limit, maxpool=self.maxpool)

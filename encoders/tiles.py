@@ -1,10 +1,11 @@
-"""AnyRes for any patch encoder: a picture cut into tiles of the encoder's size, and its patches laid out as one grid.
+"""AnyRes for any patch encoder: a picture cut into tiles of the encoder's size, its patches laid out as one grid.
 
 `TileTransform` chooses of the grids that a YAML lists the one that keeps most of the picture, resizes with the aspect
-kept, pads with black and cuts; the whole picture, squeezed to one tile, comes first. `lay_tiles` puts the patches of all
-tiles of a picture together and leaves out those that saw padding only. `Tokens.layout` says the grid of what comes after
-the first tile's patches; `anyx/anyres.py` writes line ends there. Facts: LLaVA-NeXT (github.com/LLaVA-VL/LLaVA-NeXT,
-commit df17966); transformers' `LlavaNextForConditionalGeneration` does the same but for one rounding.
+kept, pads with black and cuts; the whole picture, squeezed to one tile, comes first. `lay_tiles` puts the patches of
+all tiles of a picture together and leaves out those that saw padding only. `Tokens.layout` is the grid of what comes
+after the first tile's patches; `anyx/anyres.py` writes line ends there. Facts: LLaVA-NeXT
+(github.com/LLaVA-VL/LLaVA-NeXT, commit df17966); transformers' `LlavaNextForConditionalGeneration` does the same but
+for one rounding.
 
 Letters: b pictures, k tiles, n patches of a tile, p patches along its side, r rows, c columns, d width.
 """
@@ -97,9 +98,9 @@ def lay_tiles(
     encode: Callable[[Tensor], Float[Tensor, "k n d"]], inputs: Mapping[str, Tensor], merge: Merge = "unpad"
 ) -> Tokens:
     """Encode the tiles of every picture and lay their patches out: the whole picture's first, then the grid's."""
-    pixels = inputs["pixels"]
-    real = inputs.get("pixels_mask", torch.ones(pixels.shape[:2], dtype=torch.bool, device=pixels.device))
-    tiles = encode(pixels[real]).split(real.sum(1).tolist())
+    pixels, real = inputs["pixels"], inputs.get("pixels_mask")  # no mask: all pictures have as many tiles
+    counts = [pixels.shape[1]] * len(pixels) if real is None else real.sum(1).tolist()
+    tiles = encode(pixels.flatten(0, 1) if real is None else pixels[real]).split(counts)
     sizes = zip(inputs["grid"].tolist(), inputs["size"].tolist(), strict=True)
     laid = [lay(x, (grid[0], grid[1]), (size[0], size[1]), merge) for x, (grid, size) in zip(tiles, sizes, strict=True)]
     lengths = torch.tensor([len(x) for x, _ in laid], device=pixels.device)
@@ -109,7 +110,9 @@ def lay_tiles(
     return Tokens(values, mask, layouts or None)
 
 
-def lay(tiles: Float[Tensor, "k n d"], grid: Grid, size: Grid, merge: Merge) -> tuple[Float[Tensor, "m d"], Grid | None]:
+def lay(
+    tiles: Float[Tensor, "k n d"], grid: Grid, size: Grid, merge: Merge
+) -> tuple[Float[Tensor, "m d"], Grid | None]:
     """One picture's patches in order, and the (rows, columns) of those after the first tile's; None for `flat`.
 
     `grid` counts tiles, `size` is the picture's (height, width). `unpad` leaves out the rows or columns of patches that

@@ -63,7 +63,8 @@ class DialogueReader:
         if self.cache is None or "digest" not in part:
             return None
         value = self.cache[part["digest"]]
-        return Tokens(value["values"][None], value["mask"][None])
+        layout = (tuple(value["layout"].tolist()),) if "layout" in value else None
+        return Tokens(value["values"][None], value["mask"][None], layout)
 
     def read(self, record: Record, feed: Feed, variant: int) -> DialogueSample:
         """The processor's sample, with cached features and augmented media."""

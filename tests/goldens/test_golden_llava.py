@@ -31,7 +31,9 @@ def test_projectors(found: Case | None) -> None:
         dim_out, dim_in = matrices[0]
         linear = name == "linear"
         parts[name] = (
-            LinearInputProjector(dim_in, dim_out) if linear else MLPInputProjector(dim_in, dim_out, layers=len(matrices))
+            LinearInputProjector(dim_in, dim_out)
+            if linear
+            else MLPInputProjector(dim_in, dim_out, layers=len(matrices))
         )
     theirs = nn.ModuleDict({name: part.proj for name, part in parts.items()})
     theirs.load_state_dict(case.weights())
