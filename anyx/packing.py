@@ -38,7 +38,7 @@ def pack_picture(
     """
     rows, columns = grid
     before = len(tokens) - rows * columns
-    assert before >= 0 and (before or limit is None), f"{len(tokens)} tokens, but a grid of {rows} x {columns}"
+    assert before >= (limit is not None), f"{len(tokens)} tokens, but a grid of {rows} x {columns}"
     canvas = tokens[before:].reshape(1, rows, columns, -1).permute(0, 3, 1, 2)
     if maxpool:
         canvas, newline = F.max_pool2d(canvas, 2), None
