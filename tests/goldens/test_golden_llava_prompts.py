@@ -169,10 +169,12 @@ def test_pictures_stand_where_their_placeholders_stood(found: Case | None) -> No
         assert sum(used) == len(tokens.values) > sum(counts)
         media = {"image": (*marks.nonzero(as_tuple=True), tokens.chosen(taken))}
         here = torch.where(marks, PLACEHOLDER, ids)
-        with pytest.raises(
-            ValueError, match=rf"found {len(taken)} placeholders but received {len(tokens.values)} media"
-        ):
-            splice(table[ids.clamp(min=0)], here, {"image": (*media["image"][:2], tokens)}, mask, given["labels"])
+        rows, positions = media["image"][:2]
+        spare = torch.zeros(len(tokens.values) - len(rows), dtype=torch.long)
+        more = torch.cat([rows, spare]), torch.cat([positions, spare]), tokens  # no placeholder asks for those
+        told = f"found {len(taken)} placeholders but received {len(tokens.values)} media"
+        with pytest.raises(ValueError, match=told):
+            splice(table[ids.clamp(min=0)], here, {"image": more}, mask, given["labels"])
         side: Side = "left" if name == "left" else "right"
         spliced = splice(table[ids.clamp(min=0)], here, media, mask, given["labels"], side=side)
         length = sizes["maxlen"] if name == "maxlen" else spliced.mask.shape[1]
