@@ -21,7 +21,7 @@ from anyx.data.features import Wanted, augmented, feature_digest, lookup, taught
 from anyx.data.sources import Feed, Record
 from anyx.interfaces import Tokens
 from anyx.processor import Processor, Sample, source_of
-from anyx.prompt import parts_of
+from anyx.prompt import IGNORE, parts_of
 
 
 class DialogueSample(NamedTuple):
@@ -89,6 +89,8 @@ class DialogueReader:
                     parts.append({**part, "digest": name} if name else self.augment(part, feed, variant))
             messages.append({**message, "content": parts})
         sample = self.processor(messages)  # it may have been cut
+        if all(label == IGNORE for label in sample.labels):
+            raise ValueError(f"record {record.get('id')!r}: the assistant says nothing that could be learnt")
         return DialogueSample(sample, captions[: len(sample.received)], latents[: len(sample.targets)])
 
     def digest(self, makers: Mapping[str, str], part: Mapping[str, Any], feed: Feed, variant: int) -> str | None:
