@@ -57,7 +57,8 @@ class AnyResInputProjector(InputProjector):
         projected: Tokens = self.mlp(x)
         grids = projected.layout or (None,) * len(projected.values)
         each = zip(projected.values, projected.mask, grids, strict=True)
-        packed = [self._pack(values[mask], grid) for values, mask, grid in each]
+        counted = projected.mask.is_meta  # without values all tokens are real
+        packed = [self._pack(values if counted else values[mask], grid) for values, mask, grid in each]
         values = pad_sequence(packed, batch_first=True)
         lengths = torch.tensor([len(item) for item in packed], device=values.device)
         return Tokens(values, torch.arange(values.shape[1], device=values.device) < lengths[:, None])
