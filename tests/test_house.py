@@ -26,7 +26,7 @@ FLOORS = {
     "decoding": 1, "reply": 1, "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1,
     "pages": 1, "packing": 0, "anyres": 1,
     "model": 2, "processor": 2,
-    "data": 3, "build": 3, "hub": 3,
+    "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip

@@ -37,7 +37,7 @@ def convert(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="What the model stands on: llm= its LLM, imagebind= ImageBind's weights, vision= CLIP's; a system that "
+            help="What the model stands on: llm= its LLM, imagebind= ImageBind's, vision= CLIP's; a system that "
             "lacks one says which. A folder, file or Hub id: it is named in the config.yaml, not copied, and "
             "need not be here yet.",
         ),

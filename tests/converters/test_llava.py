@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from llava_models import model, write_bases
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
-    CLIPVisionConfig,
-    CLIPVisionModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaNextConfig,
@@ -33,9 +29,6 @@ from anyx.converters.llava import LLaVA
 from anyx.converters.systems import check_sizes, convert, export
 from anyx.media import Image
 
-CLIP = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-CLIP |= {"image_size": 28, "patch_size": 14, "initializer_range": 0.2}
-GRIDS = [[28, 56], [56, 28], [56, 56]]  # (height, width) and (width, height) alike
 CLIP_336 = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 CLIP_336 |= {"image_size": 336, "patch_size": 14, "model_type": "clip_vision_model"}
 VICUNA = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
@@ -43,42 +36,9 @@ VICUNA |= {"num_attention_heads": 32, "vocab_size": 32064}
 MISTRAL = VICUNA | {"model_type": "mistral", "intermediate_size": 14336, "num_key_value_heads": 8}
 
 
-def text_config() -> dict[str, Any]:
-    words = tiny.tokenizer()
-    return {
-        "model_type": "llama",
-        "vocab_size": len(words) + 6,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "initializer_range": 0.2,
-        "bos_token_id": words.bos_token_id,
-        "eos_token_id": words.eos_token_id,
-    }
-
-
-def model(lines: bool) -> PreTrainedModel:
-    """Transformers' own, small; the image token is a row past the tokenizer's."""
-    torch.manual_seed(0)
-    text = text_config()
-    given = {"vision_config": {"model_type": "clip_vision_model", **CLIP}, "text_config": text}
-    given |= {"image_token_index": text["vocab_size"] - 1, "vision_feature_layer": -2}
-    if lines:
-        return LlavaNextForConditionalGeneration(LlavaNextConfig(**given, image_grid_pinpoints=GRIDS)).eval()
-    return LlavaForConditionalGeneration(LlavaConfig(**given)).eval()
-
-
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("bases")
-    torch.manual_seed(1)
-    text = {name: value for name, value in text_config().items() if name != "model_type"}
-    LlamaForCausalLM(LlamaConfig(**text | {"vocab_size": text["vocab_size"] - 6})).save_pretrained(folder / "llm")
-    tiny.tokenizer().save_pretrained(folder / "llm")
-    CLIPVisionModel(CLIPVisionConfig(**CLIP)).save_pretrained(folder / "clip")
-    return {"llm": str(folder / "llm"), "vision": str(folder / "clip")}
+    return write_bases(tmp_path_factory.mktemp("bases"))
 
 
 ORIGINAL = {  # facts of the sheet: transformers' names in memory -> the original's
