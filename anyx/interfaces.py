@@ -26,11 +26,14 @@ OutputKind = Literal["global", "patches"]
 
 
 class Tokens(NamedTuple):
-    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real."""
+    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real.
+
+    `layout` says, one an item, in which grid the last real tokens lie: (rows, columns), or (frames, rows, columns).
+    """
 
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
-    layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+    layout: tuple[tuple[int, ...], ...] | None = None
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:

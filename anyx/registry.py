@@ -41,6 +41,7 @@ INPUT_PROJECTORS = {
     "glu": "anyx.glu:GluInputProjector",
     "lexicon": "anyx.lexicon:LexiconInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
+    "anyres": "anyx.anyres:AnyResInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",
