@@ -39,12 +39,22 @@ def attend(
 class Attention(nn.Module):
     """Multi-head attention over the tokens themselves, or over a context.
 
-    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has. `inner` is the width of all heads
-    together where that is not `dim`; without `bias` no map has one (both: Flamingo's).
+    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has, `zero_kv` one of zeros. `inner` is the
+    width of all heads together where that is not `dim`; without `bias` no map has one (both: Flamingo's).
     """
 
-    def __init__(self, dim: int, heads: int, *, bias_kv: bool = False, inner: int | None = None, bias: bool = True):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        bias_kv: bool = False,
+        zero_kv: bool = False,
+        inner: int | None = None,
+        bias: bool = True,
+    ):
         super().__init__()
+        self.zero_kv = zero_kv
         inner = dim if inner is None else inner
         if heads < 1 or inner % heads:
             raise ValueError(f"heads must divide dim: given dim={inner}, heads={heads}")
@@ -70,7 +80,7 @@ class Attention(nn.Module):
         causal: bool = False,
         mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend from `x` to `context` (default `x`); `mask` is True at the real tokens of the context.
+        """Attend from `x` to `context` (default `x`; one for all items or one each); `mask` is True at its real tokens.
 
         `keys` are what keys are made of where that is not the context itself, as with positions on keys alone.
         """
@@ -87,6 +97,10 @@ class Attention(nn.Module):
             k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(k), -1, -1)], dim=1)
             v = torch.cat([v, self.bias_v.to(v.dtype).expand(len(v), -1, -1)], dim=1)
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+        if self.zero_kv:
+            k, v = (F.pad(t, (0, 0, 0, 1)) for t in (k, v))
+            mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+        k, v = (t.expand(len(q), -1, -1) for t in (k, v))
         return self.out_proj(attend(q, k, v, self.heads, mask, causal=causal))  # type: ignore[no-any-return]
 
 

@@ -103,7 +103,8 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        return self.inputs[key].project(tokens._replace(values=tokens.values.float()), media.text)
+        tokens = tokens._replace(values=tokens.values.float())
+        return self.inputs[key].project(tokens, media.text, self.llm.model.get_input_embeddings)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""
@@ -188,9 +189,8 @@ class AnyX(nn.Module, ModelHubMixin):
         with torch.no_grad():
             spliced, _ = self.read(batch.to(self.device), side="left")
         ids, text = self.processor.prompt.stop
-        stop = {*ids, *self.llm.stop}
         read = self.llm, spliced.embeddings, spliced.mask, spliced.context
-        steps = speak(*read, sampling=sampling, seeds=seeds, stop=stop, stop_text=text)
+        steps = speak(*read, sampling=sampling, seeds=seeds, stop={*ids, *self.llm.stop}, stop_text=text)
         for said in steps if eager else [[item for step in steps for item in step]]:
             yield from self._realise(said, seeds, how)
 

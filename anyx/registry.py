@@ -40,7 +40,10 @@ INPUT_PROJECTORS = {
     "grouping": "anyx.grouping:GroupingInputProjector",
     "query_blocks": "anyx.bridges:QueryBlocksInputProjector",
     "bridge": "anyx.bridges:BridgeInputProjector",
+    "glu": "anyx.glu:GluInputProjector",
+    "lexicon": "anyx.lexicon:LexiconInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
+    "anyres": "anyx.anyres:AnyResInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class SetAbstraction(nn.Module):
         super().__init__()
         self.tokens, self.radius, self.neighbours = tokens, radius, neighbours
         widths = (3 + features, *STEPS, dim)
-        self.maps = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.maps = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths[1:])
 
     def forward(self, points: Float[Tensor, "b n c"]) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s 3"]]:

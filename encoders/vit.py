@@ -36,7 +36,8 @@ class ViTEncoder(Encoder):
     or with `post_norm` normalise what they add. `fit` says how pictures become squares.
 
     Frames of a video are read by themselves and averaged; with `joint` so many are read together, with positions for
-    all their patches, laid end to end. `path` names weights under the names here.
+    all their patches, laid end to end. `project` is the width of a last map without a bias, such as CLIP's to the space
+    that it shares with texts. `path` names weights under the names here.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ViTEncoder(Encoder):
         joint: int = 1,
         frames: int = 4,
         fit: Fit = "stretch",
+        project: int | None = None,
         path: str | None = None,
     ):
         super().__init__()
@@ -72,7 +74,7 @@ class ViTEncoder(Encoder):
             raise ValueError("keep_class: there is none to keep without class_token")
         if joint > 1 and joint != frames:
             raise ValueError(f"joint: {joint} frames are read together, but frames: {frames} are taken of a video")
-        self.dim, self.joint, self.keep_class = width, joint, keep_class
+        self.dim, self.joint, self.keep_class = project or width, joint, keep_class
         self.grid = table or size // patch
         self.stem = nn.Conv2d(3, width, patch, stride=patch, bias=patch_bias)
         self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5) if class_token else None
@@ -83,6 +85,7 @@ class ViTEncoder(Encoder):
             for _ in range(layers + 1 + layer)
         )
         self.norm_post = nn.LayerNorm(width, eps=eps) if norm_post else nn.Identity()
+        self.project = nn.Linear(width, project, bias=False) if project else nn.Identity()
         self.transform = PictureTransform(size, frames, fit=fit)
         if path is not None:
             load(self, path)
@@ -95,7 +98,7 @@ class ViTEncoder(Encoder):
         if shots.shape[1] % together:
             raise ValueError(f"joint: {together} frames are read together, but {shots.shape[1]} were given")
         maps = self.stem(shots.flatten(0, 1))
-        x = maps.flatten(2).transpose(1, 2).reshape(len(maps) // together, -1, self.dim)
+        x = maps.flatten(2).transpose(1, 2).reshape(len(maps) // together, -1, maps.shape[1])
         x = self.states(x, maps.shape[-1])
         if self.joint == 1:
             x = x.reshape(len(pixels), -1, *x.shape[1:]).mean(1)
@@ -104,7 +107,7 @@ class ViTEncoder(Encoder):
     def states(self, x: Float[Tensor, "b n d"], side: int) -> Float[Tensor, "b m d"]:
         """Patches of a grid of `side`, or of several such, through the blocks."""
         lone = self.class_embedding is not None
-        tables = self.positions[int(lone) :].reshape(self.joint, -1, self.dim)
+        tables = self.positions[int(lone) :].reshape(self.joint, -1, self.positions.shape[-1])
         places = torch.cat([stretched(each, side) for each in tables])
         x = x + places
         if self.class_embedding is not None:
@@ -113,5 +116,5 @@ class ViTEncoder(Encoder):
         x = self.norm_pre(x)
         for block in self.blocks:
             x = block(x)
-        x = self.norm_post(x)
+        x = self.project(self.norm_post(x))
         return x[:, 1:] if lone and not self.keep_class else x

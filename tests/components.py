@@ -136,7 +136,11 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "thermal", "image_size": 16, "kernel": 8, "output": "patches"},
             TRUNK | {"trunk": "imu", "length": 32},
         ],
-        "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "clip": [
+            {"config": CLIP},
+            {"config": CLIP, "output": "global"},
+            {"config": CLIP, "grids": [[32, 16], [16, 32]], "fit": "pad", "join": "frames"},
+        ],
         "eva_clip": [
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
@@ -164,7 +168,13 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],
-        "mlp": [{"hidden": 8}],
+        "mlp": [{"hidden": 8}, {"residual": 1}],
+        "anyres": [{}, {"whole": False, "limit": 1, "frame_ends": "one_token"}],
+        "glu": [{"hidden": 8}, {"hidden": 8, "ends": False}],
+        "lexicon": [
+            {"kernel": 2, "stride": 1, "heads": 2},
+            {"kernel": 2, "stride": 2, "heads": 2, "hidden": 6, "mix": 2},
+        ],
         "resampler": [
             {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
             {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},
