@@ -7,6 +7,7 @@ import torch
 from golden import Case, cases, required
 from meta import Joined, Renamed
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from anyx.adapters.body import Body, Frame, published
@@ -17,7 +18,7 @@ from anyx.context import Context
 from anyx.interfaces import Layout, Placed, Tokens
 
 
-def body(dim: int, heads: int, hidden: int) -> LlamaForCausalLM:
+def body(dim: int, heads: int, hidden: int, base: float = 10000.0) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=2,
         hidden_size=dim,
@@ -25,6 +26,7 @@ def body(dim: int, heads: int, hidden: int) -> LlamaForCausalLM:
         num_hidden_layers=1,
         num_attention_heads=heads,
         num_key_value_heads=heads,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
     )
     return LlamaForCausalLM(config).eval()
 
@@ -54,14 +56,18 @@ def test_gated_cross_attention(found: Case | None) -> None:
         rows, starts = locations.nonzero(as_tuple=True)
         order = torch.cat([torch.arange(int(count)) for count in locations.sum(1)])
         read = adapter.read(layout(locations), [Placed(rows, starts, Tokens.full(media[rows, order]))])
-        flat, visible = read.rows["media"], read.places["visible"]
+        flat = media.flatten(1, 2)
+        more = (0, flat.shape[1] - read.rows["media"].shape[1])  # media that no row's text shows
+        visible, later = (F.pad(where["visible"], more) for where in (read.places, read.after))
+        shown = read.after["visible"][:, 0]
+        assert torch.equal(read.rows["media"][shown], flat[later[:, 0]])
         # The reference lets the words before all media look at every medium where all previous ones are seen.
         blind = "nothing" if sees == "last" else "all"
         outputs[name] = block(x, flat, visible, blind=blind)
         outputs[f"{name}.no_locations"] = block(x, flat, torch.ones_like(visible), blind=blind)
         cached = next(key for key in case.part("out") if key.startswith(f"{name}.cached_last"))
         last = case.tensors[f"out.{cached}"].shape[1]
-        outputs[cached] = block(x[:, -last:], flat, read.after["visible"].expand(-1, last, -1), blind=blind)
+        outputs[cached] = block(x[:, -last:], flat, later.expand(-1, last, -1), blind=blind)
     case.compare(outputs)
     case.compare_gradients(outputs, {"x": x, "media": media}, blocks)
 
@@ -71,8 +77,7 @@ def test_visual_expert(found: Case | None) -> None:
     case = required(found)
     inputs, spans = case.part("in"), case.sizes["vis"]
     x, routed = inputs["x"].requires_grad_(), inputs["vision_mask"]
-    model = body(case.sizes["h"], case.sizes["heads"], case.sizes["ff"])
-    model.config.rope_parameters["rope_theta"] = case.sidecar["rotary"]["base"]
+    model = body(case.sizes["h"], case.sizes["heads"], case.sizes["ff"], case.sidecar["rotary"]["base"])
     modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     hooks = Body(model)
     expert, plan = Routed(hooks, "expert", modules=modules), SharedPositions(hooks, "plan")
