@@ -6,7 +6,7 @@ nodes become one module. What a component refuses is said with its path in the Y
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError
 
 from anyx import published
+from anyx.adapters.body import Body
 from anyx.config import Config
-from anyx.interfaces import Decoder, Encoder, InputProjector, OutputProjector
+from anyx.interfaces import Adapter, Decoder, Encoder, InputProjector, OutputProjector
 from anyx.llm import LLM
 from anyx.media import MEDIA
 from anyx.model import AnyX, InputPort, OutputPort
@@ -44,11 +45,13 @@ def build(
         llm = language_model(config.llm, {key: port.tokens for key, port in config.outputs.items()}, weights=not meta)
         heard = build_encoders(config.encoders, meta=not encoders)
         spoken = build_decoders(config.outputs, meta=not decoders)
-        readers = input_projectors(config.inputs, {name: part.dim for name, part in heard.items()}, llm.dim)
+        inside = build_adapters(config.llm, llm)
+        wide = {key: widths(port.adapters, inside, llm.dim) for key, port in config.inputs.items()}
+        readers = input_projectors(config.inputs, {name: part.dim for name, part in heard.items()}, wide)
         inputs = {}
         for key, port in config.inputs.items():
             with named(f"inputs.{key}"):
-                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media])
+                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], into=port.adapters)
         writers = output_projectors(config.outputs, llm.dim, spoken)
         outputs = {
             key: OutputPort(
@@ -93,6 +96,27 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
         )
 
 
+def build_adapters(config: LLMConfig, llm: LLM) -> dict[str, Adapter]:
+    """What lives inside the LLM's layers, by name; the LLM then owns it."""
+    if not config.adapters:
+        return {}
+    with named("llm.adapters"):
+        body = Body(llm.model)
+    made: dict[str, Adapter] = {
+        name: make(f"llm.adapters.{name}", node, body, name) for name, node in config.adapters.items()
+    }
+    llm.attach(made)
+    return made
+
+
+def widths(into: Sequence[str], adapters: Mapping[str, Adapter], dim: int) -> int:
+    """How wide tokens must be that go into these adapters; `dim`, the LLM's width, for the sequence."""
+    found = {adapters[name].dim for name in into} or {dim}
+    if len(found) > 1:
+        raise ValueError(f"into: {', '.join(into)} read tokens of widths {sorted(found)}; they must be the same")
+    return found.pop()
+
+
 def build_encoders(nodes: Mapping[str, Node], *, meta: bool = False) -> dict[str, Encoder]:
     """The encoders by name; equal nodes are one module. On `meta` they only say their widths."""
     made: list[tuple[Node, Encoder]] = []
@@ -111,14 +135,20 @@ def build_decoders(outputs: Mapping[str, Output], *, meta: bool = False) -> dict
         return {key: make(f"outputs.{key}.decoder", port.decoder) for key, port in outputs.items()}
 
 
-def input_projectors(inputs: Mapping[str, Input], widths: Mapping[str, int], dim: int) -> dict[str, InputProjector]:
-    """The input projectors by input; `widths` are the encoders'."""
+def input_projectors(
+    inputs: Mapping[str, Input], heard: Mapping[str, int], wanted: Mapping[str, int]
+) -> dict[str, InputProjector]:
+    """The input projectors by input: from the widths of encoders, by name, to those wanted, by input."""
     own = {
-        key: make(f"inputs.{key}.projector", port.projector, widths[port.encoder], dim)
+        key: make(f"inputs.{key}.projector", port.projector, heard[port.encoder], wanted[key])
         for key, port in inputs.items()
         if isinstance(port.projector, Node)
     }
-    return shared("inputs", inputs, own, {key: widths[port.encoder] for key, port in inputs.items()})
+    for key, port in inputs.items():
+        if isinstance(port.projector, Share) and wanted[key] != wanted[port.projector.key]:
+            told = f"tokens of width {wanted[port.projector.key]}, but this input needs {wanted[key]}"
+            raise ValueError(f"inputs.{key}.projector.share: {port.projector.share} makes {told}")
+    return shared("inputs", inputs, own, {key: heard[port.encoder] for key, port in inputs.items()})
 
 
 def output_projectors(

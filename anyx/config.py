@@ -76,6 +76,10 @@ def check(raw: Mapping[str, Any]) -> Config:
     sections = {name: _section(errors, name, raw.get(name)) for name in ("encoders", "inputs", "outputs")}
     encoders = {key: _node(errors, f"encoders.{key}", "encoders", node) for key, node in sections["encoders"].items()}
     inputs = {key: _input(errors, key, sections["inputs"], encoders, llm) for key in sections["inputs"]}
+    for name, node in (llm.adapters if llm else {}).items():
+        hears = node.cls is not object and node.cls.hears
+        if hears and not any(name in port.adapters for port in inputs.values()):
+            errors.add(f"llm.adapters.{name}", "no input goes into it; name it in an input's `into`")
     outputs = {key: _output(errors, key, sections["outputs"], llm) for key in sections["outputs"]}
     data = {key: node for key, node in entries(raw.get("data")) if node is not None}
     for key, node in data.items():
@@ -93,6 +97,7 @@ def parts(config: Config) -> Iterator[str]:
         yield from ("llm.lora",) if config.llm.lora else ()
         yield from ("llm.signal_tokens",) if config.outputs or config.llm.added_tokens else ()
         yield "llm.body"
+        yield from (f"llm.adapters.{name}" for name in config.llm.adapters)
     yield from (f"encoders.{name}" for name in config.encoders)
     yield from (f"inputs.{key}.projector" for key, port in config.inputs.items() if isinstance(port.projector, Node))
     for key, output in config.outputs.items():
@@ -136,6 +141,8 @@ def _llm(errors: Errors, section: Any) -> LLMConfig | None:
     if isinstance(lora, Mapping):
         check_fields(errors, "llm.lora", lora, Lora)
         given["lora"] = {key: value for key, value in lora.items() if value is not None}
+    nodes = _section(errors, "llm.adapters", given.get("adapters"))
+    given["adapters"] = {name: _node(errors, f"llm.adapters.{name}", "adapters", node) for name, node in nodes.items()}
     if isinstance(template, str) and template not in TEMPLATES:
         errors.add("llm.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
     elif isinstance(template, Mapping):
@@ -181,7 +188,21 @@ def _input(
     if "encoder" in given and encoder not in encoders:
         errors.add(f"{path}.encoder", f"{encoder!r} is not one of {', '.join(encoders) or 'no encoders'}")
     projector = _projector(errors, path, "input_projectors", inputs, llm)
-    return Input(encoder, projector, _media(errors, path, key, given))
+    port = Input(encoder, projector, _media(errors, path, key, given), given.get("into") or ())
+    _into(errors, f"{path}.into", port.adapters, llm)
+    return port
+
+
+def _into(errors: Errors, path: str, names: Sequence[str], llm: LLMConfig | None) -> None:
+    """Hold the adapters that media go into against those that the LLM has."""
+    known = {} if llm is None else {name: node.cls for name, node in llm.adapters.items() if node.cls is not object}
+    for name in names:
+        if llm is None or name not in llm.adapters:
+            errors.add(path, f"{name!r} is not one of {', '.join(llm.adapters if llm else ()) or 'no adapters'}")
+        elif name in known and not known[name].hears:
+            errors.add(path, f"{name!r} reads no media")
+    if len({known[name].spliced for name in names if name in known}) > 1:
+        errors.add(path, f"{', '.join(names)}: in some the media stand in the sequence too, in others they do not")
 
 
 def _output(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMConfig | None) -> Output:

@@ -28,6 +28,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from anyx.context import Context
+
 RANGES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "max_new_tokens": (Integral, lambda value: value >= 1, "a whole number, 1 or more"),
     "temperature": (Real, lambda value: 0 <= value < inf, "0 (greedy) or more"),
@@ -93,7 +95,7 @@ class Speaker(Protocol):
     tokenizer: PreTrainedTokenizerBase
     groups: Mapping[str, tuple[int, ...]]
 
-    def prefill(self, embeddings: Tensor, mask: Tensor) -> tuple[Any, Tensor]:
+    def prefill(self, embeddings: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Any, Tensor]:
         """Read prompts: a cache and the last states, without gradients."""
         ...
 
@@ -110,6 +112,7 @@ def speak(
     llm: Speaker,
     embeddings: Float[Tensor, "b s d"],
     mask: Bool[Tensor, "b s"],
+    context: Context | None = None,
     *,
     sampling: Sampling,
     seeds: Sequence[int],
@@ -121,6 +124,7 @@ def speak(
     A row ends at an id of `stop`, where its words hold `stop_text`, or after `max_new_tokens`; neither stop is said.
     Words are compared, not ids, so whatever the tokenizer made of the stop and of its neighbours is found. Right after
     a group the spaces at its beginning may be missing: tokenizers that strip what stands beside added tokens taught so.
+    `context` is what the LLM's adapters read of the prompts.
     """
     processors = sampling.processors()
     openers = {ids[0]: key for key, ids in llm.groups.items()}
@@ -128,7 +132,7 @@ def speak(
     rows = [
         _Row(llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed)) for seed in seeds
     ]
-    cache, states = llm.prefill(embeddings, mask)
+    cache, states = llm.prefill(embeddings, mask, context)
     while True:
         with torch.no_grad():
             logits = llm.logits(states)

@@ -35,7 +35,7 @@ CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.m
 TABLES = "tables.safetensors"  # an LLM's whole embedding and head, where a checkpoint changed them
 HUB_CONFIG = "config.json"
 PATHS = frozenset(
-    {"path", "root", "init", "tokenizer", "tables", "vae", "unet", "motion_adapter"}
+    {"path", "root", "init", "tokenizer", "tables", "memory", "vae", "unet", "motion_adapter"}
 )  # keys of paths or Hub ids
 
 

@@ -1,11 +1,11 @@
-"""The values and the four abstract classes that every part of anyx is built against.
+"""The values and the abstract classes that every part of anyx is built against.
 
 Data flows one way: an `Encoder` turns transformed media into `Tokens`, an `InputProjector` carries them into the LLM's
 width, the LLM answers, an `OutputProjector` turns the states at a signal group into a `Condition`, and a `Decoder`
-turns the condition into media. A new component subclasses one of the four (abstract -> final, no third level) and is
-named in `registry.py`; the contract tests find it there.
+turns the condition into media. An `Adapter` lives inside the LLM's layers. A new component subclasses one of the five
+(abstract -> final, no third level) and is named in `registry.py`; the contract tests find it there.
 
-Letters: b media items, n tokens of an item, d width, s signal tokens.
+Letters: b media items (of an adapter: rows), n tokens of an item, d width, s signal tokens (of an adapter: positions).
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from torch import Tensor, nn
 from anyx.media import Audio, Image, Series, Video
 
 Media = Image | Audio | Video | Series
+Words = Callable[[str], list[int]]  # a text -> ids in a vocabulary of its own; it travels to data workers
 OutputKind = Literal["global", "patches"]
 
 
 class Tokens(NamedTuple):
-    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real."""
+    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real.
+
+    `layout` says, one an item, in which grid the last real tokens lie: (rows, columns), or (frames, rows, columns).
+    """
 
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
-    layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+    layout: tuple[tuple[int, ...], ...] | None = None
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
@@ -82,7 +86,7 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int  # d of the tokens it returns
-    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` has none and refuses it
+    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` refuses it, see `words`
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -91,7 +95,15 @@ class Encoder(nn.Module, ABC):
 
 
 class InputProjector(nn.Module, ABC):
-    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`."""
+    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
+
+    One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
+    what was said in the turn of each medium, or None. One that `reads_vocabulary` (Macaw-LLM) has the LLM's table of
+    token embeddings (v, d) there instead, or None where only widths are asked.
+    """
+
+    words: Words | None = None
+    reads_vocabulary: bool = False
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:
@@ -140,6 +152,55 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def loss(self, condition: Condition, media: Sequence[Any]) -> Float[Tensor, ""]:
         """Denoising loss of the media under the condition, with the scheduler's own prediction type."""
+
+
+class Placed(NamedTuple):
+    """Media in a laid-out batch: the row (m,) of each, the position (m,) where it begins, and its tokens."""
+
+    rows: Int[Tensor, " m"]
+    starts: Int[Tensor, " m"]
+    tokens: Tokens
+
+
+class Layout(NamedTuple):
+    """What the LLM is about to read: `embeddings` (b, s, d), `mask` (b, s) of real positions.
+
+    `asked` (b, s) is True at the words of the instruction: real, no medium's, before the first answer.
+    """
+
+    embeddings: Float[Tensor, "b s d"]
+    mask: Bool[Tensor, "b s"]
+    asked: Bool[Tensor, "b s"]
+
+
+class Reading(NamedTuple):
+    """What an adapter has layers read in one call, by name.
+
+    `rows` (b, ...) is the same at all positions; `places` (b, s, ...) is of the prompt's positions and `after`
+    (b, 1, ...) of every later one. `lag` (b, s) says how far the position ids of a prompt are behind a plain count.
+    """
+
+    rows: Mapping[str, Tensor] = {}
+    places: Mapping[str, Tensor] = {}
+    after: Mapping[str, Tensor] = {}
+    lag: Int[Tensor, "b s"] | None = None
+
+
+class Adapter(nn.Module, ABC):
+    """Something inside the layers of a causal LM, beside its weights. Constructed as `(body, name, *, ...)`.
+
+    `body` is `anyx.adapters.body.Body`, whose layers it hooks; its readings are found there under `name`. At the
+    beginning the LLM answers as without it.
+    """
+
+    name: str
+    dim: int  # width of the tokens that it reads
+    hears: bool = True  # whether media go into it; False: it needs none
+    spliced: bool = True  # whether media that go into it stand in the sequence too
+
+    @abstractmethod
+    def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
+        """What layers read of a batch and of the media in it that go into this adapter."""
 
 
 @runtime_checkable

@@ -9,7 +9,8 @@ before the signal tokens. A checkpoint that changed the whole tables brings them
 them: 1.24x the training step and 1.13x the decoding step of a 135 M-parameter LLM (one core).
 
 Our weights are named `llm.lora.<module>.lora_A.weight` (and `lora_B`), `llm.signal_tokens.embedding`, and
-`llm.signal_tokens.head` where head and embedding are not tied.
+`llm.signal_tokens.head` where head and embedding are not tied. What lives inside the body's layers (`attach`) is named
+`llm.adapters.<name>`, and reads the context of a call.
 
 Letters: b rows, s positions, t cached positions, d width, v vocabulary with k signal tokens at its end.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,6 +36,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from anyx.context import Context, carry
+from anyx.interfaces import Adapter
+from anyx.numbering import add, number
 from anyx.tables import replace
 
 LORA_KEYS = ("r", "alpha", "dropout", "targets")
@@ -43,10 +47,11 @@ RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads
 
 @dataclass
 class Cache:
-    """What the body has read: its keys and values, and the mask (b, t) of real positions among them."""
+    """What the body has read: its keys and values, the mask (b, t) of real positions among them, adapters' context."""
 
     past: DynamicCache
     mask: Bool[Tensor, "b t"]
+    context: Context | None = None
 
 
 class SignalTokens(nn.Module):
@@ -89,6 +94,7 @@ class LLM(nn.Module):
             )
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
+        self.adapters: Mapping[str, Adapter] = {}
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         self.dim: int = embedding.shape[1]
         self.vocabulary: int = embedding.shape[0]
@@ -143,6 +149,10 @@ class LLM(nn.Module):
         words = AutoTokenizer.from_pretrained(tokenizer or path)
         return cls(model, words, tokens=tokens, added_tokens=added_tokens, lora=lora)
 
+    def attach(self, adapters: Mapping[str, Adapter]) -> None:
+        """Own what was built into the body's layers, by name; after LoRA, which it then goes with."""
+        self.adapters = cast(Mapping[str, Adapter], nn.ModuleDict(adapters))
+
     @property
     def stop(self) -> list[int]:
         """The ids by which the body itself ends a text."""
@@ -163,17 +173,21 @@ class LLM(nn.Module):
         return rows
 
     def states(
-        self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b t"], cache: DynamicCache | None = None
+        self,
+        embeddings: Float[Tensor, "b s d"],
+        mask: Bool[Tensor, "b t"],
+        cache: DynamicCache | None = None,
+        context: Context | None = None,
     ) -> Float[Tensor, "b s d"]:
         """Last hidden states. With a cache, `mask` covers what it holds and the new positions."""
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
-        output = self.model.get_decoder()(
-            inputs_embeds=embeddings.to(self.model.dtype),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
+        with carry(context):
+            output = self.model.get_decoder()(
+                inputs_embeds=embeddings.to(self.model.dtype),
+                attention_mask=mask,
+                position_ids=(context or Context({})).positions(mask, embeddings.shape[1]),
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
         states: Tensor = output.last_hidden_state
         return states
 
@@ -187,13 +201,13 @@ class LLM(nn.Module):
 
     @torch.no_grad()
     def prefill(
-        self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]
+        self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"], context: Context | None = None
     ) -> tuple[Cache, Float[Tensor, "b d"]]:
         """Read left-padded prompts; the cache, and the states at their last positions."""
         if empty := (~mask.any(1)).nonzero().flatten().tolist():
             raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
-        cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask)
-        return cache, self.states(embeddings, mask, cache.past)[:, -1]
+        cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask, context)
+        return cache, self.states(embeddings, mask, cache.past, context)[:, -1]
 
     @torch.no_grad()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
@@ -204,7 +218,7 @@ class LLM(nn.Module):
         lengths = torch.tensor([len(row) for row in ids], device=device)
         real = torch.arange(longest, device=device) >= longest - lengths[:, None]
         cache.mask = torch.cat([cache.mask, real], 1)
-        states = self.states(self.embed(block), cache.mask, cache.past)
+        states = self.states(self.embed(block), cache.mask, cache.past, cache.context)
         return [states[row, longest - len(appended) :] for row, appended in enumerate(ids)]
 
     def train(self, mode: bool = True) -> LLM:
@@ -223,14 +237,16 @@ class LLM(nn.Module):
             "llm.lora": list(self._lora().values()),
             "llm.signal_tokens": list(self.signal_tokens.parameters()) if self.rows else [],
             "llm.body": self._body(),
-        }
+        } | {f"llm.adapters.{name}": list(adapter.parameters()) for name, adapter in self.adapters.items()}
         return {name: parameters for name, parameters in parts.items() if parameters}
 
     def own_state(self) -> dict[str, Tensor]:
-        """Our weights by their stable names: LoRA and the signal tokens."""
+        """Our weights by their stable names: LoRA, the signal tokens and what lives inside layers."""
         state: dict[str, Tensor] = {f"llm.lora.{name}": parameter.detach() for name, parameter in self._lora().items()}
         if self.rows:
             state |= {f"llm.signal_tokens.{name}": tensor for name, tensor in self.signal_tokens.state_dict().items()}
+        for name, adapter in self.adapters.items():
+            state |= adapter.state_dict(prefix=f"llm.adapters.{name}.")
         return state
 
     def load_own_state(self, state: Mapping[str, Tensor]) -> None:
@@ -249,25 +265,6 @@ class LLM(nn.Module):
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
-
-
-def add(tokens: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, start: int) -> dict[str, int]:
-    """Ids for added tokens, from `start`."""
-    known = tokenizer.get_added_vocab()
-    if wrong := [token for token in tokens if not token or token in known or list(tokens).count(token) > 1]:
-        raise ValueError(f"llm.added_tokens: {wrong[0]!r} is empty, named twice, or a token of the tokenizer already")
-    return {token: start + place for place, token in enumerate(tokens)}
-
-
-def number(tokens: Mapping[str, int], *, start: int) -> dict[str, tuple[int, ...]]:
-    """Ids for the signal tokens of every output, one group after the other from `start`."""
-    groups = {}
-    for key, count in tokens.items():
-        if count < 1:
-            raise ValueError(f"outputs.{key}.tokens: {count} given; a signal group has at least 1 token")
-        groups[key] = tuple(range(start, start + count))
-        start += count
-    return groups
 
 
 def lora_config(lora: Mapping[str, Any]) -> LoraConfig:

@@ -21,6 +21,7 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anyx import inside
 from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
@@ -30,7 +31,7 @@ from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversat
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
 from anyx.schema import DType
-from anyx.splice import Side, Spliced, splice
+from anyx.splice import Side, Spliced
 from anyx.templates import Template
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
@@ -61,12 +62,14 @@ class AnyX(nn.Module, ModelHubMixin):
         self.llm = llm
         self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
         self.inputs = cast(Mapping[str, InputPort], nn.ModuleDict(inputs))
+        self.into = inside.checked({key: port.into for key, port in inputs.items()}, llm.adapters)
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
         self.config: Config | None = None  # what it was built from, if it was; saved with it
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
         transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
         kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}
-        self.processor = Processor(prompt, transforms=transforms, kinds=kinds)
+        words = {key: port.projector.words for key, port in inputs.items() if port.projector.words is not None}
+        self.processor = Processor(prompt, transforms=transforms, kinds=kinds, words=words)
         for part in (*self.encoders.values(), *self._decoders().values()):
             part.requires_grad_(False)
         self.eval()
@@ -80,7 +83,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def forward(self, batch: Batch) -> Output:
         """Media in, LLM, conditions out: everything the losses read."""
         spliced, tokens = self.read(batch)
-        states = self.llm.states(spliced.embeddings, spliced.mask)
+        states = self.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
         supervised = spliced.labels[:, 1:] != IGNORE
         logits = self.llm.logits(states[:, :-1][supervised])
         conditions = {}
@@ -94,13 +97,14 @@ class AnyX(nn.Module, ModelHubMixin):
         """Encode, project and splice the media of a batch; the projected tokens by key."""
         tokens = {key: self.project(key, media) for key, media in batch.inputs.items()}
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
-        return splice(self.llm.embed(batch.ids), batch.ids, places, batch.mask, batch.labels, side=side), tokens
+        text = inside.Text(self.llm.embed(batch.ids), *batch[:3])
+        return inside.lay(text, places, self.llm.adapters, self.into, side=side), tokens
 
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        projected: Tokens = self.inputs[key].projector(tokens._replace(values=tokens.values.float()))
-        return projected
+        tokens = tokens._replace(values=tokens.values.float())
+        return self.inputs[key].project(tokens, media.text, self.llm.model.get_input_embeddings)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""
@@ -181,15 +185,12 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> Iterator[TextEvent | MediaEvent]:
         """Text and media in order; `eager` makes media at every step, else all at the end."""
         seeds, how = seeds_of(seeds, len(chats)), makings(decode or {}, self.outputs)
-        prompt = self.processor.prompt
         batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
         with torch.no_grad():
             spliced, _ = self.read(batch.to(self.device), side="left")
-        ids, text = prompt.stop
-        stop = {*ids, *self.llm.stop}
-        steps = speak(
-            self.llm, spliced.embeddings, spliced.mask, sampling=sampling, seeds=seeds, stop=stop, stop_text=text
-        )
+        ids, text = self.processor.prompt.stop
+        read = self.llm, spliced.embeddings, spliced.mask, spliced.context
+        steps = speak(*read, sampling=sampling, seeds=seeds, stop={*ids, *self.llm.stop}, stop_text=text)
         for said in steps if eager else [[item for step in steps for item in step]]:
             yield from self._realise(said, seeds, how)
 

@@ -6,7 +6,7 @@ Letters: m supervised positions, v vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, Tokens
+from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, TextBatch, Tokens
 from anyx.signatures import Errors, check_value, hints_of
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
@@ -33,13 +33,24 @@ class Output(NamedTuple):
 
 
 class InputPort(nn.Module):
-    """An input: the name of its encoder, its projector, the class of its media."""
+    """An input: its encoder's name, its projector, the class of its media, the LLM's adapters that they go into."""
 
-    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any]) -> None:
+    def __init__(self, encoder: str, projector: InputProjector, *, kind: type[Any], into: Sequence[str] = ()) -> None:
         super().__init__()
+        self.into = tuple(into)
         self.encoder = encoder
         self.projector = projector
         self.kind = kind
+
+    def project(self, tokens: Tokens, text: TextBatch | None, table: Callable[[], Any]) -> Tokens:
+        """The encoder's tokens as LLM tokens; some projectors read the instruction too, or the `table` of all words."""
+        more: list[Any] = []
+        if self.projector.words is not None:
+            more = [text]
+        elif self.projector.reads_vocabulary:
+            more = [table().weight]
+        projected: Tokens = self.projector(tokens, *more)
+        return projected
 
 
 class OutputPort(nn.Module):

@@ -2,8 +2,8 @@
 
 The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one
 file and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
-`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors` and `anyx.output_projectors`, or a YAML names a class directly
-as `my_package.my_module:MyClass`.
+`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors`, `anyx.output_projectors` and `anyx.adapters`, or a YAML names
+a class directly as `my_package.my_module:MyClass`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from importlib.metadata import entry_points
 ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
+    "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "points": "anyx.encoders.points:PointCloudEncoder",
+    "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
 DECODERS = {
@@ -33,8 +36,14 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
-    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "query_blocks": "anyx.bridges:QueryBlocksInputProjector",
+    "bridge": "anyx.bridges:BridgeInputProjector",
+    "glu": "anyx.glu:GluInputProjector",
+    "lexicon": "anyx.lexicon:LexiconInputProjector",
+    "qformer": "anyx.queries:QFormerInputProjector",
+    "anyres": "anyx.anyres:AnyResInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",
@@ -43,11 +52,20 @@ OUTPUT_PROJECTORS = {
     "linear": "anyx.output_projectors:LinearOutputProjector",
     "mlp": "anyx.output_projectors:MLPOutputProjector",
 }
+ADAPTERS = {
+    "gated_cross_attention": "anyx.adapters.gated:GatedCrossAttention",
+    "routed": "anyx.adapters.routed:Routed",
+    "zero_init_prompts": "anyx.adapters.prompts:ZeroInitPrompts",
+    "lora_experts": "anyx.adapters.experts:LoraExperts",
+    "tuned": "anyx.adapters.tuned:Tuned",
+    "shared_positions": "anyx.adapters.positions:SharedPositions",
+}
 TABLES: Mapping[str, Mapping[str, str]] = {
     "encoders": ENCODERS,
     "decoders": DECODERS,
     "input_projectors": INPUT_PROJECTORS,
     "output_projectors": OUTPUT_PROJECTORS,
+    "adapters": ADAPTERS,
 }
 
 INTERFACES = {
@@ -55,6 +73,7 @@ INTERFACES = {
     "decoders": "Decoder",
     "input_projectors": "InputProjector",
     "output_projectors": "OutputProjector",
+    "adapters": "Adapter",
 }
 # Tables that belong to the rooms that use them, for the config to look into.
 SOURCES = "anyx.data.sources:SOURCES"

@@ -43,7 +43,7 @@ class LLMConfig:
 
     A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
     the folder of one. `added_tokens` are strings that the template may write as tokens of their own, `tables` a file
-    whose embedding and head take the place of the model's.
+    whose embedding and head take the place of the model's. `adapters` live inside the model's layers, by name.
     """
 
     path: str | Mapping[str, Any]
@@ -54,6 +54,7 @@ class LLMConfig:
     tokenizer: str | None = None
     added_tokens: Sequence[str] = ()
     tables: str | None = None
+    adapters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +78,20 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media."""
+    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media.
+
+    `into` names adapters of the LLM that the media go into, beside the sequence or in its place; none: the sequence.
+    """
 
     encoder: str
     projector: Node | Share | None = None
     media: str = ""
+    into: str | Sequence[str] = ()
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names in `into`."""
+        return (self.into,) if isinstance(self.into, str) else tuple(self.into)
 
 
 @dataclasses.dataclass(frozen=True)

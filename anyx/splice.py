@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from anyx.context import Context
 from anyx.interfaces import Tokens
 
 PLACEHOLDER = -1  # the id that stands for one medium
@@ -28,13 +29,14 @@ Side = Literal["right", "left"]  # where padding goes
 class Spliced(NamedTuple):
     """`embeddings` (b, t, d), `mask` (b, t), `labels` (b, t), `index` (b, s): old position -> new, -1 for padding.
 
-    The index of a placeholder is where its medium begins.
+    The index of a placeholder is where its medium begins. `context` is what an LLM's adapters read beside it.
     """
 
     embeddings: Float[Tensor, "b t d"]
     mask: Bool[Tensor, "b t"]
     labels: Int[Tensor, "b t"]
     index: Int[Tensor, "b s"]  # type: ignore[assignment]
+    context: Context | None = None
 
 
 def splice(

@@ -9,15 +9,29 @@ if __name__ != "anyx.encoders":
 if TYPE_CHECKING:
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
+    from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
+    from .points import PointCloudEncoder
+    from .vit import ViTEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = [
+    "ClipEncoder",
+    "EfficientNetEncoder",
+    "EvaClipEncoder",
+    "ImageBindEncoder",
+    "PointCloudEncoder",
+    "ViTEncoder",
+    "WhisperEncoder",
+]
 
 _FILES = {
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
+    "EvaClipEncoder": "eva_clip",
     "ImageBindEncoder": "imagebind",
+    "PointCloudEncoder": "points",
+    "ViTEncoder": "vit",
     "WhisperEncoder": "whisper",
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anyx.media import Image, Video
 
+Fit = Literal["crop", "pad", "stretch"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -33,9 +34,30 @@ def square(picture: PILImage.Image, size: int) -> PILImage.Image:
     return picture.crop((left, top, left + size, top + size))
 
 
+def stretched(picture: PILImage.Image, size: int) -> PILImage.Image:
+    """Both sides to `size` with PIL's bicubic filter, whatever their proportion: nothing is cut off."""
+    return picture if picture.size == (size, size) else picture.resize((size, size), PILImage.Resampling.BICUBIC)
+
+
+def pixels_of(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
+    """The bytes of an RGB picture, channels first."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
 def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
     """The pixels of the centre square."""
-    return torch.from_numpy(np.array(square(picture, size))).permute(2, 0, 1)
+    return pixels_of(square(picture, size))
+
+
+def padded(picture: PILImage.Image, colour: tuple[int, int, int]) -> PILImage.Image:
+    """The picture in the middle of a square of its longer side."""
+    width, height = picture.size
+    side = max(width, height)
+    if width == height:
+        return picture
+    canvas = PILImage.new("RGB", (side, side), colour)
+    canvas.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return canvas
 
 
 def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -46,12 +68,17 @@ def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Seq
 
 @dataclass(frozen=True)
 class PictureTransform:
-    """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames."""
+    """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames.
+
+    `fit` says what becomes of one that is no square: `crop` keeps its middle, `pad` lays it on the mean colour (LLaVA),
+    `stretch` keeps all of it, out of proportion (BLIP-2).
+    """
 
     size: int
     frames: int
     mean: Sequence[float] = CLIP_MEAN
     std: Sequence[float] = CLIP_STD
+    fit: Fit = "crop"
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The pixels of an Image or a Video."""
@@ -62,5 +89,10 @@ class PictureTransform:
         raise ValueError(f"this encoder reads Image or Video, given {type(media).__name__}")
 
     def picture(self, image: Image) -> Float[Tensor, "3 h w"]:
-        """One picture, resized, cropped and normalised."""
-        return normalise(resize_and_crop(image.to_pil(), self.size) / 255, self.mean, self.std)
+        """One picture, made a square and normalised."""
+        picture = image.to_pil()
+        if self.fit == "pad":
+            red, green, blue = (int(255 * share) for share in self.mean)
+            picture = padded(picture, (red, green, blue))
+        fitted = (stretched if self.fit == "stretch" else square)(picture, self.size)
+        return normalise(pixels_of(fitted) / 255, self.mean, self.std)

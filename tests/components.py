@@ -99,7 +99,16 @@ CLIP = {
     "patch_size": 8,
     "projection_dim": 12,
 }
-
+EVA = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+    "initializer_range": 0.02,
+}
+VIT = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "patch": 8, "size": 16}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -117,7 +126,6 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
-
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -128,15 +136,61 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "thermal", "image_size": 16, "kernel": 8, "output": "patches"},
             TRUNK | {"trunk": "imu", "length": 32},
         ],
-        "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "clip": [
+            {"config": CLIP},
+            {"config": CLIP, "output": "global"},
+            {"config": CLIP, "grids": [[32, 16], [16, 32]], "fit": "pad", "join": "frames"},
+        ],
+        "eva_clip": [
+            {"config": EVA},
+            {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
+        ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
+        "points": [
+            {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 6, "neighbours": 3},
+            {
+                "width": 16,
+                "layers": 1,
+                "heads": 2,
+                "tokens": 4,
+                "points": 12,
+                "channels": 6,
+                "neighbours": 3,
+                "tasks": 2,
+            },
+        ],
+        "vit": [
+            VIT | {"class_token": False, "norm_pre": True, "table": 3},
+            VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
+            VIT | {"joint": 2, "frames": 2, "norm_post": True, "keep_class": True},
+        ],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],
-        "mlp": [{"hidden": 8}],
-        "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "mlp": [{"hidden": 8}, {"residual": 1}],
+        "anyres": [{}, {"whole": False, "limit": 1, "frame_ends": "one_token"}],
+        "glu": [{"hidden": 8}, {"hidden": 8, "ends": False}],
+        "lexicon": [
+            {"kernel": 2, "stride": 1, "heads": 2},
+            {"kernel": 2, "stride": 2, "heads": 2, "hidden": 6, "mix": 2},
+        ],
+        "resampler": [
+            {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
+            {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},
+            {"preset": "qwen", "tokens": 4, "heads": 2, "hidden": 8},
+            {"preset": "owl", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "owl2", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "kosmos2", "tokens": 3, "heads": 2},
+            {"preset": "octavius", "tokens": 3, "hidden": 8, "heads": 2, "head_dim": 4},
+        ],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
+        "query_blocks": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "bridge": [{"depth": 1, "mlp_ratio": 2}],
+        "qformer": [
+            {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},
+            {"queries": 2, "width": 8, "layers": 1, "heads": 2, "extra": 1, "dropout": 0.0},
+        ],
     },
     "output_projectors": {
         "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],
@@ -144,6 +198,14 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "connector": [{"layers": 2, "heads": 5}],
         "linear": [{}],
         "mlp": [{"hidden": 8}],
+    },
+    "adapters": {
+        "gated_cross_attention": [{"every": 2, "dim": 10, "heads": 2, "head_dim": 4}],
+        "routed": [{"modules": ["q_proj", "input_layernorm"], "end": 1}],
+        "zero_init_prompts": [{"layers": 1, "tokens": 3, "scaled": True}],
+        "lora_experts": [{"modules": ["q_proj"], "r": 2, "experts": 3}],
+        "tuned": [{"biases": ["q_proj"]}],
+        "shared_positions": [{"begin": 1, "end": 1}],
     },
     "decoders": {
         "stable_diffusion": [{"vae": VAE, "unet": UNET_2D, "length": 5, "steps": 2}],

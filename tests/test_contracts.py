@@ -18,8 +18,21 @@ import torch
 from components import TINY
 from torch import Tensor
 
+from anyx.adapters.body import Body
+from anyx.context import Context, carry
 from anyx.imports import import_file
-from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, Media, OutputProjector, TextTeacher, Tokens
+from anyx.interfaces import (
+    Adapter,
+    Condition,
+    Decoder,
+    Encoder,
+    InputProjector,
+    Layout,
+    Media,
+    OutputProjector,
+    TextTeacher,
+    Tokens,
+)
 from anyx.media import Audio, Image, Series, Video
 from anyx.registry import TABLES, resolve, table
 
@@ -28,6 +41,7 @@ BASES = {
     "decoders": Decoder,
     "input_projectors": InputProjector,
     "output_projectors": OutputProjector,
+    "adapters": Adapter,
 }
 CASES = {
     kind: [
@@ -93,7 +107,8 @@ def test_every_registered_component_is_tested(kind: str) -> None:
 def test_final_and_built_from_keywords(kind: str, name: str) -> None:
     cls = resolve(kind, name)
     assert cls.__base__ is BASES[kind], f"{cls.__name__} is {cls.__base__.__name__}'s child: abstract or final"
-    dims = {"input_projectors": ["dim_in", "dim_out"], "output_projectors": ["dim_in", "condition"]}.get(kind, [])
+    wired = {"input_projectors": ["dim_in", "dim_out"], "output_projectors": ["dim_in", "condition"]}
+    dims = (wired | {"adapters": ["body", "name"]}).get(kind, [])
     parameters = list(inspect.signature(cls).parameters.values())
     assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters), "a signature is a schema"
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -164,6 +179,20 @@ class TestInputProjector:
         tokens.values[tokens.mask].square().sum().backward()
         assert values.grad is not None
         assert all(p.grad is not None and p.grad.isfinite().all() for p in projector.parameters())
+
+
+@pytest.mark.parametrize(("name", "given"), CASES["adapters"])
+def test_adapters_change_nothing_at_the_beginning(name: str, given: dict[str, Any]) -> None:
+    """With a context that says nothing of media; what holds of every family is in tests/adapters."""
+    llm = tiny.causal_lm(tiny.tokenizer())
+    ids = torch.tensor([[5, 6, 7, 8]])
+    before = llm(input_ids=ids).logits
+    adapter: Adapter = resolve("adapters", name)(Body(llm), name, **given)
+    assert adapter.name == name
+    real = torch.ones_like(ids, dtype=torch.bool)
+    reading = adapter.read(Layout(llm.get_input_embeddings()(ids), real, real), [])
+    with carry(Context({name: reading})):
+        torch.testing.assert_close(llm(input_ids=ids).logits, before)
 
 
 @pytest.mark.parametrize(("name", "given"), CASES["output_projectors"])

@@ -35,7 +35,7 @@ class Script:
         self.said = [0] * len(rows)
         self.after = TOKENIZER.convert_tokens_to_ids("Z")
 
-    def prefill(self, embeddings: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    def prefill(self, embeddings: torch.Tensor, mask: torch.Tensor, context: object = None) -> tuple[Any, torch.Tensor]:
         return None, embeddings[:, -1]
 
     def step(self, ids: Sequence[Sequence[int]], cache: Any) -> list[torch.Tensor]:

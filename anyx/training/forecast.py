@@ -209,9 +209,14 @@ def learns(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def encode_once(model: AnyX, key: str, tensors: Mapping[str, Tensor]) -> Once:
-    """What one transformed medium of a key costs its encoder, on `meta`, what is kept of it, and what the LLM reads."""
+    """What one transformed medium of a key costs its encoder, on `meta`, what is kept of it, and what the LLM reads.
+
+    Whole numbers, such as grids, are facts that encoders ask the values of: they stay where they are.
+    """
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        tokens = model.encode(key, {name: x[None].to("meta") for name, x in tensors.items()})
+        tokens = model.encode(
+            key, {name: x[None].to("meta") if x.is_floating_point() else x[None] for name, x in tensors.items()}
+        )
     stored = tokens.values.numel() * tokens.values.element_size() + tokens.mask.numel()
     with torch.device("meta"):
         read = model.inputs[key].projector(tokens._replace(values=tokens.values.float()))

@@ -27,7 +27,7 @@ class Replay:
         self.said = 0
         self.vocabulary = len(case.tensors["w.llama_model.model.embed_tokens.weight"])
 
-    def prefill(self, embeddings: Tensor, mask: Tensor) -> tuple[Any, Tensor]:
+    def prefill(self, embeddings: Tensor, mask: Tensor, context: object = None) -> tuple[Any, Tensor]:
         return None, embeddings[:, -1]
 
     def step(self, ids: Sequence[Sequence[int]], cache: Any) -> list[Tensor]:

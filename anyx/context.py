@@ -1,0 +1,87 @@
+"""What adapters have the layers of an LLM read in one call, carried beside the call.
+
+`carry` names the context for the calls inside it; a pre-hook on every hooked layer takes it from here, asks `at` for
+the part that belongs to the call, and hands it to the layer as a keyword. State on a module would not do: layers that
+are recomputed in the backward pass (gradient checkpointing) must see the context of their own forward pass.
+
+Letters: b rows, s positions of the prompt, n positions of a call, r what one position reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+from anyx.interfaces import Reading
+
+Values = Mapping[str, Tensor]
+
+
+class Context:
+    """The readings of a batch by adapter."""
+
+    def __init__(self, readings: Mapping[str, Reading]) -> None:
+        self.readings = dict(readings)
+        lags = [reading.lag for reading in self.readings.values() if reading.lag is not None]
+        self.lag: Int[Tensor, "b s"] | None = torch.stack(lags).sum(0) if lags else None
+
+    def at(self, past: int, rows: int, length: int) -> dict[str, Values]:
+        """What layers read in a call of `rows` by `length` positions after `past` cached ones.
+
+        Without a cache the prompt and what was said since are read again. Beam search multiplies rows: each row's beams
+        lie side by side.
+        """
+        found: dict[str, Values] = {}
+        for name, reading in self.readings.items():
+            if past:
+                values = {**reading.rows, **reading.after}
+            else:
+                grown = {key: lengthened(x, reading.after.get(key), length, name) for key, x in reading.places.items()}
+                values = {**reading.rows, **grown}
+            found[name] = {key: spread(value, rows, name) for key, value in values.items()}
+        return found
+
+    def positions(self, mask: Bool[Tensor, "b t"], length: int) -> Int[Tensor, "b n"]:
+        """Position ids of the last `length` of the positions seen so far; `mask` is True at real ones."""
+        count = (mask.cumsum(1) - 1).clamp(min=0)[:, -length:]
+        if self.lag is None:
+            return count
+        return count - (self.lag if length == mask.shape[1] else self.lag[:, -1:])
+
+
+def lengthened(
+    places: Shaped[Tensor, "b s *r"], after: Shaped[Tensor, "b 1 *r"] | None, length: int, name: str
+) -> Shaped[Tensor, "b n *r"]:
+    """The prompt's values, then for every position past it those of `after`, or zeros."""
+    missing = length - places.shape[1]
+    if missing < 0:
+        raise ValueError(f"{name}: laid out for {places.shape[1]} positions, {length} were given")
+    if not missing:
+        return places
+    more = torch.zeros_like(places[:, :1]) if after is None else after
+    return torch.cat([places, more.expand(-1, missing, *more.shape[2:])], 1)
+
+
+def spread(value: Tensor, rows: int, name: str = "context") -> Tensor:
+    """One value a row, for batches that are a multiple of it."""
+    if rows % len(value):
+        raise ValueError(f"{name}: made for {len(value)} rows, {rows} were given")
+    return value if rows == len(value) else value.repeat_interleave(rows // len(value), 0)
+
+
+CARRIED: ContextVar[Context | None] = ContextVar("anyx_carried", default=None)
+
+
+@contextmanager
+def carry(context: Context | None) -> Iterator[None]:
+    """Let the layers of the calls inside read this context; None is no context."""
+    token = CARRIED.set(context)
+    try:
+        yield
+    finally:
+        CARRIED.reset(token)
