@@ -88,3 +88,9 @@ def read(folder: Path) -> dict[str, Tensor]:
         prefix = LLM if place.name == "llm" else f"encoders.{place.name}.{TOWER}"
         state |= {f"{prefix}{name}": x for name, x in load_file(place / WEIGHTS).items()}
     return state
+
+
+def learnt(file: Path) -> dict[str, Tensor]:
+    """What a model folder of a training holds of whole parts, by our names; nothing where there is no such file."""
+    found = load_file(file) if file.is_file() else {}
+    return {f"{LLM}{n.removeprefix('llm.model.')}" if n.startswith("llm.model.") else n: x for n, x in found.items()}

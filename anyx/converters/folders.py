@@ -128,6 +128,7 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
         raise ValueError(f"{folder} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / hub.CONFIG)
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
+    state |= bodies.learnt(folder / hub.LEARNT)
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     note = folder / ORIGIN
     try:
