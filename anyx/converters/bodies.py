@@ -55,7 +55,8 @@ def planned(name: str, base: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     if not isinstance(base, str) or not Path(base, CONFIG).is_file():
         raise ValueError(f"base {name}: the checkpoint holds a whole {name}; {base} must be a folder with its {CONFIG}")
     if name != "llm":
-        return CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        tower: nn.Module = CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        return tower
     config = AutoConfig.from_pretrained(base)
     config.vocab_size = rows_of(tensors) or config.vocab_size
     model: nn.Module = AutoModelForCausalLM.from_config(config)

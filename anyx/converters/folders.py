@@ -96,6 +96,7 @@ def write(
         whole.save(tables, out / hub.TABLES)
     lora = {name.removeprefix(LORA): tensor for name, tensor in state.items() if name.startswith(LORA)}
     if lora:
+        assert config.llm is not None
         assert config.llm.lora is not None
         write_adapter(out / ADAPTER, lora, config.llm.lora, config.llm.path)
     (out / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin), indent=2) + "\n")
