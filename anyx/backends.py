@@ -24,7 +24,7 @@ from torch import Tensor
 from anyx import yamls
 from anyx.config import ConfigError
 from anyx.decoding import seeds_of
-from anyx.media import MEDIA, Image
+from anyx.media import Image
 from anyx.processor import Conversation, conversation_of, source_of
 from anyx.prompt import parts_of
 from anyx.reply import Reply, TextEvent
@@ -81,7 +81,7 @@ class WholeModel:
                     raise ValueError(
                         f"a part of type {self.key!r} is the user's, and says where it is by path or media"
                     )
-                pictures.append(MEDIA["image"].read(source).to_pil())
+                pictures.append(Image.read(source).to_pil())
                 content.append({"type": "image"})
             turns.append({"role": message["role"], "content": content})
         text = self._text(turns, generate)

@@ -294,6 +294,8 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
             check_value(errors, here, value, float)
         else:
             errors.add(here, f"{source!r} is not one of {', '.join(config.data) or 'no data'}")
+    if isinstance(template := given.get("template"), str) and template not in TEMPLATES:
+        errors.add(f"{path}.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
     if given and (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")
     return Stage(key, **{"train": {}, "losses": {}, "data": {}, "seed": config.seed, **given})

@@ -3,7 +3,8 @@
 A folder holds what is ours: `config.yaml`, `model.safetensors` (LoRA, signal tokens, projectors), the tokenizer and a
 card. Bodies, encoders and decoders are named in the YAML by path or id, never copied; paths are written relative to the
 folder, so that it may carry its own decoders or lie beside them, and be loaded from anywhere; what is no path stays as
-it was said. Missing and unknown weights are errors.
+it was said. Of a body, encoder or decoder that was trained here, `learnt.safetensors` holds all of it. Missing and
+unknown weights are errors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -32,6 +33,7 @@ from anyx.schema import DType, Share
 __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
+LEARNT = "learnt.safetensors"  # whole parts that training changed, by the model's own names
 TABLES = "tables.safetensors"  # an LLM's whole embedding and head, where a checkpoint changed them
 HUB_CONFIG = "config.json"
 PATHS = frozenset(
@@ -54,7 +56,12 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
         stored = shrunk(own)
     else:
         stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
-    return write(folder, config, stored, model.llm.tokenizer)
+    place = write(folder, config, stored, model.llm.tokenizer)
+    if model.learnt:
+        kind = dtype if dtype != torch.int8 else None
+        learnt = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _learnt(model, model.learnt).items()}
+        save_file(learnt, place / LEARNT, metadata={"format": "pt", "parts": " ".join(model.learnt)})
+    return place
 
 
 def write(
@@ -125,6 +132,8 @@ def load(
         model.load_own_state(state)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    if (folder / LEARNT).is_file():
+        _put_learnt(model, folder / LEARNT)
     model.config = config
     return model.to(device)
 
@@ -148,6 +157,30 @@ def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _learnt(model: AnyX, names: Sequence[str]) -> dict[str, Tensor]:
+    """The parameters of whole parts, by the model's own names."""
+    wanted = {id(parameter) for name in names for parameter in model.parts()[name]}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
+
+
+def _put_learnt(model: AnyX, file: Path) -> None:
+    """Lay what training made of whole parts over what they were built from."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            names = tuple(stored.metadata()["parts"].split())
+        found = load_file(file)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    into = _learnt(model, [name for name in names if name in model.parts()])
+    here, there = ({name: tuple(x.shape) for name, x in state.items()} for state in (found, into))
+    if wrong := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
+        raise ValueError(f"{file} does not fit {CONFIG}: {len(wrong)} tensors differ ({', '.join(wrong[:3])}, ...)")
+    with torch.no_grad():
+        for name, parameter in into.items():
+            parameter.copy_(found[name])
+    model.learnt = names
 
 
 def _config_of(model: AnyX) -> configuration.Config:

@@ -65,6 +65,7 @@ class AnyX(nn.Module, ModelHubMixin):
         self.into = inside.checked({key: port.into for key, port in inputs.items()}, llm.adapters)
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
         self.config: Config | None = None  # what it was built from, if it was; saved with it
+        self.learnt: tuple[str, ...] = ()  # the parts beside `own_state` that training changed; saved with it too
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
         transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
         kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}

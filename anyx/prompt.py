@@ -44,7 +44,12 @@ class Prompt:
         self.template = Template.of(template)
         self.inputs = tuple(inputs)
         self.groups = dict(groups or {})
-        self._words = Words(tokenizer, self.template.strings(), added_tokens or {})
+        self._added = dict(added_tokens or {})
+        self._words = Words(tokenizer, self.template.strings(), self._added)
+
+    def by(self, template: str | Mapping[str, Any] | Template) -> Prompt:
+        """The same model's conversations laid out by another template."""
+        return Prompt(self.tokenizer, template, self.inputs, self.groups, self._added)
 
     @property
     def stop(self) -> tuple[list[int], str]:

@@ -112,7 +112,8 @@ class Stage:
     `steps` or `epochs` (of the whole mixture) say how long, `minutes` at most how long. `warmup` counts steps, or is
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
-    `max_length` cuts conversations to that many ids, a medium counting as one.
+    `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
+    the model's own does, in this stage only.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Stage:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     bucket: bool = True
     max_length: Count | None = None
+    template: str | None = None
     workers: Annotated[int, Least(0)] | None = None
     cache: bool = True
     log_every: Count = 10

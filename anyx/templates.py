@@ -159,8 +159,8 @@ TEMPLATES: Mapping[str, Template] = {
     "llava_plain": Template(begin="{bos}", user=Turn(), assistant=Turn("", "\n", ""), joined=Joined()),
     "llava_mistral": Template(
         begin="{bos}",
-        user=Turn("[INST] ", "", " [/INST] "),
-        assistant=Turn("", " {eos}", ""),
+        user=Turn("[INST] ", "", " [/INST]"),
+        assistant=Turn(" ", " {eos}", ""),
         media_end="\n",
         joined=Joined(),
     ),

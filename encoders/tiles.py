@@ -100,7 +100,7 @@ def lay_tiles(
     """Encode the tiles of every picture and lay their patches out: the whole picture's first, then the grid's."""
     pixels, real = inputs["pixels"], inputs.get("pixels_mask")  # no mask: all pictures have as many tiles
     counts = [pixels.shape[1]] * len(pixels) if real is None else real.sum(1).tolist()
-    tiles = encode(pixels.flatten(0, 1) if real is None else pixels[real]).split(counts)
+    tiles = torch.split(encode(pixels.flatten(0, 1) if real is None else pixels[real]), counts)
     sizes = zip(inputs["grid"].tolist(), inputs["size"].tolist(), strict=True)
     laid = [lay(x, (grid[0], grid[1]), (size[0], size[1]), merge) for x, (grid, size) in zip(tiles, sizes, strict=True)]
     lengths = torch.tensor([len(x) for x, _ in laid], device=pixels.device)

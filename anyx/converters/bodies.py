@@ -55,7 +55,8 @@ def planned(name: str, base: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     if not isinstance(base, str) or not Path(base, CONFIG).is_file():
         raise ValueError(f"base {name}: the checkpoint holds a whole {name}; {base} must be a folder with its {CONFIG}")
     if name != "llm":
-        return CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        tower: nn.Module = CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        return tower
     config = AutoConfig.from_pretrained(base)
     config.vocab_size = rows_of(tensors) or config.vocab_size
     model: nn.Module = AutoModelForCausalLM.from_config(config)
@@ -88,3 +89,9 @@ def read(folder: Path) -> dict[str, Tensor]:
         prefix = LLM if place.name == "llm" else f"encoders.{place.name}.{TOWER}"
         state |= {f"{prefix}{name}": x for name, x in load_file(place / WEIGHTS).items()}
     return state
+
+
+def learnt(file: Path) -> dict[str, Tensor]:
+    """What a model folder of a training holds of whole parts, by our names; nothing where there is no such file."""
+    found = load_file(file) if file.is_file() else {}
+    return {f"{LLM}{n.removeprefix('llm.model.')}" if n.startswith("llm.model.") else n: x for n, x in found.items()}

@@ -96,6 +96,7 @@ def write(
         whole.save(tables, out / hub.TABLES)
     lora = {name.removeprefix(LORA): tensor for name, tensor in state.items() if name.startswith(LORA)}
     if lora:
+        assert config.llm is not None
         assert config.llm.lora is not None
         write_adapter(out / ADAPTER, lora, config.llm.lora, config.llm.path)
     (out / ORIGIN).write_text(json.dumps(dataclasses.asdict(origin), indent=2) + "\n")
@@ -128,6 +129,7 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
         raise ValueError(f"{folder} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / hub.CONFIG)
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
+    state |= bodies.learnt(folder / hub.LEARNT)
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     note = folder / ORIGIN
     try:

@@ -59,9 +59,9 @@ def make_reader(
             transform, encoder = model.processor.transforms[key], model.encoders[source.encoder]
             known = (transform_digest(transform), settings.get(path, ""), code_of(transform), code_of(type(encoder)))
             encoders[key] = module_digest(encoder, *known)
-    given = model.processor
+    given, template = model.processor, trainee.stage.template
     processor = Processor(
-        given.prompt,
+        given.prompt if template is None else given.prompt.by(template),
         transforms=given.transforms,
         kinds=given.kinds,
         words=given.words,

@@ -27,6 +27,7 @@ from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
 from anyx.hub import CONFIG
+from anyx.model import AnyX
 from anyx.packaged import home
 from anyx.schema import Stage
 from anyx.training import checkpoint, history
@@ -77,11 +78,9 @@ def train(
     learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
     for stage in chosen:
         fit(model, stage, *feeds[stage.name], run)
+    if isinstance(model, AnyX):
+        model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
     model.save_pretrained(out)
-    if config.llm is not None and (lost := [part for part in learning if not kept(part)]):
-        log.warning(
-            "%s learnt, but a model folder does not hold them: their weights are in <stage>/final.safetensors", lost
-        )
     draw_curves(metrics.curves(), out / "loss.png")
     return out
 
