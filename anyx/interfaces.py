@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from anyx.media import Audio, Image, Series, Video
 
 Media = Image | Audio | Video | Series
+Words = Callable[[str], list[int]]  # a text -> ids in a vocabulary of its own; it travels to data workers
 OutputKind = Literal["global", "patches"]
 
 
@@ -63,7 +64,7 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int  # d of the tokens it returns
-    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` has none and refuses it
+    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` refuses it, see `words`
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -72,7 +73,13 @@ class Encoder(nn.Module, ABC):
 
 
 class InputProjector(nn.Module, ABC):
-    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`."""
+    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
+
+    One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
+    what was said in the turn of each medium, or None.
+    """
+
+    words: Words | None = None
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

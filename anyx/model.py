@@ -66,7 +66,8 @@ class AnyX(nn.Module, ModelHubMixin):
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
         transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
         kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}
-        self.processor = Processor(prompt, transforms=transforms, kinds=kinds)
+        words = {key: port.projector.words for key, port in inputs.items() if port.projector.words is not None}
+        self.processor = Processor(prompt, transforms=transforms, kinds=kinds, words=words)
         for part in (*self.encoders.values(), *self._decoders().values()):
             part.requires_grad_(False)
         self.eval()
@@ -99,8 +100,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        projected: Tokens = self.inputs[key].projector(tokens._replace(values=tokens.values.float()))
-        return projected
+        return self.inputs[key].project(tokens._replace(values=tokens.values.float()), media.text)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""

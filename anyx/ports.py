@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, Tokens
+from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, TextBatch, Tokens
 from anyx.signatures import Errors, check_value, hints_of
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
@@ -40,6 +40,12 @@ class InputPort(nn.Module):
         self.encoder = encoder
         self.projector = projector
         self.kind = kind
+
+    def project(self, tokens: Tokens, text: TextBatch | None = None) -> Tokens:
+        """The encoder's tokens as LLM tokens; a projector that has `words` reads the instruction too."""
+        given = (tokens,) if self.projector.words is None else (tokens, text)
+        projected: Tokens = self.projector(*given)
+        return projected
 
 
 class OutputPort(nn.Module):
