@@ -34,6 +34,7 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
+    "stack": "anyx.input_projectors:StackInputProjector",
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
@@ -61,6 +62,7 @@ INTERFACES = {
 # Tables that belong to the rooms that use them, for the config to look into.
 SOURCES = "anyx.data.sources:SOURCES"
 LOSSES = "anyx.training.objectives:OBJECTIVES"
+CODECS = "anyx.grounding:CODECS"  # of boxes, which an input names
 REFUSAL = "anyx.training.objectives:refusal"  # why a loss is none of a model
 
 

@@ -146,6 +146,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],
         "mlp": [{"hidden": 8}],
+        "stack": [{"k": 2}],
         "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
         "qformer": [
