@@ -77,11 +77,15 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media."""
+    """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media.
+
+    `boxes` is the codec that writes places in these media as text, a type of `anyx.grounding` with its options.
+    """
 
     encoder: str
     projector: Node | Share | None = None
     media: str = ""
+    boxes: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

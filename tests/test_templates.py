@@ -22,6 +22,16 @@ def test_the_system_s_turn_may_be_left_out() -> None:
     assert Template.of({"user": {"prefix": "Q: "}, "assistant": {}}).system == Turn()
 
 
+def test_a_task_is_asked_in_the_model_s_own_form() -> None:
+    template = Template.of("minigpt_v2")
+    tags = ["vqa", "caption", "grounding", "refer", "detection", "identify"]
+    assert [template.asked(task, "a dog") for task in tags] == [f"[{task}] a dog" for task in tags]
+    assert template.asked("grounding", "") == "[grounding]"
+    assert Template.of("qwen_vl").asked("refer", "a dog") == "<ref>a dog</ref>"
+    with pytest.raises(ValueError, match="task: 'vqa' is not one of none: this template has none"):
+        Template.of("chatml").asked("vqa", "")
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -34,6 +44,10 @@ def test_the_system_s_turn_may_be_left_out() -> None:
         ({"user": "a", "assistant": {}}, "template.user: 'a' was given"),
         ({"user": {}, "assistant": {}, "first": {"tale": ""}}, r"template.first: {'tale': ''} was given; its keys"),
         ({"user": {}, "assistant": {}, "joined": {"bos": 1}}, r"template.joined: {'bos': 1} was given; its keys"),
+        (
+            {"user": {}, "assistant": {}, "tasks": {"vqa": "[vqa]"}},
+            r"template.tasks.vqa: '\[vqa\]' given; it says once",
+        ),
         (
             {"user": {}, "assistant": {}, "joined": {"labels": "all"}},
             "template.joined.labels: 'all' is not one of rounds",

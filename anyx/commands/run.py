@@ -1,12 +1,15 @@
 """`anyx run`: one request, one reply, its media in files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anyx.commands import options
 from anyx.commands.options import console
+
+if TYPE_CHECKING:
+    from anyx.interfaces import Media
 
 
 def run(
@@ -17,6 +20,16 @@ def run(
     video: Annotated[list[Path] | None, typer.Option(help="A clip to read; repeatable.")] = None,
     inputs: Annotated[
         list[str] | None, typer.Option("--input", help="key=path, for any other input of the model; repeatable.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What is asked for, as the model's template knows it: vqa, grounding, refer, ...")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X0,Y0,X1,Y1",
+            help="A box of the picture, in pixels, where {box} stands in the words, or at their end; repeatable.",
+        ),
     ] = None,
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
@@ -37,11 +50,24 @@ def run(
     anyx run "Draw a penguin." --decode image.guidance=3 --decode image.steps=30
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     anyx run --audio moo.wav outputs.image.decoder.steps=5
+    anyx run -m models/minigpt_v2 --image farm.jpg --task refer "the cow"
+    anyx run -m models/minigpt_v2 --image farm.jpg --task identify --box 10,20,110,220 "what is this {box}"
+
+    Boxes in the answer are written to boxes.json, in pixels, and drawn on the picture, boxes.png.
     """
+    from anyx.commands import boxes
+
     words, values = options.first_word(prompt, "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
     loaded = options.load_model(model, device, values)
-    turn = options.user_turn(words, media, list(loaded.inputs))
+    places = boxes.numbers(box or ())
+    ground = boxes.ground_of(loaded.config.inputs if loaded.config else {}, media, places)
+    words = boxes.with_boxes(words, places, ground)
+    words = loaded.processor.prompt.template.asked(task, words) if task else words
+    sent: list[tuple[str, Path | Media]] = [*media]
+    if ground and ground.image:
+        sent[ground.number] = (media[ground.number][0], ground.image)
+    turn = options.user_turn(words, sent, list(loaded.inputs))
     reply = loaded.chat(
         [turn],
         seeds=seed,
@@ -51,5 +77,8 @@ def run(
     )
     if reply.text:
         console.print(reply.text, markup=False, highlight=False)
-    for path in reply.save(out):
+    files, malformed = boxes.save(ground, reply.text, out) if ground else ([], 0)
+    if malformed:
+        console.print(f"{malformed} boxes of the answer are malformed", style="yellow", highlight=False)
+    for path in [*reply.save(out), *files]:
         console.print(str(path), style="cyan", markup=False, highlight=False)
