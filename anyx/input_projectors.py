@@ -1,9 +1,8 @@
-"""Between an encoder and the LLM: linear, mlp, stack, resampler. All carry (b, n, dim_in) to (b, m, dim_out).
+"""Between an encoder and the LLM: linear, mlp, stack. All carry (b, n, dim_in) to (b, m, dim_out).
 
 `linear` and `mlp` map token by token and may expand each into several (`tokens`), for encoders that give one global
-token; `resampler` reads any number of tokens into a fixed number with learned latents (Perceiver), our choice for
-encoders that give patches; `stack` lays neighbours end to end; `anyx/grouping.py` and `anyx/queries.py` have
-published ones for these.
+token; `stack` lays neighbours end to end. What reads any number of tokens into a fixed number is in
+`anyx/resampling.py`, `anyx/queries.py` and `anyx/grouping.py`.
 
 Letters: b media items, n encoder tokens, m LLM tokens, k tokens made of one.
 """
@@ -19,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyx.interfaces import InputProjector, Tokens
-from anyx.layers import LatentResampler, Standardise, stacked
+from anyx.layers import Standardise, stacked
 
 Norm = bool | Literal["data"]
 
@@ -121,26 +120,6 @@ class StackInputProjector(InputProjector):
         values, mask = stacked(x.values[:, order], x.mask[:, order], self.k)
         grid = (rows // self.side, columns // self.side)
         return Tokens(self.proj(values), mask, (grid,) * len(values) if x.layout else None)
-
-
-class ResamplerInputProjector(InputProjector):
-    """`tokens` learned latents read the encoder's tokens through `depth` blocks of width `hidden` (default `dim_in`).
-
-    32 are what BLIP-2 makes of 257 patches of an image; each costs the LLM as much as a word.
-    """
-
-    def __init__(
-        self, dim_in: int, dim_out: int, *, tokens: int = 32, depth: int = 2, heads: int = 8, hidden: int | None = None
-    ):
-        super().__init__()
-        width = hidden or max(heads, dim_in // heads * heads)
-        self.proj_in = nn.Linear(dim_in, width)
-        self.resampler = LatentResampler(width, _positive("tokens", tokens), depth=depth, heads=heads)
-        self.proj_out = nn.Linear(width, dim_out)
-
-    def forward(self, x: Tokens) -> Tokens:
-        """Read all real tokens of an item into a fixed number."""
-        return Tokens.full(self.proj_out(self.resampler(self.proj_in(x.values), x.mask)))
 
 
 def _norm(kind: Norm, dim: int) -> nn.Module:

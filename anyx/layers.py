@@ -1,9 +1,9 @@
-"""Attention, transformer blocks and the latent resampler: what several rooms build from. Torch only.
+"""Attention and transformer blocks: what several rooms build from. Torch only.
 
 Parameter names are those of the published ImageBind checkpoint (`norm_1`, `attn.in_proj_weight`, `mlp.fc1`, ...), whose
 attention has those of `nn.MultiheadAttention`. Attention runs through `scaled_dot_product_attention`.
 
-Letters: b batch, n query tokens, m context tokens, d width, h heads, l latents.
+Letters: b batch, n query tokens, m context tokens, d width, h heads.
 """
 
 from __future__ import annotations
@@ -34,40 +34,49 @@ def attend(
 class Attention(nn.Module):
     """Multi-head attention over the tokens themselves, or over a context.
 
-    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has.
+    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has. `inner` is the width of all heads
+    together where that is not `dim`; without `bias` no map has one (both: Flamingo's).
     """
 
-    def __init__(self, dim: int, heads: int, *, bias_kv: bool = False):
+    def __init__(self, dim: int, heads: int, *, bias_kv: bool = False, inner: int | None = None, bias: bool = True):
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise ValueError(f"heads must divide dim: given dim={dim}, heads={heads}")
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
-        self.bias_k = nn.Parameter(torch.empty(1, 1, dim)) if bias_kv else None
-        self.bias_v = nn.Parameter(torch.empty(1, 1, dim)) if bias_kv else None
-        self.out_proj = nn.Linear(dim, dim)
+        inner = dim if inner is None else inner
+        if heads < 1 or inner % heads:
+            raise ValueError(f"heads must divide dim: given dim={inner}, heads={heads}")
+        self.heads, self.inner = heads, inner
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * inner, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * inner)) if bias else None
+        self.bias_k = nn.Parameter(torch.empty(1, 1, inner)) if bias_kv else None
+        self.bias_v = nn.Parameter(torch.empty(1, 1, inner)) if bias_kv else None
+        self.out_proj = nn.Linear(inner, dim, bias=bias)
         nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-        for bias in (self.bias_k, self.bias_v):
-            if bias is not None:
-                nn.init.xavier_normal_(bias)
+        if bias:
+            nn.init.zeros_(self.out_proj.bias)
+        for vector in (self.bias_k, self.bias_v):
+            if vector is not None:
+                nn.init.xavier_normal_(vector)
 
     def forward(
         self,
         x: Float[Tensor, "b n d"],
         context: Float[Tensor, "b m d"] | None = None,
         *,
+        keys: Float[Tensor, "b m d"] | None = None,
         causal: bool = False,
         mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend from `x` to `context` (default `x`); `mask` is True at the real tokens of the context."""
-        dim = x.shape[-1]
+        """Attend from `x` to `context` (default `x`); `mask` is True at the real tokens of the context.
+
+        `keys` are what keys are made of where that is not the context itself, as with positions on keys alone.
+        """
         if context is None:
+            assert keys is None, "keys of their own belong to a context"
             q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         else:
-            q = F.linear(x, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
-            k, v = F.linear(context, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+            sources = (x, context if keys is None else keys, context)
+            biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+            weights = self.in_proj_weight.chunk(3)
+            q, k, v = (F.linear(*each) for each in zip(sources, weights, biases, strict=True))
         if self.bias_k is not None and self.bias_v is not None:
             assert not causal, "a learned key has no place in a causal order"
             k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(k), -1, -1)], dim=1)
@@ -79,10 +88,10 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """Two linear maps with a GELU between."""
 
-    def __init__(self, dim: int, hidden: int):
+    def __init__(self, dim: int, hidden: int, *, bias: bool = True):
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = nn.Linear(dim, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Map each token by itself."""
@@ -105,47 +114,6 @@ class Block(nn.Module):
         """Attend, then map; `mask` is True at real tokens."""
         x = x + self.attn(self.norm_1(x), causal=causal, mask=mask)
         return x + self.mlp(self.norm_2(x))  # type: ignore[no-any-return]
-
-
-class LatentBlock(nn.Module):
-    """Latents read a context and each other (Perceiver), then an MLP."""
-
-    def __init__(self, dim: int, heads: int, *, mlp_ratio: int = 4):
-        super().__init__()
-        self.norm_context = nn.LayerNorm(dim)
-        self.norm_latents = nn.LayerNorm(dim)
-        self.attn = Attention(dim, heads)
-        self.norm_mlp = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
-
-    def forward(
-        self, latents: Float[Tensor, "b l d"], context: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"] | None = None
-    ) -> Float[Tensor, "b l d"]:
-        """Update the latents; `mask` is True at the real tokens of the context."""
-        queries = self.norm_latents(latents)
-        read = torch.cat([self.norm_context(context), queries], dim=1)
-        keep = None if mask is None else F.pad(mask, (0, latents.shape[1]), value=True)
-        latents = latents + self.attn(queries, read, mask=keep)
-        return latents + self.mlp(self.norm_mlp(latents))  # type: ignore[no-any-return]
-
-
-class LatentResampler(nn.Module):
-    """Any number of tokens to a fixed number: learned latents that read the tokens through `depth` blocks."""
-
-    def __init__(self, dim: int, tokens: int, *, depth: int = 2, heads: int = 8, mlp_ratio: int = 4):
-        super().__init__()
-        self.latents = nn.Parameter(torch.randn(tokens, dim) * 0.02)
-        self.blocks = nn.ModuleList(LatentBlock(dim, heads, mlp_ratio=mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(
-        self, context: Float[Tensor, "b m d"], mask: Bool[Tensor, "b m"] | None = None
-    ) -> Float[Tensor, "b l d"]:
-        """Read the context into (b, tokens, d)."""
-        latents = self.latents.to(context.dtype).expand(len(context), -1, -1)
-        for block in self.blocks:
-            latents = block(latents, context, mask)
-        return self.norm(latents)  # type: ignore[no-any-return]
 
 
 class Standardise(nn.Module):

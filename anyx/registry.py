@@ -35,7 +35,7 @@ INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "stack": "anyx.input_projectors:StackInputProjector",
-    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
 }

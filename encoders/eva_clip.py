@@ -78,7 +78,7 @@ class EvaClipEncoder(Encoder):
             tower.post_layernorm.eps = eps
         self.tower: nn.Module = tower
         self.keep_cls, self.dim = keep_cls, sizes.hidden_size
-        self.transform = PictureTransform(size, frames, CLIP_MEAN, CLIP_STD, crop=False)
+        self.transform = PictureTransform(size, frames, CLIP_MEAN, CLIP_STD, fit="stretch")
 
     def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:
         """Encode pixels (b, 3, h, w) to (b, n, d), or (b, t, 3, h, w) to (b, t n, d)."""

@@ -147,7 +147,15 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "linear": [{}, {"tokens": 2, "norm": True}],
         "mlp": [{"hidden": 8}],
         "stack": [{"k": 2}],
-        "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "resampler": [
+            {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
+            {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},
+            {"preset": "qwen", "tokens": 4, "heads": 2, "hidden": 8},
+            {"preset": "owl", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "owl2", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "kosmos2", "tokens": 3, "heads": 2},
+            {"preset": "octavius", "tokens": 3, "hidden": 8, "heads": 2, "head_dim": 4},
+        ],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
         "qformer": [
             {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},

@@ -137,49 +137,6 @@ def test_vicuna_v1_says_its_system_prompt_unless_given_one() -> None:
     assert kind == "<|endoftext|>Be kind. USER: hi ASSISTANT: "
 
 
-PICTURES = [
-    {"role": "user", "content": [{"type": "image", "path": "a"}, {"type": "image", "path": "b"}, text("[vqa] Who?")]},
-    {"role": "assistant", "content": "He."},
-    {"role": "user", "content": [text("Sure?"), {"type": "image", "path": "c"}]},
-    {"role": "assistant", "content": "Yes."},
-]  # fmt: skip
-FORMS = {  # as understanding_systems.md 1.4, 1.5, 1.8 say; here {bos} is <|endoftext|>, {eos} <|im_end|>
-    "minigpt4": (
-        "<|endoftext|>Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I "
-        "provide it to you. Please answer my questions.###Human: <Img>{}</Img> <Img>{}</Img> [vqa] Who?"
-        "###Assistant: He.###Human: Sure?<Img>{}</Img> ###Assistant: Yes.###",
-        "He.###Yes.###",
-        ([], "###"),
-    ),
-    "minigpt_v2": (
-        "<|endoftext|>[INST] <Img>{}</Img> <Img>{}</Img> [vqa] Who? [/INST] He.<|im_end|>"
-        "<|endoftext|>[INST] Sure?<Img>{}</Img>  [/INST] Yes.<|im_end|>",
-        "He.<|im_end|>Yes.<|im_end|>",
-        ([TOKENIZER.eos_token_id], ""),
-    ),
-    "qwen_vl": (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nPicture 1: <img>{}</img>\n"
-        "Picture 2: <img>{}</img>\n[vqa] Who?<|im_end|>\n<|im_start|>assistant\nHe.<|im_end|>\n<|im_start|>user\n"
-        "Sure?Picture 3: <img>{}</img>\n<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
-        "He.<|im_end|>Yes.<|im_end|>",
-        ([TOKENIZER.eos_token_id], ""),
-    ),
-}
-
-
-@pytest.mark.parametrize("template", FORMS)
-def test_grounding_templates_read_as_published(template: str) -> None:
-    form, supervised, stop = FORMS[template]
-    made = prompt(template)
-    encoded = made.encode(PICTURES)
-    assert words(encoded) == form
-    assert words(encoded, supervised=True) == supervised
-    assert made.stop == stop
-    asked = words(made.encode(PICTURES[:1], generate=True))
-    assert form.startswith(asked)
-    assert form[len(asked) :].startswith("He.")
-
-
 @settings(max_examples=80, deadline=None)
 @given(
     typed=st.lists(
