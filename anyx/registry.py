@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
+    "blip2": "anyx.encoders.blip2:Blip2Encoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",

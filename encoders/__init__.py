@@ -7,15 +7,17 @@ if __name__ != "anyx.encoders":
     raise ImportError("import this package as 'anyx.encoders'; 'encoders' alone would load every class twice")
 
 if TYPE_CHECKING:
+    from .blip2 import Blip2Encoder
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = ["Blip2Encoder", "ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
 
 _FILES = {
+    "Blip2Encoder": "blip2",
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",

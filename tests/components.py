@@ -108,6 +108,7 @@ EVA = {
     "patch_size": 8,
     "initializer_range": 0.02,
 }
+QFORMER = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 9}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -136,6 +137,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "imu", "length": 32},
         ],
         "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "blip2": [{"config": EVA, "qformer": QFORMER, "queries": 3}],
         "eva_clip": [
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
