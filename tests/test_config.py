@@ -8,6 +8,7 @@ from components import TINY
 
 from anyx import registry
 from anyx.config import Config, ConfigError, load, parts
+from anyx.data.sources import SOURCES
 from anyx.interfaces import Decoder
 from anyx.schema import Share
 from anyx.templates import TEMPLATES
@@ -253,11 +254,9 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
         "outputs.image.tokens: must be int >= 1, but 0 was given",
         "data.captions.pahtt: Key 'pahtt' not in 'JSONLSource'. Did you mean: 'path'?",
         "data.captions.path: is missing; 'JSONLSource' requires it",
-        "data.other.type: 'jsnol' is not one of jsonl, llava, captions, alpaca, videochat, "
-        "nextgpt_pairs, t2m, mosit, nextgpt_v2 (or 'module:Class')",
+        f"data.other.type: 'jsnol' is not one of {', '.join(SOURCES)} (or 'module:Class')",
         "data.third: must be a mapping, but 5 was given",
-        "data.fourth.type: None is not one of jsonl, llava, captions, alpaca, videochat, "
-        "nextgpt_pairs, t2m, mosit, nextgpt_v2 (or 'module:Class')",
+        f"data.fourth.type: None is not one of {', '.join(SOURCES)} (or 'module:Class')",
         "stages.a.train.inputs.*.projector: must be float >= 0, but 'fast' was given",
         "stages.a.losses.caption.kidn: Key 'kidn' not in 'caption'. Did you mean: 'kind'?",
         "stages.b.train: nothing is named",
