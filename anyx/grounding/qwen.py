@@ -29,7 +29,7 @@ from anyx.grounding.boxes import (
 
 PARTS, LAST = 1000, 999
 POINT = r"\(\d{1,4},\d{1,4}\)"
-BOX = rf"<box>{POINT},{POINT}</box>|<quad>{POINT},{POINT},{POINT},{POINT}</quad>"
+BOX = rf"<box>\s?{POINT},{POINT}</box>|<quad>\s?{POINT},{POINT},{POINT},{POINT}</quad>"
 REGION = re.compile(rf"(?:<ref>(?P<phrase>(?:(?!</?ref>).)*)</ref>)?(?P<boxes>(?:{BOX})+)", re.DOTALL)
 BROKEN = re.compile(r"<box>|<quad>")
 SCALES = {"drawn": PARTS, "evaluated": LAST}
@@ -55,7 +55,10 @@ class QwenCodec(BoxCodec):
         return written(content, form, "")
 
     def parse(self, text: str, size: Size) -> Parsed:
-        """Regions with or without a phrase; a number above 999 or corners out of order make one malformed."""
+        """Regions with or without a phrase; a number above 999 or corners out of order make one malformed.
+
+        A space after a tag is read over: tokenizers of Llama's kind write one after every token of its own.
+        """
 
         def read(match: re.Match[str]) -> Region | None:
             tagged = re.findall(BOX, match["boxes"])
@@ -63,7 +66,7 @@ class QwenCodec(BoxCodec):
             if any(max(box) > LAST or not upright(box) for box in found):
                 return None
             boxes = tuple(pixels(tuple(n / self.scale for n in box), size) for box in found)
-            return Region(match["phrase"] or "", boxes)
+            return Region((match["phrase"] or "").strip(), boxes)
 
         return scanned(text, REGION, read, BROKEN, "")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import causal_lm, llama_tokenizer
-from transformers import Blip2VisionConfig, Blip2VisionModel
+from tiny import causal_lm, llama_tokenizer, tokenizer
+from tokenizers import AddedToken
+from transformers import Blip2VisionConfig, Blip2VisionModel, PreTrainedTokenizerFast
 
 from anyx import yamls
 from anyx.build import build
@@ -16,6 +17,7 @@ from anyx.commands import boxes, main
 from anyx.config import load
 from anyx.grounding import Region, Size
 from anyx.grounding.draw import colours
+from anyx.grounding.qwen import QwenCodec
 from anyx.media import Image
 from anyx.model import AnyX
 
@@ -33,12 +35,18 @@ ANSWERS = {
 }
 
 
+QWEN = {"<ref>it</ref>": "<ref>a dog</ref><box>(100,200),(500,600)</box>"}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of MiniGPT-v2's parts, each tiny, that has been taught two answers about one picture."""
-    place = tmp_path_factory.mktemp("grounded")
+    """MiniGPT-v2's parts, each tiny, taught two answers about one picture."""
+    return taught(tmp_path_factory.mktemp("grounded"), llama_tokenizer(), "minigpt_v2", ANSWERS)
+
+
+def taught(place: Path, words: PreTrainedTokenizerFast, system: str, answers: dict[str, str]) -> Path:
+    """A folder with a model of `system`'s template and boxes."""
     torch.manual_seed(0)
-    words = llama_tokenizer()
     causal_lm(words, tied=False, dim=64).save_pretrained(place / "llm")
     words.save_pretrained(place / "llm")
     Blip2VisionModel(Blip2VisionConfig(**TOWER)).save_pretrained(place / "eye")
@@ -46,17 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = {
         "llm": {
             "path": str(place / "llm"),
-            "template": "minigpt_v2",
+            "template": system,
             "lora": {"r": 32, "alpha": 64, "targets": ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]},
         },
         "encoders": {
             "vision": {"type": "eva_clip", "path": str(place / "eye"), "post_ln": "identity", "keep_cls": False}
         },
-        "inputs": {"image": {"encoder": "vision", "projector": {"type": "stack"}, "boxes": {"type": "minigpt_v2"}}},
+        "inputs": {"image": {"encoder": "vision", "projector": {"type": "stack"}, "boxes": {"type": system}}},
     }
     (place / "model.yaml").write_text(yamls.dump(raw))
     model = build(load(place / "model.yaml"))
-    learn(model, place / "farm.png")
+    learn(model, place / "farm.png", answers)
     model.save_pretrained(place / "model")
     return place
 
@@ -66,14 +74,14 @@ def picture(path: Path) -> Path:
     return Image(torch.randint(100, 150, (3, 100, 200), dtype=torch.uint8)).save(path)
 
 
-def learn(model: AnyX, path: Path) -> None:
+def learn(model: AnyX, path: Path, answers: dict[str, str]) -> None:
     """Teach the answers until both are the likeliest ones, a second or two."""
     chats = [
         [
             {"role": "user", "content": [{"type": "image", "path": str(path)}, {"type": "text", "text": ask}]},
             {"role": "assistant", "content": answer},
         ]
-        for ask, answer in ANSWERS.items()
+        for ask, answer in answers.items()
     ]
     batch = model.processor.collate([model.processor(chat) for chat in chats])
     weights = [p for name, part in model.parts().items() if name != "encoders.vision" for p in part if p.requires_grad]
@@ -126,6 +134,25 @@ def test_a_box_is_asked_about_in_pixels(folder: Path, tmp_path: Path, capsys: py
     run(*words, "--image", folder / "farm.png", "-m", folder / "model", "-o", tmp_path, "--device=cpu")
     assert capsys.readouterr().out.splitlines()[0] == "a dog"
     assert not (tmp_path / "boxes.json").exists()
+
+
+def test_qwen_vl_s_tags_are_tokens_that_users_and_answers_say(tmp_path: Path) -> None:
+    """Its tokenizer has them as added tokens that are not special, as QwenCodec.tokens asks for."""
+    words = tokenizer()  # of bytes, as Qwen's
+    words.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<img>", "</img>"]})
+    words.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in QwenCodec.tokens])
+    folder = taught(tmp_path, words, "qwen_vl", QWEN)
+    prompt = AnyX.from_pretrained(folder / "model").processor.prompt
+    ids = prompt.encode([{"role": "user", "content": "<ref>it</ref> <|im_end|>"}]).ids
+    assert ids.count(words.convert_tokens_to_ids("<ref>")) == 1
+    assert ids.count(words.convert_tokens_to_ids("<|im_end|>")) == 2, "the system's and the user's, none of the words"
+    out = tmp_path / "out"
+    image = ("--image", folder / "farm.png")
+    run("run", "it", "--task", "refer", *image, "-m", folder / "model", "-o", out, "--device=cpu")
+    (region,) = json.loads((out / "boxes.json").read_text())["regions"]
+    assert region == {"phrase": "a dog", "boxes": [pytest.approx([20, 20, 100, 60])]}
+    drawn = Image.read(out / "boxes.png")
+    assert tuple(drawn.pixels[:, 60, 60].tolist()) == colours(1)[0]
 
 
 @pytest.mark.parametrize(

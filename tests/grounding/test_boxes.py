@@ -204,6 +204,12 @@ def test_two_regions_without_a_space_are_one_in_the_published_demo() -> None:
     assert (one.phrase, len(one.boxes)) == ("a", 2)
 
 
+def test_a_space_that_a_tokenizer_writes_after_a_tag_is_read_over() -> None:
+    text = "<ref> a dog</ref><box> (100,200),(500,600)</box>"
+    (region,) = codec("qwen_vl").parse(text, Size(200, 100)).regions
+    assert region == Region("a dog", (pytest.approx((20, 20, 100, 60)),))
+
+
 def test_every_codec_says_its_frame_and_what_it_needs() -> None:
     assert {name for name, _, _ in ALL} == set(CODECS)
     for name in CODECS:
