@@ -188,8 +188,10 @@ def _input(
     if "encoder" in given and encoder not in encoders:
         errors.add(f"{path}.encoder", f"{encoder!r} is not one of {', '.join(encoders) or 'no encoders'}")
     projector = _projector(errors, path, "input_projectors", inputs, llm)
-    port = Input(encoder, projector, _media(errors, path, key, given), given.get("into") or ())
+    port = Input(encoder, projector, _media(errors, path, key, given), given.get("into") or (), given.get("boxes"))
     _into(errors, f"{path}.into", port.adapters, llm)
+    if port.boxes is not None:
+        _source(errors, f"{path}.boxes", port.boxes, {"type": str}, registry.CODECS)
     return port
 
 
@@ -214,9 +216,9 @@ def _output(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMConfig
     return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given))
 
 
-def _source(errors: Errors, path: str, node: Any, also: Mapping[str, Any]) -> None:
-    """Hold a source of ours against its class; a `module:Class` of others is imported where it is read, not here."""
-    table, kind = find(registry.SOURCES, path), dict(entries(node)).get("type")
+def _source(errors: Errors, path: str, node: Any, also: Mapping[str, Any], known: str = registry.SOURCES) -> None:
+    """Hold a source (or codec) of ours against its class; a `module:Class` of others is imported where it is used."""
+    table, kind = find(known, path), dict(entries(node)).get("type")
     if not isinstance(node, Mapping):
         errors.add(path, f"must be a mapping, but {node!r} was given")
     elif kind in table:

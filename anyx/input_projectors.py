@@ -1,16 +1,19 @@
-"""Between an encoder and the LLM: linear, mlp. All carry (b, n, dim_in) to (b, m, dim_out).
+"""Between an encoder and the LLM: linear, mlp, stack. All carry (b, n, dim_in) to (b, m, dim_out).
 
 `linear` and `mlp` map token by token and may expand each into several (`tokens`), for encoders that give one global
-token. What reads any number of tokens into a fixed number is in `anyx/resampling.py`, `anyx/queries.py` and
-`anyx/grouping.py`.
+token; `stack` lays neighbours end to end. What reads any number of tokens into a fixed number is in
+`anyx/resampling.py`, `anyx/queries.py` and `anyx/grouping.py`.
 
 Letters: b media items, n encoder tokens, m LLM tokens, k tokens made of one.
 """
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Literal
 
+import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -92,6 +95,47 @@ class MLPInputProjector(InputProjector):
             x = Tokens(*stacked(x.values, x.mask, self.stack))
         values = self.norm(x.values, x.mask) if isinstance(self.norm, Standardise) else self.norm(x.values)
         return _spread(x, self.proj(self.dropout(values)), self.tokens)
+
+
+class StackInputProjector(InputProjector):
+    """`k` neighbouring tokens end to end, then one linear map: a k-th of the tokens, all features kept (MiniGPT-v2).
+
+    `along: raster` takes neighbours in the order of the tokens, what is missing at the end being zero; `along: square`
+    those of a square of the grid of patches, row by row (2 x 2 for `k: 4`). The grid is the layout that the encoder
+    says, or else a square one.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, *, k: int = 4, along: Literal["raster", "square"] = "raster"):
+        super().__init__()
+        if along not in ("raster", "square"):
+            raise ValueError(f"along: {along!r} is not one of raster, square")
+        self.k, self.side = _positive("k", k), isqrt(k) if along == "square" else None
+        if self.side is not None and self.side**2 != k:
+            raise ValueError(f"k: {k} is no square, as along: square wants; give 4, 9, ...")
+        self.proj = nn.Linear(dim_in * k, dim_out)
+
+    def forward(self, x: Tokens) -> Tokens:
+        """Map each stack."""
+        if self.side is None:
+            values, mask = stacked(x.values, x.mask, self.k)
+            return Tokens(self.proj(values), mask)
+        grids = set(x.layout or [(isqrt(x.values.shape[1]),) * 2])
+        rows, columns = next(iter(grids))
+        if len(grids) > 1 or rows * columns != x.values.shape[1] or rows % self.side or columns % self.side:
+            told = f"{x.values.shape[1]} tokens on grids of {sorted(grids)}"
+            raise ValueError(
+                f"along: square wants items of one grid that {self.side} x {self.side} fits, but got {told}"
+            )
+        order = rearrange(
+            torch.arange(rows * columns, device=x.values.device),
+            "(r i c j) -> (r c i j)",
+            r=rows // self.side,
+            i=self.side,
+            j=self.side,
+        )
+        values, mask = stacked(x.values[:, order], x.mask[:, order], self.k)
+        grid = (rows // self.side, columns // self.side)
+        return Tokens(self.proj(values), mask, (grid,) * len(values) if x.layout else None)
 
 
 def _norm(kind: Norm, dim: int) -> nn.Module:

@@ -164,6 +164,11 @@ class Page:
         return self._encoded
 
     @property
+    def media(self) -> int:
+        """How many media were written so far."""
+        return len(self._encoded.media)
+
+    @property
     def _supervised(self) -> bool:
         return self._voices[-1][1]
 

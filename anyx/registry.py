@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
+    "blip2": "anyx.encoders.blip2:Blip2Encoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
     "points": "anyx.encoders.points:PointCloudEncoder",
@@ -36,6 +37,7 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
+    "stack": "anyx.input_projectors:StackInputProjector",
     "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "query_blocks": "anyx.bridges:QueryBlocksInputProjector",
@@ -78,6 +80,7 @@ INTERFACES = {
 # Tables that belong to the rooms that use them, for the config to look into.
 SOURCES = "anyx.data.sources:SOURCES"
 LOSSES = "anyx.training.objectives:OBJECTIVES"
+CODECS = "anyx.grounding:CODECS"  # of boxes, which an input names
 REFUSAL = "anyx.training.objectives:refusal"  # why a loss is none of a model
 
 

@@ -81,12 +81,14 @@ class Input:
     """What the model reads under a key: which encoder, which projector (none without an LLM), which kind of media.
 
     `into` names adapters of the LLM that the media go into, beside the sequence or in its place; none: the sequence.
+    `boxes` is the codec that writes places in these media as text, a type of `anyx.grounding` with its options.
     """
 
     encoder: str
     projector: Node | Share | None = None
     media: str = ""
     into: str | Sequence[str] = ()
+    boxes: Mapping[str, Any] | None = None
 
     @property
     def adapters(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ did; `Template.joined` as LLaVA and NExT-GPT v2.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 ROLES = ("user", "assistant", "system")
@@ -58,7 +58,9 @@ class Template:
 
     `system_default` is said when a conversation brings no system turn; empty means that nothing is. `first` is the
     user's first turn, where it is written otherwise. `tight`: no spaces are written beside signal groups and
-    special tokens, as by tokenizers that strip what stands around them.
+    special tokens, as by tokenizers that strip what stands around them. In `media_start`, `{number}` counts the media
+    of the conversation from 1. `tasks` say how a model wants to be asked for what it was trained on: `{}` stands for
+    the user's words.
     """
 
     user: Turn
@@ -71,6 +73,18 @@ class Template:
     first: Turn | None = None
     tight: bool = False
     joined: Joined | None = None
+    tasks: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for task, form in self.tasks.items():
+            if form.count("{}") != 1:
+                raise ValueError(f"template.tasks.{task}: {form!r} given; it says once by {{}} where the words stand")
+
+    def asked(self, task: str, words: str) -> str:
+        """A request of a task as the model knows it."""
+        if task not in self.tasks:
+            raise ValueError(f"task: {task!r} is not one of {', '.join(self.tasks) or 'none: this template has none'}")
+        return self.tasks[task].replace("{}", words).strip()
 
     @classmethod
     def of(cls, value: str | Mapping[str, Any] | Template) -> Template:
@@ -81,7 +95,7 @@ class Template:
             if value not in TEMPLATES:
                 raise ValueError(f"template: {value!r} is not one of {', '.join(sorted(TEMPLATES))}")
             return TEMPLATES[value]
-        names = {field.name for field in fields(cls)}
+        names = {each.name for each in fields(cls)}
         unknown, missing = sorted(set(value) - names), sorted({"user", "assistant"} - set(value))
         if unknown or missing:
             raise ValueError(
@@ -106,7 +120,7 @@ class Template:
 
 
 def _section(name: str, cls: type[Any], given: Any) -> Any:
-    keys = [field.name for field in fields(cls)]
+    keys = [each.name for each in fields(cls)]
     if not isinstance(given, Mapping) or set(given) - set(keys):
         raise ValueError(f"template.{name}: {given!r} was given; its keys are {', '.join(keys)}")
     return cls(**given)
@@ -144,6 +158,35 @@ TEMPLATES: Mapping[str, Template] = {
         assistant=Turn("ASSISTANT: ", "{eos}", ""),
         system=Turn("", "", " "),
         system_default=VICUNA,
+    ),
+    # MiniGPT-4 (arXiv 2304.10592): vicuna v0 without the spaces around its marks; "###" ends a reply.
+    "minigpt4": Template(
+        begin="{bos}",
+        first=Turn("###Human: "),
+        user=Turn("Human: "),
+        assistant=Turn("###Assistant: ", "###"),
+        system_default="Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I "
+        "provide it to you. Please answer my questions.",
+        media_start="<Img>",
+        media_end="</Img> ",
+    ),
+    # MiniGPT-v2 (arXiv 2310.09478): Llama-2's turns, each with its own {bos}; a task is a tag before the words.
+    "minigpt_v2": Template(
+        user=Turn("{bos}[INST] ", " [/INST] "),
+        assistant=Turn("", "{eos}"),
+        media_start="<Img>",
+        media_end="</Img> ",
+        tasks={task: f"[{task}] {{}}" for task in ("vqa", "caption", "grounding", "refer", "detection", "identify")},
+    ),
+    # Qwen-VL (arXiv 2308.12966): ChatML, its pictures numbered and between tags.
+    "qwen_vl": Template(
+        user=_chatml("user"),
+        assistant=_chatml("assistant"),
+        system=_chatml("system"),
+        system_default="You are a helpful assistant.",
+        media_start="Picture {number}: <img>",
+        media_end="</img>\n",
+        tasks={"grounding": "Generate the caption in English with grounding: {}", "refer": "<ref>{}</ref>"},
     ),
     "plain": Template(user=Turn(), assistant=Turn("", "{eos}", ""), system=Turn()),
     # LLaVA's, id for id: one text between media, each medium on a line of its own.

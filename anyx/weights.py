@@ -20,7 +20,8 @@ from torch import Tensor
 def read(file: Path, only: Collection[str] | None = None) -> tuple[list[str], dict[str, Tensor]]:
     """(every name in a file, its tensors), on the CPU, in their own types; with `only`, tensors of these names.
 
-    ValueError for a file that is broken, is no weights, or is more than weights.
+    Of what a training saved, "model" beside the states of its optimiser, the model is read. ValueError for a file that
+    is broken, is no weights, or is more than weights.
     """
     if file.suffix == ".safetensors":
         try:
@@ -32,6 +33,7 @@ def read(file: Path, only: Collection[str] | None = None) -> tuple[list[str], di
     found = _unpickled(file)
     if not isinstance(found, Mapping):
         raise ValueError(f"{file} holds a {type(found).__name__}; it should map names to tensors")
+    found = found["model"] if isinstance(found.get("model"), Mapping) else found
     taken = {name: value for name, value in found.items() if only is None or name in only}
     if strange := [str(name) for name, value in taken.items() if not isinstance(value, Tensor)]:
         raise ValueError(f"{file} holds more than tensors: {', '.join(strange[:8])}")

@@ -7,6 +7,7 @@ if __name__ != "anyx.encoders":
     raise ImportError("import this package as 'anyx.encoders'; 'encoders' alone would load every class twice")
 
 if TYPE_CHECKING:
+    from .blip2 import Blip2Encoder
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .whisper import WhisperEncoder
 
 __all__ = [
+    "Blip2Encoder",
     "ClipEncoder",
     "EfficientNetEncoder",
     "EvaClipEncoder",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _FILES = {
+    "Blip2Encoder": "blip2",
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",

@@ -109,6 +109,7 @@ EVA = {
     "initializer_range": 0.02,
 }
 VIT = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "patch": 8, "size": 16}
+QFORMER = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 9}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -141,6 +142,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": CLIP, "output": "global"},
             {"config": CLIP, "grids": [[32, 16], [16, 32]], "fit": "pad", "join": "frames"},
         ],
+        "blip2": [{"config": EVA, "qformer": QFORMER, "queries": 3}],
         "eva_clip": [
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
@@ -175,6 +177,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"kernel": 2, "stride": 1, "heads": 2},
             {"kernel": 2, "stride": 2, "heads": 2, "hidden": 6, "mix": 2},
         ],
+        "stack": [{"k": 2}],
         "resampler": [
             {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
             {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},

@@ -8,8 +8,10 @@ from components import TINY
 
 from anyx import registry
 from anyx.config import Config, ConfigError, load, parts
+from anyx.data.sources import SOURCES
 from anyx.interfaces import Decoder
 from anyx.schema import Share
+from anyx.templates import TEMPLATES
 
 VISION = {"type": "imagebind"} | next(one for one in TINY["encoders"]["imagebind"] if one["trunk"] == "vision")
 DECODER = {"type": "stable_diffusion", "path": "some/pipeline"}
@@ -90,7 +92,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "sede: Key 'sede' not in 'config'. Did you mean: 'seed'?",
         "llm.lora.r: is missing; 'lora' requires it",
         "llm.lora.rank: Key 'rank' not in 'lora'.",
-        "llm.template: 'chatmal' is not one of chatml, vicuna_v0, vicuna_v1, plain",
+        f"llm.template: 'chatmal' is not one of {', '.join(TEMPLATES)}",
         "llm.dtype: 'int3' is not one of float32, bfloat16, float16",
         "encoders.vision.depht: Key 'depht' not in 'ImageBindEncoder'. Did you mean: 'depth'?",
         f"encoders.other.type: 'clop' is not one of {names('encoders')}",
@@ -252,11 +254,9 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
         "outputs.image.tokens: must be int >= 1, but 0 was given",
         "data.captions.pahtt: Key 'pahtt' not in 'JSONLSource'. Did you mean: 'path'?",
         "data.captions.path: is missing; 'JSONLSource' requires it",
-        "data.other.type: 'jsnol' is not one of jsonl, llava, captions, alpaca, videochat, "
-        "nextgpt_pairs, t2m, mosit, nextgpt_v2 (or 'module:Class')",
+        f"data.other.type: 'jsnol' is not one of {', '.join(SOURCES)} (or 'module:Class')",
         "data.third: must be a mapping, but 5 was given",
-        "data.fourth.type: None is not one of jsonl, llava, captions, alpaca, videochat, "
-        "nextgpt_pairs, t2m, mosit, nextgpt_v2 (or 'module:Class')",
+        f"data.fourth.type: None is not one of {', '.join(SOURCES)} (or 'module:Class')",
         "stages.a.train.inputs.*.projector: must be float >= 0, but 'fast' was given",
         "stages.a.losses.caption.kidn: Key 'kidn' not in 'caption'. Did you mean: 'kind'?",
         "stages.b.train: nothing is named",

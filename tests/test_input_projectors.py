@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from anyx.grouping import GroupingInputProjector
-from anyx.input_projectors import LinearInputProjector, MLPInputProjector
+from anyx.input_projectors import (
+    LinearInputProjector,
+    MLPInputProjector,
+    StackInputProjector,
+)
 from anyx.interfaces import InputProjector, Tokens
 from anyx.resampling import ResamplerInputProjector
 
@@ -148,3 +152,34 @@ def test_errors_name_what_was_given() -> None:
         MLPInputProjector(6, 10, norm="batch")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="layers must be at least 1"):
         MLPInputProjector(6, 10, layers=0)
+
+
+def test_a_stack_along_the_raster_and_along_squares() -> None:
+    """Tokens that say where they stand: patch number p of a grid of 4 x 4 has the one feature p."""
+    x = Tokens.full(torch.arange(16.0).reshape(1, 16, 1))
+    raster, square = (StackInputProjector(1, 4, along=along) for along in ("raster", "square"))  # type: ignore[arg-type]
+    for projector in (raster, square):
+        projector.proj = torch.nn.Linear(4, 4, bias=False)
+        torch.nn.init.eye_(projector.proj.weight)
+    assert raster(x).values[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert square(x).values[0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+    wide = square(x._replace(layout=((2, 8),)))
+    assert wide.values[0].tolist() == [[0, 1, 8, 9], [2, 3, 10, 11], [4, 5, 12, 13], [6, 7, 14, 15]]
+    assert wide.layout == ((1, 4),)
+    ragged = raster(Tokens(torch.ones(1, 6, 1), torch.tensor([[True] * 5 + [False]])))
+    assert ragged.values[0].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0]]
+    assert ragged.mask.all()
+
+
+def test_a_stack_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="k: 3 is no square"):
+        StackInputProjector(1, 4, k=3, along="square")
+    with pytest.raises(ValueError, match="along: 'spiral' is not one of raster, square"):
+        StackInputProjector(1, 4, along="spiral")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"that 2 x 2 fits, but got 9 tokens on grids of \[\(3, 3\)\]"):
+        StackInputProjector(1, 4, along="square")(Tokens.full(torch.ones(1, 9, 1)))
+
+
+def test_minigpt_v2_s_stack_has_its_parameters() -> None:
+    with torch.device("meta"):  # llama_proj: 4096 x 5632 + 4096
+        assert sum(p.numel() for p in StackInputProjector(1408, 4096).parameters()) == 23_072_768

@@ -261,7 +261,7 @@ def test_a_conversation_is_cut_before_a_group_that_does_not_fit() -> None:
 
 
 def test_bad_templates_are_named() -> None:
-    with pytest.raises(ValueError, match=r"'alpaca' is not one of chatml, .*vicuna_v0, vicuna_v1"):
+    with pytest.raises(ValueError, match="'alpaca' is not one of chatml, "):
         prompt("alpaca")
     with pytest.raises(ValueError, match=r"unknown keys \['usr'\], missing keys \['user'\]"):
         Template.of({"usr": {}, "assistant": {}})

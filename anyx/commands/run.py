@@ -1,12 +1,15 @@
 """`anyx run`: one request, one reply, its media in files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anyx.commands import options
 from anyx.commands.options import console
+
+if TYPE_CHECKING:
+    from anyx.interfaces import Media
 
 
 def run(
@@ -21,6 +24,16 @@ def run(
             "--input",
             help="key=path, for any other input of the model: a depth map (16-bit PNG), readings of a sensor (npy, "
             "CSV, or npz, which holds their rate too); repeatable.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What is asked for, as the model's template knows it: vqa, grounding, refer, ...")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X0,Y0,X1,Y1",
+            help="A box of the picture, in pixels, where {box} stands in the words, or at their end; repeatable.",
         ),
     ] = None,
     model: options.ModelFolder = options.MODEL,
@@ -44,11 +57,27 @@ def run(
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     anyx run --audio moo.wav outputs.image.decoder.steps=5
     anyx run --model configs/models/llava15_hf.yaml --image cow.png "What is this?"
+    anyx run -m models/minigpt_v2 --image farm.jpg --task refer "the cow"
+    anyx run -m models/minigpt_v2 --image farm.jpg --task identify --box 10,20,110,220 "what is this {box}"
+
+    Boxes in the answer are written to boxes.json, in pixels, and drawn on the picture, boxes.png.
     """
+    from anyx.commands import boxes
+    from anyx.model import AnyX
+
     words, values = options.first_word(prompt, "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
     loaded = options.load_answering(model, device, values)
-    turn = options.user_turn(words, media, list(loaded.inputs))
+    places, config = boxes.numbers(box or ()), loaded.config if isinstance(loaded, AnyX) else None
+    ground = boxes.ground_of(config.inputs if config else {}, media, places)
+    words = boxes.with_boxes(words, places, ground)
+    if task and not isinstance(loaded, AnyX):
+        raise ValueError(f"--task {task}: a whole model of transformers has no tasks; say it in the words")
+    words = loaded.processor.prompt.template.asked(task, words) if task and isinstance(loaded, AnyX) else words
+    sent: list[tuple[str, Path | Media]] = [*media]
+    if ground and ground.image:
+        sent[ground.number] = (media[ground.number][0], ground.image)
+    turn = options.user_turn(words, sent, list(loaded.inputs))
     reply = loaded.chat(
         [turn],
         seeds=seed,
@@ -58,5 +87,8 @@ def run(
     )
     if reply.text:
         console.print(reply.text, markup=False, highlight=False)
-    for path in reply.save(out):
+    files, malformed = boxes.save(ground, reply.text, out) if ground else ([], 0)
+    if malformed:
+        console.print(f"{malformed} boxes of the answer are malformed", style="yellow", highlight=False)
+    for path in [*reply.save(out), *files]:
         console.print(str(path), style="cyan", markup=False, highlight=False)

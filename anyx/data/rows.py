@@ -26,11 +26,12 @@ class Rows(Sequence[Record], ABC):
     """Rows of a table file, converted one at a time.
 
     Relative media paths are looked up in `root`, which may be a folder for each key (default: the file's folder).
+    `rows` are those of a file of another form.
     """
 
-    def __init__(self, path: str | Path, root: Root, limit: int | None) -> None:
+    def __init__(self, path: str | Path, root: Root, limit: int | None, rows: list[Any] | None = None) -> None:
         self.path = Path(path)
-        self.rows = read_rows(self.path)[:limit]
+        self.rows = (read_rows(self.path) if rows is None else rows)[:limit]
         self.folders = {key: Path(folder) for key, folder in root.items()} if isinstance(root, Mapping) else {}
         self.root = self.path.parent if root is None or isinstance(root, Mapping) else Path(root)
 

@@ -45,6 +45,11 @@ SOURCES = {
     "nextgpt_pairs": "anyx.data.nextgpt:PairSource",
     "t2m": "anyx.data.nextgpt:ConversationSource",
     "mosit": "anyx.data.nextgpt:MositSource",
+    "minigpt4": "anyx.data.regions:AlignedSource",
+    "refer": "anyx.data.regions:ReferSource",
+    "genome": "anyx.data.regions:GenomeSource",
+    "grounded": "anyx.data.regions:GroundedSource",
+    "answers": "anyx.data.regions:AnswerSource",
     "nextgpt_v2": "anyx.data.nextgpt:MarkedSource",
 }
 UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on

@@ -12,6 +12,7 @@ from small import Bases, bases
 
 from anyx.commands import main
 from anyx.commands.convert import named_bases
+from anyx.converters import SYSTEMS
 from anyx.converters.nextgpt import ADDED
 
 
@@ -49,7 +50,7 @@ def test_there_and_back(small: Bases, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["gill", "a", "b"], "system: 'gill' is not one of nextgpt, pandagpt"),
+        (["gill", "a", "b"], f"system: 'gill' is not one of {', '.join(SYSTEMS)}"),
         (["nextgpt", "a", "b"], "base: llm and imagebind missing"),
         (["nextgpt", "a", "b", "--base", "llm"], "--base 'llm' is not of the form name=path"),
         (["nextgpt", "a", "b", "--dtype", "float16"], "--dtype is for --export"),

@@ -37,7 +37,7 @@ def test_a_mistake_is_a_line_and_code_two(tmp_path: Path, capsys: pytest.Capture
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
     assert printed.err.startswith("error: ")
-    assert "encoders.image.type: 'clop' is not one of clip" in printed.err
+    assert "encoders.image.type: 'clop' is not one of " in printed.err
     assert "inputs.image.encoder: 'vision' is not one of image" in printed.err, "all errors at once"
 
 

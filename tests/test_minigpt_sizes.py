@@ -1,0 +1,99 @@
+"""MiniGPT-4 and MiniGPT-v2 on `meta` have the published sizes, part by part, and as many tokens a picture.
+
+Sums of the reference sheet's 1.4 and 1.5: llama_proj 5632 x 4096 + 4096, and LoRA of rank 64 on q and v; EVA-CLIP-g of
+39 blocks, width 1408, 6144 within, patches of 14, 16 x 16 positions (32 x 32 at 448 pixels); a Q-Former of 12 layers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyx.build import build
+from anyx.commands import main
+from anyx.config import load
+from anyx.media import Image
+from anyx.model import AnyX
+
+MODELS = Path(__file__).parent.parent / "configs" / "models"
+WIDE, INNER, BLOCKS = 1408, 6144, 39
+BLOCK = 4 * WIDE**2 + 4 * WIDE + 2 * WIDE * INNER + INNER + WIDE + 2 * 2 * WIDE
+PATCHES = 3 * 14**2 * WIDE + WIDE
+NORM = 2 * WIDE
+WIDTH, VICUNA_7B = 4096, 6_738_415_616
+
+
+def tower(side: int, norm: int) -> int:
+    """EVA-CLIP-g with a class token and positions of side x side patches."""
+    return BLOCKS * BLOCK + PATCHES + WIDE + (side**2 + 1) * WIDE + norm
+
+
+def qformer() -> int:
+    """12 layers of width 768 and 3072 within, every other with a look at the tower, 32 queries, a norm before all."""
+    dim, inner = 768, 3072
+    attend = 4 * dim**2 + 4 * dim + 2 * dim
+    look = 2 * dim**2 + 2 * dim * WIDE + 4 * dim + 2 * dim
+    feed = 2 * dim * inner + inner + dim + 2 * dim
+    return 12 * (attend + feed) + 6 * look + 32 * dim + 2 * dim
+
+
+def planned(name: str, *values: str) -> AnyX:
+    return build(load(MODELS / f"{name}.yaml", values), meta=True)
+
+
+def counts(model: AnyX) -> dict[str, int]:
+    return {name: sum(parameter.numel() for parameter in part) for name, part in model.parts().items()}
+
+
+def test_minigpt_v2() -> None:
+    model = planned("minigpt_v2")
+    found = counts(model)
+    assert found == {
+        "llm.lora": 33_554_432,
+        "llm.body": VICUNA_7B,
+        "encoders.vision": tower(32, 0),
+        "inputs.image.projector": 23_072_768,
+    }
+    assert round(tower(16, NORM) / 1e6) == 986, "EVA-CLIP-g as BLIP-2 keeps it"
+    with torch.device("meta"):
+        pixels = torch.zeros(1, 3, 448, 448)
+        tokens = model.encoders["vision"]({"pixels": pixels})
+        assert tokens.values.shape == (1, 1024, WIDE)
+        assert model.inputs["image"].projector(tokens).values.shape == (1, 256, WIDTH)
+    made = model.processor.transforms["image"](Image(torch.zeros(3, 40, 90, dtype=torch.uint8)))
+    assert made["pixels"].shape == (3, 448, 448), "stretched, nothing is cut off"
+
+
+@pytest.mark.parametrize(("size", "width", "body"), [("7b", 4096, VICUNA_7B), ("13b", 5120, 13_015_864_320)])
+def test_minigpt_4(size: str, width: int, body: int) -> None:
+    model = planned("minigpt4", f"llm.path=weights/vicuna-{size}-v0")
+    assert counts(model) == {
+        "llm.body": body,
+        "encoders.vision": tower(16, NORM) + qformer(),
+        "inputs.image.projector": 768 * width + width,
+    }
+    with torch.device("meta"):
+        tokens = model.encoders["vision"]({"pixels": torch.zeros(1, 3, 224, 224)})
+    assert tokens.values.shape == (1, 32, 768)
+
+
+@pytest.mark.parametrize(
+    ("path", "learns"),
+    [
+        ("configs/models/minigpt4.yaml", {"llm.body": "frozen", "encoders.vision": "frozen", "all": "3.15"}),
+        (
+            "experiments/minigpt_v2/experiment.yaml",
+            {"llm.lora": "learns", "inputs.image.projector": "learns", "encoders.vision": "frozen", "all": "56.6"},
+        ),
+    ],
+)
+def test_what_learns_is_what_was_published(
+    path: str, learns: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(MODELS.parents[1] / path)])
+    assert ended.value.code == 0
+    rows = {words[0]: words[2] for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 2}
+    assert {part: rows[part] for part in learns} == learns
