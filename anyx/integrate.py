@@ -1,4 +1,4 @@
-"""Continuous integrate-and-fire: frames into tokens, as many as their weights add up to. Torch only, no loop over frames.
+"""Continuous integrate-and-fire: frames into tokens, as many as their weights add up to. Torch only.
 
 Every frame has a weight in (0, 1). Weights are added up from left to right; each time the sum has grown by one, a token
 is made: the mean of the frames since the last, by their weights, a frame on the border counting for both (CIF, arXiv
@@ -6,13 +6,13 @@ is made: the mean of the frames since the last, by their weights, a frame on the
 item are scaled so that they make as many tokens as its transcript has, and a loss on their sum before that teaches them
 to do so alone.
 
-The published code walks over frames. Here token u has gathered G(u, t) by frame t, which is 0 before the sum C passes u,
-C(t) - u while it is being filled, and 1 afterwards; its weights are G's steps in t, and one matrix product makes all.
+The published code walks over frames. Here token u has gathered G(u, t) by frame t, which is 0 before the sum C passes
+u, C(t) - u while it is being filled, and 1 afterwards. Its weights are G's steps in t; one matrix product makes all.
 
-What was wrong there is right by default, and back with `published=True`: after the last frame what is left over 0.5 makes
-a token, which never happened to an item as long as its batch; a frame whose scaled weight is above 1 makes several tokens
-at once, where one a frame was made and the rest counted negatively in the next; padding reaches no weight, which the
-convolution read; and in evaluation an item makes at least one token.
+What was wrong there is right by default, and back with `published=True`. What is left over 0.5 after the last frame
+makes a token, which never happened to an item as long as its batch. A frame whose scaled weight is above 1 makes
+several tokens at once, where it made one and the rest counted negatively in the next. Padding reaches no weight, though
+the convolution read it. And an item makes at least one token.
 
 Letters: b items, t frames, u tokens, d width.
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,7 +71,8 @@ def integrate_and_fire(
         rows = mask.all(1, keepdim=True), mask.any(1, keepdim=True)
         extra = (left > tail) & ~rows[0] if published else (left > tail) | ((made == 0) & rows[1])
     count: Int[Tensor, "b 1"] = made + extra
-    tokens = torch.arange(values.shape[1] if values.is_meta else int(count.max()), device=values.device)
+    longest = values.shape[1] if values.is_meta else max(1, int(count.max()))
+    tokens = torch.arange(longest, device=values.device)
     real = tokens < count
     scale = torch.where(extra & (tokens == made), 1 / (left + EPS), real).to(weights.dtype)
     part = (total - whole).to(weights.dtype)
@@ -128,7 +129,7 @@ class IntegrateAndFire(nn.Module):
         return self.weight_proj(x).squeeze(-1).float().sigmoid() * mask  # type: ignore[no-any-return]
 
     def forward(
-        self, values: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], count: Float[Tensor, " b"] | None = None
+        self, values: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"], count: Num[Tensor, " b"] | None = None
     ) -> Fired:
         """Weigh, integrate. In training an item of which `count` is known, over 0, makes so many tokens."""
         weights = self.weigh(values, mask)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from anyx.media import Audio, Image, Series, Video
@@ -30,6 +30,7 @@ class Tokens(NamedTuple):
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
     layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+    number: Num[Tensor, " b"] | None = None  # to a projector that decides how many: the wanted; from it: its own
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
@@ -39,7 +40,8 @@ class Tokens(NamedTuple):
     def chosen(self, items: Sequence[int]) -> Tokens:
         """Some items of the batch."""
         layout = None if self.layout is None else tuple(self.layout[item] for item in items)
-        return Tokens(self.values[list(items)], self.mask[list(items)], layout)
+        number = None if self.number is None else self.number[list(items)]
+        return Tokens(self.values[list(items)], self.mask[list(items)], layout, number)
 
 
 class TextBatch(NamedTuple):
@@ -72,7 +74,17 @@ class Encoder(nn.Module, ABC):
 
 
 class InputProjector(nn.Module, ABC):
-    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`."""
+    """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
+
+    One that decides how many tokens to make is told the number for each item in training (0: unknown), and answers with
+    the number that it would have made by itself, which need not be whole.
+    """
+
+    parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or a port keep to itself
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """The parameters of one of `parts`; none where this projector was built without it."""
+        return [p for found, p in self.named_parameters() if found == name or found.startswith(f"{name}.")]
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

@@ -99,7 +99,9 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        projected: Tokens = self.inputs[key].projector(tokens._replace(values=tokens.values.float()))
+        projected: Tokens = self.inputs[key].projector(
+            tokens._replace(values=tokens.values.float(), number=media.counts)
+        )
         return projected
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:

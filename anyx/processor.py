@@ -28,13 +28,15 @@ Features = Callable[[str, Mapping[str, Any]], Tokens | None]  # (key, media part
 class MediaBatch(NamedTuple):
     """The media of one key: rows and positions (m,) of their placeholders, and what the encoder reads or has said.
 
-    `tensors` are the stacked transform outputs; {} when `tokens`, the encoder's cached output, is given.
+    `tensors` are the stacked transform outputs; {} when `tokens`, the encoder's cached output, is given. `counts` are
+    the ids of each one's caption where a loss wants them, 0 without one.
     """
 
     rows: Int[Tensor, " m"]
     positions: Int[Tensor, " m"]
     tensors: Mapping[str, Tensor]
     tokens: Tokens | None = None
+    counts: Int[Tensor, " m"] | None = None
 
 
 class TargetBatch(NamedTuple):
@@ -64,6 +66,7 @@ class Batch(NamedTuple):
                 {name: tensor.to(device) for name, tensor in media.tensors.items()},
                 media.tokens
                 and media.tokens._replace(values=media.tokens.values.to(device), mask=media.tokens.mask.to(device)),
+                None if media.counts is None else media.counts.to(device),
             )
             for key, media in self.inputs.items()
         }

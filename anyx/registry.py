@@ -35,6 +35,7 @@ INPUT_PROJECTORS = {
     "mlp": "anyx.input_projectors:MLPInputProjector",
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "cformer": "anyx.cformer:CFormerInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

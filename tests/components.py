@@ -137,6 +137,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "mlp": [{"hidden": 8}],
         "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
+        "cformer": [
+            {"hidden": 8, "layers": 1, "heads": 2, "positions": 300, "relu": False, "dropout": 0.0},
+            {"adapter": "fc", "weights": "dense", "tokens_dim": 6, "norm": "data"},
+        ],
     },
     "output_projectors": {
         "transformer": [{"hidden": 8, "layers": 1, "heads": 2}],
