@@ -33,7 +33,7 @@ class CFormerInputProjector(InputProjector):
     of its tokens (X-LLM: 512; default: the encoder's), `dropout` that of its convolution and of the BERT. `adapter:
     bert` has `layers` of width `hidden` over at most `positions` tokens, X-LLM's being bert-base-chinese, which `init`
     names: a folder or hub id to begin with. Maps end in a ReLU, as published, unless `relu` is false. `norm: data`
-    standardises every feature of the frames by its statistics in training, for encoders whose frames share a large mean.
+    standardises every feature of the frames by its statistics in training, which often share a large mean.
     """
 
     parts: ClassVar[Sequence[str]] = ("cif", "pre", "bert", "post")

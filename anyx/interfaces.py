@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from anyx.media import Audio, Image, Series, Video
 
 Media = Image | Audio | Video | Series
+Words = Callable[[str], list[int]]  # a text -> ids in a vocabulary of its own; it travels to data workers
 OutputKind = Literal["global", "patches"]
 
 
@@ -65,7 +66,7 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int  # d of the tokens it returns
-    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` has none and refuses it
+    reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` refuses it, see `words`
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -76,11 +77,13 @@ class Encoder(nn.Module, ABC):
 class InputProjector(nn.Module, ABC):
     """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
 
-    One that decides how many tokens to make is told the number for each item in training (0: unknown), and answers with
-    the number that it would have made by itself, which need not be whole.
+    One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
+    what was said in the turn of each medium, or None. One that decides how many tokens to make is told the `number` for
+    each item in training (0: unknown), and answers with what it would have made by itself, which need not be whole.
     """
 
-    parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or a port keep to itself
+    words: Words | None = None
+    parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or ports share
 
     def part(self, name: str) -> list[nn.Parameter]:
         """The parameters of one of `parts`; none where this projector was built without it."""

@@ -2,19 +2,21 @@
 
 Queries attend to each other in every layer and to the encoder's tokens in every `cross_every`-th, then pass a
 feed-forward of their own; each of the three is followed by its LayerNorm (post-norm). BLIP-2 (arXiv 2301.12597) has 12
-layers with cross-attention in every other, NExT-GPT's projectors 2 with it in both. Parameter names are those of the
-published checkpoints below `Qformer`, as far as queries go: BERT's embeddings of words and its feed-forward of text are
-not here. The query tokens belong to who uses it.
+layers with cross-attention in every other, NExT-GPT's projectors 2 with it in both. InstructBLIP (arXiv 2305.06500)
+lays the instruction's words behind the queries: both attend to all, the words pass BERT's own feed-forward and never
+see the encoder's tokens. Parameter names are those of the published checkpoints below `Qformer`; without a `vocabulary`
+what is for words is not there. The query tokens belong to who uses it.
 
-Letters: b items, q queries, n encoder tokens, d width of the queries, c width of the encoder's tokens.
+Letters: b items, q queries, t words, n encoder tokens, d width of the queries, c width of the encoder's tokens.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,30 +61,42 @@ class Attend(nn.Module):
 
 
 class Layer(nn.Module):
-    """A BERT layer as queries pass it, with cross-attention or without."""
+    """A BERT layer with cross-attention or without, for queries and, if it is to read `text`, the words behind them."""
 
-    def __init__(self, dim: int, context: int | None, heads: int, hidden: int, dropout: float):
+    def __init__(self, dim: int, context: int | None, heads: int, hidden: int, dropout: float, *, text: bool = False):
         super().__init__()
         self.attention = Attend(dim, dim, heads, dropout)
         self.crossattention = None if context is None else Attend(dim, context, heads, dropout)
         self.intermediate_query = nn.ModuleDict({"dense": nn.Linear(dim, hidden)})
         self.output_query = Dense(hidden, dim, dropout)
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(dim, hidden)}) if text else None
+        self.output = Dense(hidden, dim, dropout) if text else None
 
     def forward(
-        self, x: Float[Tensor, "b q d"], context: Float[Tensor, "b n c"], mask: Bool[Tensor, "b n"] | None
-    ) -> Float[Tensor, "b q d"]:
-        """Attend to each other, to the context, map."""
-        x = self.attention(x, x)
+        self,
+        x: Float[Tensor, "b s d"],
+        context: Float[Tensor, "b n c"],
+        mask: Bool[Tensor, "b n"] | None,
+        queries: int,
+        real: Bool[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b s d"]:
+        """Attend to all that is `real`; the first `queries` of s attend to the context as well; map."""
+        x = self.attention(x, x, real)
+        x, words = x[:, :queries], x[:, queries:]
         if self.crossattention is not None:
             x = self.crossattention(x, context, mask)
-        return self.output_query(F.gelu(self.intermediate_query["dense"](x)), x)  # type: ignore[no-any-return]
+        x = self.output_query(F.gelu(self.intermediate_query["dense"](x)), x)
+        if self.intermediate is None or self.output is None:
+            return x
+        return torch.cat([x, self.output(F.gelu(self.intermediate["dense"](words)), words)], dim=1)
 
 
 class QFormer(nn.Module):
     """Queries (b, q, dim) that read tokens (b, n, context) through `layers` BERT layers of `heads` heads.
 
     Layers 0, `cross_every`, 2 `cross_every`, ... have cross-attention. `hidden` is the feed-forward's width (default
-    4 dim), `dropout` BERT's own: on attention and on what is added, in training.
+    4 dim), `dropout` BERT's own: on attention and on what is added, in training. With a `vocabulary` of so many words
+    it may read an instruction too, of at most `positions` words.
     """
 
     def __init__(
@@ -95,18 +109,27 @@ class QFormer(nn.Module):
         cross_every: int = 1,
         hidden: int | None = None,
         dropout: float = 0.1,
+        vocabulary: int | None = None,
+        positions: int = 512,
     ):
         super().__init__()
         if heads < 1 or dim % heads:
             raise ValueError(f"heads must divide the Q-Former's width: given heads={heads}, width {dim}")
         if min(layers, cross_every) < 1:
             raise ValueError(f"layers and cross_every must be at least 1, given {layers} and {cross_every}")
+        text = vocabulary is not None
         stack = [
-            Layer(dim, None if i % cross_every else context, heads, hidden or 4 * dim, dropout) for i in range(layers)
+            Layer(dim, None if i % cross_every else context, heads, hidden or 4 * dim, dropout, text=text)
+            for i in range(layers)
         ]
+        embeddings: dict[str, nn.Module] = {}
+        if vocabulary is not None:
+            embeddings["word_embeddings"] = nn.Embedding(vocabulary, dim)
+            embeddings["position_embeddings"] = nn.Embedding(positions, dim)
+        self.positions = positions if text else 0
         self.bert = nn.ModuleDict(
             {
-                "embeddings": nn.ModuleDict({"LayerNorm": nn.LayerNorm(dim, eps=EPS)}),
+                "embeddings": nn.ModuleDict({**embeddings, "LayerNorm": nn.LayerNorm(dim, eps=EPS)}),
                 "encoder": nn.ModuleDict({"layer": nn.ModuleList(stack)}),
             }
         )
@@ -115,24 +138,51 @@ class QFormer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=DEVIATION)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=DEVIATION)
 
     def forward(
         self,
         queries: Float[Tensor, "b q d"],
         context: Float[Tensor, "b n c"],
         mask: Bool[Tensor, "b n"] | None = None,
+        *,
+        words: Int[Tensor, "b t"] | None = None,
+        real: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b q d"]:
-        """Read the context; `mask` is True at its real tokens."""
-        x = self.dropout(self.bert["embeddings"]["LayerNorm"](queries))  # type: ignore[index]
+        """Read the context, and the instruction's words; `mask` and `real` are True at the real ones of each."""
+        return self.states(queries, context, mask, words=words, real=real)[:, : queries.shape[1]]
+
+    def states(
+        self,
+        queries: Float[Tensor, "b q d"],
+        context: Float[Tensor, "b n c"],
+        mask: Bool[Tensor, "b n"] | None = None,
+        *,
+        words: Int[Tensor, "b t"] | None = None,
+        real: Bool[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b s d"]:
+        """What `forward` gives, the words' own states behind it."""
+        embeddings: Any = self.bert["embeddings"]
+        x, count = queries, queries.shape[1]
+        if words is not None:
+            if words.shape[1] > self.positions:
+                told = f"reads at most {self.positions} words" if self.positions else "reads none: it has no vocabulary"
+                raise ValueError(f"an instruction of {words.shape[1]} words was given; this Q-Former {told}")
+            places = embeddings["position_embeddings"].weight[: words.shape[1]]
+            x = torch.cat([x, embeddings["word_embeddings"](words) + places], dim=1)
+            real = None if real is None else F.pad(real, (count, 0), value=True)
+        x = self.dropout(embeddings["LayerNorm"](x))
         for layer in self.bert["encoder"]["layer"]:  # type: ignore[index]
-            x = layer(x, context, mask)
+            x = layer(x, context, mask, count, real)
         return x  # type: ignore[no-any-return]
 
     def start_from(self, path: str | Path) -> None:
         """Begin with a BERT's weights: a .safetensors or PyTorch file, or a folder of either; deeper layers are left.
 
-        Its first LayerNorm, self-attention and feed-forward (as that of the queries, BLIP-2's way) are taken over,
-        all of them or ValueError; cross-attention, which BERT has not, stays as it is. On `meta` nothing is read.
+        Its first LayerNorm, self-attention and feed-forward (as that of the queries, BLIP-2's way; of words too) are
+        taken over, all of them or ValueError; cross-attention, which BERT has not, stays as it is, and so do words of
+        the vocabulary past BERT's (BLIP-2's "[DEC]"). On `meta` nothing is read.
         """
         own = {name.removeprefix("bert."): p for name, p in self.named_parameters() if "crossattention" not in name}
         if any(parameter.is_meta for parameter in own.values()):
@@ -142,6 +192,9 @@ class QFormer(nn.Module):
         missing = [theirs for theirs in wanted.values() if theirs not in found]
         if missing:
             raise ValueError(f"{path} lacks {len(missing)} of the {len(own)} BERT weights wanted, first {missing[0]!r}")
+        table = "embeddings.word_embeddings.weight"
+        if table in own and len(found[table]) < len(own[table]):
+            found[table] = torch.cat([found[table], own[table].detach()[len(found[table]) :]])
         wrong = [name for name, theirs in wanted.items() if found[theirs].shape != own[name].shape]
         if wrong:
             theirs, ours = tuple(found[wanted[wrong[0]]].shape), tuple(own[wrong[0]].shape)
@@ -149,6 +202,16 @@ class QFormer(nn.Module):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(found[wanted[name]])
+
+
+def published_name(key: str) -> str:
+    """A key of transformers' `Blip2QFormerModel` or `InstructBlipQFormerModel` in LAVIS's words, which are ours."""
+    key = key.replace("attention.attention.", "attention.self.").removeprefix("embeddings.")
+    if key.startswith("layernorm."):
+        key = key.replace("layernorm", "embeddings.LayerNorm")
+    elif "_embeddings." in key:
+        key = f"embeddings.{key}"
+    return f"bert.{key}"
 
 
 def _named(key: str) -> str:

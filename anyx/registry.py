@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 ENCODERS = {
     "imagebind": "anyx.encoders.imagebind:ImageBindEncoder",
     "clip": "anyx.encoders.clip:ClipEncoder",
+    "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
@@ -36,6 +37,7 @@ INPUT_PROJECTORS = {
     "resampler": "anyx.input_projectors:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "cformer": "anyx.cformer:CFormerInputProjector",
+    "qformer": "anyx.queries:QFormerInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

@@ -9,14 +9,16 @@ if __name__ != "anyx.encoders":
 if TYPE_CHECKING:
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
+    from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = ["ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
 
 _FILES = {
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
+    "EvaClipEncoder": "eva_clip",
     "ImageBindEncoder": "imagebind",
     "WhisperEncoder": "whisper",
 }

@@ -33,9 +33,19 @@ def square(picture: PILImage.Image, size: int) -> PILImage.Image:
     return picture.crop((left, top, left + size, top + size))
 
 
+def stretched(picture: PILImage.Image, size: int) -> PILImage.Image:
+    """Both sides to `size` with PIL's bicubic filter, whatever their proportion: nothing is cut off."""
+    return picture if picture.size == (size, size) else picture.resize((size, size), PILImage.Resampling.BICUBIC)
+
+
+def pixels_of(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
+    """The bytes of an RGB picture, channels first."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
 def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"]:
     """The pixels of the centre square."""
-    return torch.from_numpy(np.array(square(picture, size))).permute(2, 0, 1)
+    return pixels_of(square(picture, size))
 
 
 def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -46,12 +56,16 @@ def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Seq
 
 @dataclass(frozen=True)
 class PictureTransform:
-    """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames."""
+    """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames.
+
+    Of a picture that is no square the centre is cut out, or all of it is stretched into one (`crop=False`).
+    """
 
     size: int
     frames: int
     mean: Sequence[float] = CLIP_MEAN
     std: Sequence[float] = CLIP_STD
+    crop: bool = True
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The pixels of an Image or a Video."""
@@ -62,5 +76,6 @@ class PictureTransform:
         raise ValueError(f"this encoder reads Image or Video, given {type(media).__name__}")
 
     def picture(self, image: Image) -> Float[Tensor, "3 h w"]:
-        """One picture, resized, cropped and normalised."""
-        return normalise(resize_and_crop(image.to_pil(), self.size) / 255, self.mean, self.std)
+        """One picture, made a square and normalised."""
+        fitted = (square if self.crop else stretched)(image.to_pil(), self.size)
+        return normalise(pixels_of(fitted) / 255, self.mean, self.std)

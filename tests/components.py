@@ -99,7 +99,15 @@ CLIP = {
     "patch_size": 8,
     "projection_dim": 12,
 }
-
+EVA = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 8,
+    "initializer_range": 0.02,
+}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -117,7 +125,6 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
-
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -129,6 +136,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "imu", "length": 32},
         ],
         "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "eva_clip": [
+            {"config": EVA},
+            {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
+        ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
@@ -140,6 +151,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "cformer": [
             {"hidden": 8, "layers": 1, "heads": 2, "positions": 300, "relu": False, "dropout": 0.0},
             {"adapter": "fc", "weights": "dense", "tokens_dim": 6, "norm": "data"},
+        ],
+        "qformer": [
+            {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},
+            {"queries": 2, "width": 8, "layers": 1, "heads": 2, "extra": 1, "dropout": 0.0},
         ],
     },
     "output_projectors": {

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from components import TINY
 
+from anyx import registry
 from anyx.config import Config, ConfigError, load, parts
 from anyx.interfaces import Decoder
 from anyx.schema import Share
@@ -64,6 +65,11 @@ def test_the_resolved_yaml_reads_the_same(config: Config, tmp_path: Path):
     assert again == config
 
 
+def names(kind: str) -> str:
+    """What is registered, as errors list it."""
+    return ", ".join(sorted(registry.table(kind)))
+
+
 def test_all_errors_come_at_once(tmp_path: Path):
     found = errors(
         tmp_path,
@@ -87,12 +93,12 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "llm.template: 'chatmal' is not one of chatml, vicuna_v0, vicuna_v1, plain",
         "llm.dtype: 'int3' is not one of float32, bfloat16, float16",
         "encoders.vision.depht: Key 'depht' not in 'ImageBindEncoder'. Did you mean: 'depth'?",
-        "encoders.other.type: 'clop' is not one of clip, efficientnet, imagebind, whisper",
+        f"encoders.other.type: 'clop' is not one of {names('encoders')}",
         "inputs.image.encoder: 'visoin' is not one of vision, other",
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
         "inputs.smell.media: 'smell' is not one of image, audio, video, series",
-        "inputs.audio.projector: is missing; its type is one of grouping, linear, mlp, resampler",
+        f"inputs.audio.projector: is missing; its type is one of {names('input_projectors')}",
         "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, contrastive, reconstruct",
         "stages.encode.data.caption: 'caption' is not one of captions",
         "stages.encode: give either steps or epochs",

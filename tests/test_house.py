@@ -24,7 +24,7 @@ FLOORS = {
     "weights": 0, "tables": 0, "integrate": 0,
     "encoders": 1, "decoders": 1, "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "decoding": 1, "reply": 1, "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1,
-    "pages": 1, "cformer": 1,
+    "pages": 1, "cformer": 1, "queries": 1,
     "model": 2, "processor": 2,
     "data": 3, "build": 3, "hub": 3,
     "training": 4, "evaluation": 4, "converters": 4,
