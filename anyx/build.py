@@ -118,7 +118,19 @@ def input_projectors(inputs: Mapping[str, Input], widths: Mapping[str, int], dim
         for key, port in inputs.items()
         if isinstance(port.projector, Node)
     }
+    for key, port in inputs.items():
+        for name, owner in port.projector.shares.items() if isinstance(port.projector, Node) else ():
+            lend(f"inputs.{key}.projector.shares.{name}", own[key], name, own[owner.split(".")[1]])
     return shared("inputs", inputs, own, {key: widths[port.encoder] for key, port in inputs.items()})
+
+
+def lend(path: str, mine: InputProjector, name: str, owner: InputProjector) -> None:
+    """Put a part of one projector, a module or a parameter, in the place of another's."""
+    shapes = [{n: x.shape for n, x in one.named_parameters() if n.partition(".")[0] == name} for one in (mine, owner)]
+    if not shapes[0] or shapes[0] != shapes[1]:
+        raise ValueError(f"{path}: the two parts are not of the same shapes, or not there; give both the same sizes")
+    found = dict(owner.named_children()) | dict(owner.named_parameters(recurse=False))
+    setattr(mine, name, found[name])
 
 
 def output_projectors(

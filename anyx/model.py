@@ -25,7 +25,7 @@ from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest
+from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest, within
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
@@ -66,7 +66,8 @@ class AnyX(nn.Module, ModelHubMixin):
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
         transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
         kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}
-        self.processor = Processor(prompt, transforms=transforms, kinds=kinds)
+        words = {key: port.projector.words for key, port in inputs.items() if port.projector.words is not None}
+        self.processor = Processor(prompt, transforms=transforms, kinds=kinds, words=words)
         for part in (*self.encoders.values(), *self._decoders().values()):
             part.requires_grad_(False)
         self.eval()
@@ -99,10 +100,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        projected: Tokens = self.inputs[key].projector(
-            tokens._replace(values=tokens.values.float(), number=media.counts)
-        )
-        return projected
+        return self.inputs[key].project(tokens._replace(values=tokens.values.float(), number=media.counts), media.text)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""
@@ -233,9 +231,7 @@ class AnyX(nn.Module, ModelHubMixin):
         parts = self.llm.parts()
         parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
         parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
-        for key, decoder in self._decoders().items():
-            for name, parameters in decoder.parts().items():
-                parts[f"outputs.{key}.decoder.{name}"] = parameters
+        parts |= within(self.inputs, self.outputs)
         return parts
 
     def own_state(self) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, Tokens
+from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, TextBatch, Tokens
 from anyx.signatures import Errors, check_value, hints_of
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
@@ -40,6 +40,12 @@ class InputPort(nn.Module):
         self.encoder = encoder
         self.projector = projector
         self.kind = kind
+
+    def project(self, tokens: Tokens, text: TextBatch | None = None) -> Tokens:
+        """The encoder's tokens as LLM tokens; a projector that has `words` reads the instruction too."""
+        given = (tokens,) if self.projector.words is None else (tokens, text)
+        projected: Tokens = self.projector(*given)
+        return projected
 
 
 class OutputPort(nn.Module):
@@ -105,6 +111,19 @@ def takes(decoder: Decoder | None) -> dict[str, Any]:
     names = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in WIRED]
     hints = hints_of(forward)
     return {name: hints.get(name, Any) for name in names}
+
+
+def within(inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]) -> dict[str, list[nn.Parameter]]:
+    """The parts of input projectors and decoders that may learn by themselves, by the names that stages select with."""
+    found = {}
+    for key, port in inputs.items():
+        for name in port.projector.parts:
+            if parameters := port.projector.part(name):
+                found[f"inputs.{key}.projector.{name}"] = parameters
+    for key, output in outputs.items():
+        for name, parameters in output.decoder.parts().items() if output.decoder is not None else ():
+            found[f"outputs.{key}.decoder.{name}"] = parameters
+    return found
 
 
 def rest(module: nn.Module) -> None:

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from anyx.interfaces import Media, Tokens
-from anyx.prompt import IGNORE, Message, Prompt
+from anyx.interfaces import Media, TextBatch, Tokens, Words
+from anyx.prompt import IGNORE, Message, Prompt, parts_of
 
 LOCATIONS = ("media", "path")  # under which a part may bring its medium, beside its own type; the first counts
 Conversation = Sequence[Message]
@@ -28,15 +28,16 @@ Features = Callable[[str, Mapping[str, Any]], Tokens | None]  # (key, media part
 class MediaBatch(NamedTuple):
     """The media of one key: rows and positions (m,) of their placeholders, and what the encoder reads or has said.
 
-    `tensors` are the stacked transform outputs; {} when `tokens`, the encoder's cached output, is given. `counts` are
-    the ids of each one's caption where a loss wants them, 0 without one.
+    `tensors` are the stacked transform outputs; {} when `tokens`, the encoder's cached output, is given. `text` is
+    what was said beside each medium, where the key's projector reads that too.
     """
 
     rows: Int[Tensor, " m"]
     positions: Int[Tensor, " m"]
     tensors: Mapping[str, Tensor]
     tokens: Tokens | None = None
-    counts: Int[Tensor, " m"] | None = None
+    text: TextBatch | None = None
+    counts: Int[Tensor, " m"] | None = None  # ids of each one's caption, where a loss wants them; 0 without one
 
 
 class TargetBatch(NamedTuple):
@@ -66,6 +67,7 @@ class Batch(NamedTuple):
                 {name: tensor.to(device) for name, tensor in media.tensors.items()},
                 media.tokens
                 and media.tokens._replace(values=media.tokens.values.to(device), mask=media.tokens.mask.to(device)),
+                media.text and TextBatch(media.text.ids.to(device), media.text.mask.to(device)),
                 None if media.counts is None else media.counts.to(device),
             )
             for key, media in self.inputs.items()
@@ -78,12 +80,13 @@ class Batch(NamedTuple):
 
 
 class Received(NamedTuple):
-    """One medium a user sent: its transform's tensors, or its cached tokens."""
+    """One medium a user sent: its transform's tensors, or its cached tokens; the ids of the instruction if read."""
 
     key: str
     position: int
     tensors: Mapping[str, Tensor]
     tokens: Tokens | None
+    text: list[int] | None = None
 
 
 class Target(NamedTuple):
@@ -107,6 +110,8 @@ class Sample(NamedTuple):
 class Processor:
     """Conversations -> samples -> batches. `kinds` says which class of media a key is (`Image`, ...).
 
+    `words` are of keys whose projector reads the instruction: it gets what the turn of the medium says.
+
     With `targets_media` the media of assistant turns are read too (a denoising loss wants them). `features` may answer
     a part with cached encoder tokens; its file is then not read. `max_length` cuts conversations that are learnt from
     to that many ids, never within a signal group; one of which nothing is left to learn is refused.
@@ -118,6 +123,7 @@ class Processor:
         *,
         transforms: Mapping[str, Transform],
         kinds: Mapping[str, type[Any]],
+        words: Mapping[str, Words] | None = None,
         targets_media: bool = False,
         features: Features | None = None,
         max_length: int | None = None,
@@ -125,6 +131,7 @@ class Processor:
         self.prompt = prompt
         self.transforms = dict(transforms)
         self.kinds = dict(kinds)
+        self.words = dict(words or {})
         self.targets_media = targets_media
         self.features = features
         self.max_length = max_length
@@ -137,6 +144,12 @@ class Processor:
             if all(label == IGNORE for label in encoded.labels):
                 raise ValueError(f"max_length: the assistant says nothing within the first {self.max_length} ids")
         received = [self._receive(slot.key, slot.position, slot.part) for slot in encoded.media]
+        if self.words:
+            beside = zip(received, instructions(messages), strict=False)  # fewer were received if some were cut off
+            received = [
+                item._replace(text=self.words[item.key](said) if item.key in self.words else None)
+                for item, said in beside
+            ]
         targets = [
             Target(slot.key, slot.position, slot.part.get("caption"), self._target(slot.key, slot.part))
             for slot in encoded.groups
@@ -221,6 +234,16 @@ def conversations_of(given: Any) -> list[Conversation]:
     return [conversation_of(chat) for chat in (given if several else [given])]
 
 
+def instructions(messages: Conversation) -> list[str]:
+    """For every medium that is sent, in order, what its turn says beside it."""
+    said = []
+    for message in messages:
+        parts = parts_of(message) if message.get("role") != "assistant" else []
+        text = "".join(part["text"] for part in parts if part["type"] == "text").strip()
+        said += [text for part in parts if part["type"] != "text"]
+    return said
+
+
 def source_of(part: Mapping[str, Any]) -> Any:
     """A part's medium: what stands under "media", "path" or its own type, in this order; None if it brings none."""
     return next((part[name] for name in (*LOCATIONS, part["type"]) if part.get(name) is not None), None)
@@ -232,13 +255,23 @@ def _places(items: Sequence[tuple[int, Any]]) -> tuple[Int[Tensor, " m"], Int[Te
 
 def _gather(key: str, items: Sequence[tuple[int, Received]]) -> MediaBatch:
     cached = [item.tokens for _, item in items if item.tokens is not None]
+    text = _padded([item.text for _, item in items if item.text is not None])
     if not cached:
-        return MediaBatch(*_places(items), stack([item.tensors for _, item in items]))
+        return MediaBatch(*_places(items), stack([item.tensors for _, item in items]), None, text)
     if len(cached) != len(items):
         raise ValueError(
             f"inputs.{key}: {len(cached)} of {len(items)} media have cached features; cache all of them or none"
         )
-    return MediaBatch(*_places(items), {}, concatenate(cached))
+    return MediaBatch(*_places(items), {}, concatenate(cached), text)
+
+
+def _padded(texts: Sequence[list[int]]) -> TextBatch | None:
+    """Ids of several instructions as one batch; None where none are read."""
+    if not texts:
+        return None
+    lengths = torch.tensor([len(ids) for ids in texts])
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids, dtype=torch.long) for ids in texts], batch_first=True)
+    return TextBatch(ids, torch.arange(ids.shape[1]) < lengths[:, None])
 
 
 def concatenate(tokens: Sequence[Tokens]) -> Tokens:

@@ -53,6 +53,7 @@ class DialogueReader:
             given.prompt,
             transforms=given.transforms,
             kinds=given.kinds,
+            words=given.words,
             targets_media=given.targets_media,
             features=self.features if self.encoders else given.features,
             max_length=given.max_length,

@@ -64,6 +64,7 @@ def make_reader(
         given.prompt,
         transforms=given.transforms,
         kinds=given.kinds,
+        words=given.words,
         targets_media="denoise" in wanted,
         max_length=trainee.stage.max_length,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anyx.data.cache import digest
 from anyx.data.memory import Memory
+from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
 
@@ -107,9 +108,9 @@ def chosen(batch: Batch, rows: list[int]) -> Batch:
         items, owners = kept(media.rows)
         if items:
             tensors = {name: tensor[items] for name, tensor in media.tensors.items()}
-            inputs[key] = MediaBatch(
-                owners, media.positions[items], tensors, media.tokens and media.tokens.chosen(items)
-            )
+            tokens = media.tokens and media.tokens.chosen(items)
+            text = media.text and TextBatch(media.text.ids[items], media.text.mask[items])
+            inputs[key] = MediaBatch(owners, media.positions[items], tensors, tokens, text)
     targets: dict[str, TargetBatch] = {}
     for key, target in batch.targets.items():
         items, owners = kept(target.rows)
