@@ -36,6 +36,7 @@ class CFormerInputProjector(InputProjector):
     standardises every feature of the frames by its statistics in training, which often share a large mean.
     """
 
+    counts = True
     parts: ClassVar[Sequence[str]] = ("cif", "pre", "bert", "post")
 
     def __init__(

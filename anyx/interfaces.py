@@ -78,11 +78,13 @@ class InputProjector(nn.Module, ABC):
     """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
 
     One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
-    what was said in the turn of each medium, or None. One that decides how many tokens to make is told the `number` for
-    each item in training (0: unknown), and answers with what it would have made by itself, which need not be whole.
+    what was said in the turn of each medium, or None. One that `counts` decides how many tokens to make: it is told the
+    `number` for each item in training (0: unknown), and answers with its own, which need not be whole.
     """
 
     words: Words | None = None
+    counts: bool = False
+    pieces: int = 1  # how many pieces (frames) an item's tokens lie end to end of, where each is read by itself
     parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or ports share
 
     def part(self, name: str) -> list[nn.Parameter]:

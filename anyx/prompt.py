@@ -114,9 +114,10 @@ class Prompt:
                 page.group(self._known(part, self.groups, "outputs"), part)
             else:
                 self._known(part, self.inputs, "inputs")
-                page.write(self.template.media_start, supervised=False, template=True)
+                start, end = self.template.around(part["type"])
+                page.write(start, supervised=False, template=True)
                 page.medium(part)
-                page.write(self.template.media_end, supervised=False, template=True)
+                page.write(end, supervised=False, template=True)
         page.write(turn.end, supervised=speaks, template=True)
         page.write(turn.tail, supervised=False, template=True)
 

@@ -64,11 +64,17 @@ def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | N
     `relative` counts the error as a share of each caption's own length.
     """
     assert isinstance(step.batch, Dialogues)
+    assert isinstance(step.model, AnyX)
+    counting = [key for key, port in step.model.inputs.items() if port.projector.counts]
+    if strangers := [key for key in keys or () if key not in counting] or ([] if counting else list(step.model.inputs)):
+        raise ValueError(
+            f"losses.quantity: inputs.{strangers[0]}.projector counts no tokens; {counting or 'none'} does"
+        )
     found = {}
-    for key, ids in step.batch.captions.items():
-        if keys is None or key in keys:
-            if (number := tokens_of(step, key).number) is None:
-                raise ValueError(f"losses.quantity: inputs.{key}.projector counts no tokens; name others by `keys`")
+    for key in counting if keys is None else keys:
+        if key in step.batch.captions:
+            number, ids = tokens_of(step, key).number, step.batch.captions[key]
+            assert number is not None
             found[key] = losses.quantity(number, (ids >= 0).sum(1), relative=relative)
     return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
 

@@ -149,12 +149,13 @@ def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tens
 
 
 def projections(model: AnyX, rows: int) -> list[Tensor]:
-    """What every projector that learns makes of one medium a row, on `meta`; of inputs, of one encoder token."""
+    """What every projector that learns makes of one medium a row, on `meta`; of inputs, of one token a piece."""
     ends: list[Tensor] = []
     for port in model.inputs.values():
         if learns(port.projector):
             encoder = model.encoders[port.encoder]
-            ends.append(port.projector(Tokens.full(torch.zeros(rows, 1, encoder.dim, device="meta"))).values)
+            given = torch.zeros(rows, port.projector.pieces, encoder.dim, device="meta")
+            ends.append(port.projector(Tokens.full(given)).values)
     for output in model.outputs.values():
         if learns(output.projector):
             states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
