@@ -56,18 +56,17 @@ def test_it_begins_with_a_bert(tmp_path: Path) -> None:
     mine, theirs = projector.bert.state_dict(), bert.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(x, theirs[name]) for name, x in mine.items())
     assert {name.split(".")[0] for name in theirs.keys() - mine.keys()} == {"embeddings", "pooler"}
-    with pytest.raises(ValueError, match="init: .* does not fit"):
+    with pytest.raises(ValueError, match=r"init: .* does not fit"):
         CFormerInputProjector(6, 10, init=str(tmp_path), **(SMALL | {"layers": 2}))
 
 
 def test_wrong_options_are_refused() -> None:
-    for given, told in (({"adapter": "mlp"}, "adapter"), ({"norm": True}, "norm"), ({"heads": 3}, "heads")):
-        with pytest.raises(ValueError, match=told):
+    for given, key in (({"adapter": "mlp"}, "adapter"), ({"norm": True}, "norm"), ({"heads": 3}, "heads")):
+        with pytest.raises(ValueError, match=key):
             CFormerInputProjector(6, 10, **(SMALL | given))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="positions: 2, but a medium has"):
-        CFormerInputProjector(6, 10, **(SMALL | {"positions": 2})).train()(
-            frames()._replace(number=torch.tensor([5, 2]))
-        )
+    short, told = CFormerInputProjector(6, 10, **(SMALL | {"positions": 2})).train(), torch.tensor([5, 2])
+    with pytest.raises(ValueError, match="positions: 2, but a medium has 5"):
+        short(frames()._replace(number=told))
 
 
 def model(**projector: Any) -> AnyX:

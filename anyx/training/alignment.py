@@ -67,9 +67,8 @@ def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | N
     assert isinstance(step.model, AnyX)
     counting = [key for key, port in step.model.inputs.items() if port.projector.counts]
     if strangers := [key for key in keys or () if key not in counting] or ([] if counting else list(step.model.inputs)):
-        raise ValueError(
-            f"losses.quantity: inputs.{strangers[0]}.projector counts no tokens; {counting or 'none'} does"
-        )
+        known = ", ".join(counting) or "none"
+        raise ValueError(f"losses.quantity: inputs.{strangers[0]}.projector counts no tokens; {known} does")
     found = {}
     for key in counting if keys is None else keys:
         if key in step.batch.captions:
