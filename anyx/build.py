@@ -145,10 +145,22 @@ def input_projectors(
         if isinstance(port.projector, Node)
     }
     for key, port in inputs.items():
-        if isinstance(port.projector, Share) and wanted[key] != wanted[port.projector.key]:
-            told = f"tokens of width {wanted[port.projector.key]}, but this input needs {wanted[key]}"
-            raise ValueError(f"inputs.{key}.projector.share: {port.projector.share} makes {told}")
+        node = port.projector
+        if isinstance(node, Share) and wanted[key] != wanted[node.key]:
+            told = f"tokens of width {wanted[node.key]}, but this input needs {wanted[key]}"
+            raise ValueError(f"inputs.{key}.projector.share: {node.share} makes {told}")
+        for name, owner in node.shares.items() if isinstance(node, Node) else ():
+            lend(f"inputs.{key}.projector.shares.{name}", own[key], name, own[owner.split(".")[1]])
     return shared("inputs", inputs, own, {key: heard[port.encoder] for key, port in inputs.items()})
+
+
+def lend(path: str, mine: InputProjector, name: str, owner: InputProjector) -> None:
+    """Put a part of one projector, a module or a parameter, in the place of another's."""
+    shapes = [{n: x.shape for n, x in one.named_parameters() if n.partition(".")[0] == name} for one in (mine, owner)]
+    if not shapes[0] or shapes[0] != shapes[1]:
+        raise ValueError(f"{path}: the two parts are not of the same shapes, or not there; give both the same sizes")
+    found = dict(owner.named_children()) | dict(owner.named_parameters(recurse=False))
+    setattr(mine, name, found[name])
 
 
 def output_projectors(

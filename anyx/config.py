@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from anyx import registry, yamls
 from anyx.imports import find
-from anyx.interfaces import TextTeacher
+from anyx.interfaces import InputProjector, TextTeacher
 from anyx.media import MEDIA
 from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share, Source, Stage
 from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
@@ -99,7 +99,11 @@ def parts(config: Config) -> Iterator[str]:
         yield "llm.body"
         yield from (f"llm.adapters.{name}" for name in config.llm.adapters)
     yield from (f"encoders.{name}" for name in config.encoders)
-    yield from (f"inputs.{key}.projector" for key, port in config.inputs.items() if isinstance(port.projector, Node))
+    for key, port in config.inputs.items():
+        if isinstance(port.projector, Node):
+            yield f"inputs.{key}.projector"
+            within = port.projector.cls.parts if issubclass(port.projector.cls, InputProjector) else ()
+            yield from (f"inputs.{key}.projector.{name}" for name in within)
     for key, output in config.outputs.items():
         if isinstance(output.projector, Node):
             yield f"outputs.{key}.projector"
@@ -159,17 +163,33 @@ def _projector(
     side, _, key = path.partition(".")
     node = dict(entries(ports[key])).get("projector")
     here = f"{path}.projector"
+    beside = {f"{side}.{name}.projector": dict(entries(dict(entries(p)).get("projector"))) for name, p in ports.items()}
     if isinstance(node, Mapping) and "share" in node:
-        projectors = {name: dict(entries(dict(entries(port)).get("projector"))) for name, port in ports.items()}
-        owners = [f"{side}.{name}.projector" for name, projector in projectors.items() if "type" in projector]
+        owners = [name for name, projector in beside.items() if "type" in projector]
         if node["share"] not in owners or len(node) > 1:
             errors.add(f"{here}.share", f"{node['share']!r} is not one of {', '.join(owners) or 'no projectors'}")
         return Share(str(node["share"]))
+    if isinstance(node, Mapping) and "shares" in node:
+        made = _node(errors, here, kind, {name: value for name, value in node.items() if name != "shares"})
+        return dataclasses.replace(made, shares=_shares(errors, f"{here}.shares", made, node["shares"], beside))
     if node is not None:
         return _node(errors, here, kind, node)
     if llm is not None and isinstance(ports[key], Mapping):
         errors.add(here, f"is missing; its type is one of {', '.join(sorted(registry.table(kind)))}")
     return None
+
+
+def _shares(errors: Errors, path: str, node: Node, given: Any, beside: Mapping[str, Any]) -> Mapping[str, str]:
+    """The parts of an input projector that are those of one `beside` it, of the same type, which has them to itself."""
+    known = node.cls.parts if issubclass(node.cls, InputProjector) else ()
+    alike = {path: projector for path, projector in beside.items() if projector.get("type") == node.type}
+    for name, owner in entries(given):
+        fitting = [path for path, projector in alike.items() if name not in dict(entries(projector.get("shares")))]
+        if name not in known:
+            errors.add(f"{path}.{name}", f"{name!r} is not one of {', '.join(known) or 'no parts'}")
+        elif owner not in fitting:
+            errors.add(f"{path}.{name}", f"{owner!r} is not one of {', '.join(fitting) or 'no projectors'}")
+    return dict(entries(given))
 
 
 def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from anyx.build import build
 from anyx.compact import restored, shrunk
 from anyx.model import AnyX
 from anyx.packaged import PACKAGED, fetch, locate
-from anyx.schema import DType, Share
+from anyx.schema import DType, Node, Share
 
 __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
@@ -50,8 +50,8 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     if not known:
         raise ValueError(f"dtype: {dtype!r} is neither a floating-point type nor torch.int8")
     config = _with_tables(_config_of(model), Path(folder))
-    twins = _twins(config)
-    own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(tuple(twins))}
+    shared = tuple(twins(config))
+    own = {n: x.detach().cpu() for n, x in model.own_state().items() if not n.startswith(shared)}
     if dtype == torch.int8:
         stored = shrunk(own)
     else:
@@ -126,7 +126,7 @@ def load(
         state = restored(load_file(folder / WEIGHTS))
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    for twin, owner in _twins(config).items():
+    for twin, owner in twins(config).items():
         state |= {twin + name.removeprefix(owner): state[name] for name in list(state) if name.startswith(owner)}
     try:
         model.load_own_state(state)
@@ -201,15 +201,25 @@ def _with_tables(config: configuration.Config, folder: Path) -> configuration.Co
     return dataclasses.replace(config, raw=raw)
 
 
-def _twins(config: configuration.Config) -> dict[str, str]:
-    """Shared projectors by the prefix of their names -> the prefix under which their weights are stored."""
-    sides: dict[str, Mapping[str, Input] | Mapping[str, Output]] = {"inputs": config.inputs, "outputs": config.outputs}
+def twins(config: configuration.Config) -> dict[str, str]:
+    """Shared projectors and parts by the prefix of their names -> the prefix under which their weights are stored."""
     return {
-        f"{side}.{key}.projector.": f"{port.projector.share}."
-        for side, ports in sides.items()
-        for key, port in ports.items()
-        if isinstance(port.projector, Share)
+        f"{path}.{end}": f"{owner}.{end}"
+        for path, projector in projectors(config)
+        for owner, end in (
+            [(projector.share, "")]
+            if isinstance(projector, Share)
+            else [(owner, name) for name, owner in projector.shares.items()]
+        )
     }
+
+
+def projectors(config: configuration.Config) -> Iterator[tuple[str, Node | Share]]:
+    """Every projector of a configuration with its path."""
+    for side, ports in (("inputs", config.inputs), ("outputs", config.outputs)):
+        for key, port in ports.items():
+            if port.projector is not None:
+                yield f"{side}.{key}.projector", port.projector
 
 
 def _begun(raw: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
 from anyx.media import Audio, Image, Series, Video
@@ -34,6 +34,7 @@ class Tokens(NamedTuple):
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
     layout: tuple[tuple[int, ...], ...] | None = None
+    number: Num[Tensor, " b"] | None = None  # to a projector that decides how many: the wanted; from it: its own
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
@@ -43,7 +44,8 @@ class Tokens(NamedTuple):
     def chosen(self, items: Sequence[int]) -> Tokens:
         """Some items of the batch."""
         layout = None if self.layout is None else tuple(self.layout[item] for item in items)
-        return Tokens(self.values[list(items)], self.mask[list(items)], layout)
+        number = None if self.number is None else self.number[list(items)]
+        return Tokens(self.values[list(items)], self.mask[list(items)], layout, number)
 
 
 class TextBatch(NamedTuple):
@@ -99,11 +101,20 @@ class InputProjector(nn.Module, ABC):
 
     One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
     what was said in the turn of each medium, or None. One that `reads_vocabulary` (Macaw-LLM) has the LLM's table of
-    token embeddings (v, d) there instead, or None where only widths are asked.
+    token embeddings (v, d) there instead, or None where only widths are asked. One that `counts` decides how many
+    tokens to make: it is told the `number` for each item in training (0: unknown), and answers with its own, which
+    need not be whole.
     """
 
     words: Words | None = None
     reads_vocabulary: bool = False
+    counts: bool = False
+    pieces: int = 1  # how many pieces (frames) an item's tokens lie end to end of, where each is read by itself
+    parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or ports share
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """The parameters of one of `parts`; none where this projector was built without it."""
+        return [p for found, p in self.named_parameters() if found == name or found.startswith(f"{name}.")]
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

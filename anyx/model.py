@@ -26,7 +26,7 @@ from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest
+from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest, within
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
@@ -104,7 +104,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        tokens = tokens._replace(values=tokens.values.float())
+        tokens = tokens._replace(values=tokens.values.float(), number=media.counts)
         return self.inputs[key].project(tokens, media.text, self.llm.model.get_input_embeddings)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
@@ -233,9 +233,7 @@ class AnyX(nn.Module, ModelHubMixin):
         parts = self.llm.parts()
         parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
         parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
-        for key, decoder in self._decoders().items():
-            for name, parameters in decoder.parts().items():
-                parts[f"outputs.{key}.decoder.{name}"] = parameters
+        parts |= within(self.inputs, self.outputs)
         return parts
 
     def own_state(self) -> dict[str, Tensor]:

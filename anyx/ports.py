@@ -118,6 +118,19 @@ def takes(decoder: Decoder | None) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in names}
 
 
+def within(inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]) -> dict[str, list[nn.Parameter]]:
+    """The parts of input projectors and decoders that may learn by themselves, by the names that stages select with."""
+    found = {}
+    for key, port in inputs.items():
+        for name in port.projector.parts:
+            if parameters := port.projector.part(name):
+                found[f"inputs.{key}.projector.{name}"] = parameters
+    for key, output in outputs.items():
+        for name, parameters in output.decoder.parts().items() if output.decoder is not None else ():
+            found[f"outputs.{key}.decoder.{name}"] = parameters
+    return found
+
+
 def rest(module: nn.Module) -> None:
     """Put every wholly frozen part of a module into eval mode."""
     parameters = list(module.parameters())

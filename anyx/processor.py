@@ -37,6 +37,7 @@ class MediaBatch(NamedTuple):
     tensors: Mapping[str, Tensor]
     tokens: Tokens | None = None
     text: TextBatch | None = None
+    counts: Int[Tensor, " m"] | None = None  # ids of each one's caption, where a loss wants them; 0 without one
 
 
 class TargetBatch(NamedTuple):
@@ -67,6 +68,7 @@ class Batch(NamedTuple):
                 media.tokens
                 and media.tokens._replace(values=media.tokens.values.to(device), mask=media.tokens.mask.to(device)),
                 media.text and TextBatch(media.text.ids.to(device), media.text.mask.to(device)),
+                None if media.counts is None else media.counts.to(device),
             )
             for key, media in self.inputs.items()
         }

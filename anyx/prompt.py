@@ -119,10 +119,10 @@ class Prompt:
                 page.group(self._known(part, self.groups, "outputs"), part)
             else:
                 self._known(part, self.inputs, "inputs")
-                start = self.template.media_start.replace("{number}", str(page.media + 1))
+                start, end = self.template.around(part["type"], page.media + 1)
                 page.write(start, supervised=False, template=True)
                 page.medium(part)
-                page.write(self.template.media_end, supervised=False, template=True)
+                page.write(end, supervised=False, template=True)
         page.write(turn.end, supervised=speaks, template=True)
         page.write(turn.tail, supervised=False, template=True)
 

@@ -10,6 +10,7 @@ Letters: b media items, n encoder tokens, k pieces of an item, q queries of a pi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class QFormerInputProjector(InputProjector):
     in the turn of the medium; `reads` makes room for that without one, for callers that bring ids. `bert` names a BERT
     to begin with (`QFormer.start_from`).
     """
+
+    parts: ClassVar[Sequence[str]] = ("norm", "query_tokens", "extra_query_tokens", "qformer", "proj")
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ INPUT_PROJECTORS = {
     "bridge": "anyx.bridges:BridgeInputProjector",
     "glu": "anyx.glu:GluInputProjector",
     "lexicon": "anyx.lexicon:LexiconInputProjector",
+    "cformer": "anyx.cformer:CFormerInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
     "anyres": "anyx.anyres:AnyResInputProjector",
 }

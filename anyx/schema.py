@@ -18,11 +18,15 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A component: its registered name, its class, its keyword arguments."""
+    """A component: its registered name, its class, its keyword arguments.
+
+    `shares` are parts of an input projector that are those of another port: name of the part -> that port's projector.
+    """
 
     type: str
     cls: builtins.type[Any]
     kwargs: Mapping[str, Any]
+    shares: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Joined:
 class Template:
     """`begin`, then the turns; `media_start` and `media_end` stand around each medium that a user sends.
 
+    In these two `{Key}` is the medium's key with a capital (X-LLM: `<{Key}>`).
+
     `system_default` is said when a conversation brings no system turn; empty means that nothing is. `first` is the
     user's first turn, where it is written otherwise. `tight`: no spaces are written beside signal groups and
     special tokens, as by tokenizers that strip what stands around them. In `media_start`, `{number}` counts the media
@@ -106,6 +108,11 @@ class Template:
             if name in ROLES or value.get(name) is not None:
                 given[name] = _section(name, section, value.get(name, {}))
         return cls(**given)
+
+    def around(self, key: str, number: int) -> tuple[str, str]:
+        """What stands before and after a conversation's medium of a key, its `number`-th from 1."""
+        start = self.media_start.replace("{number}", str(number))
+        return start.replace("{Key}", key.capitalize()), self.media_end.replace("{Key}", key.capitalize())
 
     def strings(self) -> list[str]:
         """Everything the template itself writes."""

@@ -190,6 +190,10 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
         "query_blocks": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
         "bridge": [{"depth": 1, "mlp_ratio": 2}],
+        "cformer": [
+            {"hidden": 8, "layers": 1, "heads": 2, "positions": 300, "relu": False, "dropout": 0.0},
+            {"adapter": "fc", "weights": "dense", "tokens_dim": 6, "norm": "data"},
+        ],
         "qformer": [
             {"queries": 3, "width": 8, "layers": 2, "heads": 2, "norm": True, "dropout": 0.0},
             {"queries": 2, "width": 8, "layers": 1, "heads": 2, "extra": 1, "dropout": 0.0},

@@ -101,7 +101,8 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
         "inputs.smell.media: 'smell' is not one of image, audio, video, series",
         f"inputs.audio.projector: is missing; its type is one of {names('input_projectors')}",
-        "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, contrastive, reconstruct",
+        "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, quantity, contrastive, "
+        "reconstruct",
         "stages.encode.data.caption: 'caption' is not one of captions",
         "stages.encode: give either steps or epochs",
         "stages.rest: must be a mapping, but 5 was given",
@@ -139,7 +140,8 @@ def test_a_loss_fits_a_model_with_an_llm_or_one_without(tmp_path: Path):
     losses["contrastive"] = {"pairs": [["image", "caption"]]}
     stages = {"a": MODEL["stages"]["encode"] | {"losses": losses}}
     assert errors(tmp_path, stages=stages) == [
-        f"stages.a.losses.{name}: {name!r} is no loss of a model with an LLM; those are text, caption, denoise, align"
+        f"stages.a.losses.{name}: {name!r} is no loss of a model with an LLM; "
+        "those are text, caption, denoise, align, quantity"
         for name in ("reconstruct", "contrastive")
     ]
     stages = {"a": stages["a"] | {"train": {"encoders.*": 1}}}
@@ -267,7 +269,7 @@ def test_what_is_inside_mappings_is_checked(tmp_path: Path):
         "stages.d.losses.text.weight: must be float, but 'x' was given",
         "stages.d.losses.contrastive.pairs: is missing; 'contrastive' requires it",
         "stages.d.losses.contrastive: 'contrastive' is no loss of a model with an LLM; "
-        "those are text, caption, denoise, align",
+        "those are text, caption, denoise, align, quantity",
         "stages.d.data.own.path: must be str or a path, but 5 was given",
         "stages.e.steps: must be int >= 1 or null, but -3 was given",
         "stages.e.batch_size: must be int >= 1, but 0 was given",

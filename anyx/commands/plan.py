@@ -110,8 +110,10 @@ def stages(config: Config, parts: Parts, model: AnyX | None, length: int, once: 
     table = Table(Column("part", overflow="fold"), box=None, header_style="bold")
     for title in ("parameters", *config.stages):
         table.add_column(title, justify="right" if title == "parameters" else "center")
+    taught = {name: {id(p) for p in forecast.unique(parts, names)} for name, names in learning.items()}
     for part, parameters in parts.items():
-        marks = ["[green]learns[/]" if part in learning[name] else "[dim]frozen[/]" for name in config.stages]
+        told = [bool(parameters) and all(id(p) in taught[name] for p in parameters) for name in config.stages]
+        marks = ["[green]learns[/]" if learns else "[dim]frozen[/]" for learns in told]
         table.add_row(part, f"{sum(parameter.numel() for parameter in parameters):,}", *marks)
     everything = forecast.unique(parts, list(parts))
     trained = [sum(p.numel() for p in forecast.unique(parts, names)) for names in learning.values()]

@@ -28,7 +28,6 @@ from anyx import tables as whole
 from anyx.compact import restored
 from anyx.config import Config
 from anyx.converters import bodies
-from anyx.schema import Share
 
 ORIGIN, ADAPTER = "conversion.json", "adapter"
 LORA = "llm.lora."
@@ -141,13 +140,8 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
 
 def unshared(config: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a folder, where a shared projector stands under the name of the port that owns it, once."""
-    shared = [
-        f"{side}.{key}.projector."
-        for side, ports in (("inputs", config.inputs), ("outputs", config.outputs))
-        for key, port in ports.items()
-        if isinstance(port.projector, Share)
-    ]
-    return {name: tensor for name, tensor in state.items() if not name.startswith(tuple(shared))}
+    shared = tuple(hub.twins(config))
+    return {name: tensor for name, tensor in state.items() if not name.startswith(shared)}
 
 
 def _base(raw: Mapping[str, Any], name: str) -> Any:

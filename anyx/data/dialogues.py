@@ -118,11 +118,15 @@ class DialogueReader:
                 latents.setdefault(target.key, []).append(name)
             for item, text in zip(sample.sample.received, sample.captions, strict=True):
                 captions.setdefault(item.key, []).append(self.ids(text) if text and self.caption_ids else [])
+        ids = {key: padded(rows) for key, rows in captions.items()} if self.caption_ids else {}
+        heard = {
+            key: media._replace(counts=(ids[key] >= 0).sum(1)) for key, media in batch.inputs.items() if key in ids
+        }
         return Dialogues(
-            batch,
+            batch._replace(inputs={**batch.inputs, **heard}),
             taught(self.cache, self.teachers, {key: target.captions for key, target in batch.targets.items()}),
             {key: found for key, names in latents.items() if (found := lookup(self.cache, names))},
-            {key: padded(rows) for key, rows in captions.items()} if self.caption_ids else {},
+            ids,
         )
 
     def ids(self, text: str) -> list[int]:

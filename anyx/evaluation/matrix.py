@@ -18,12 +18,21 @@ from anyx.evaluation.judges import Judges, rankings
 from anyx.evaluation.metrics import chance, hits, wilson
 from anyx.evaluation.records import Job, Record, Records
 from anyx.evaluation.routes import PLAIN
+from anyx.evaluation.transcripts import interval, total, word_errors
 
 Figures = dict[str, Any]
 
 
-def matrix(corpus: Corpus, judges: Judges, jobs: Sequence[Job], records: Records, ceilings: Figures) -> Figures:
-    """All figures of a run, from the records that are there."""
+def matrix(
+    corpus: Corpus,
+    judges: Judges,
+    jobs: Sequence[Job],
+    records: Records,
+    ceilings: Figures,
+    *,
+    transcripts: Sequence[str] = (),
+) -> Figures:
+    """All figures of a run, from the records that are there; in the cells of `transcripts` word errors too."""
     numbers = {label: index for index, label in enumerate(corpus.labels)}
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
@@ -45,6 +54,8 @@ def matrix(corpus: Corpus, judges: Judges, jobs: Sequence[Job], records: Records
             cell["others"] = {
                 other: {**figures(rows, targets, other), "ceiling": limits[other][corpus.splits[0]]} for other in others
             }
+        if name in transcripts:
+            cell["words"] = written(rows, [corpus.label(row.job.concept) for row in rows])
         if source in corpus.synthetic.get(split, ()):
             cell["synthetic_input"] = True
         found[split][name] = cell
@@ -64,6 +75,14 @@ def figures(rows: Sequence[Record], targets: Sequence[int], judge: str) -> Figur
         "ci95": [round(edge, 4) for edge in wilson(first, len(rows))],
         "chance": round(chance(ranked, targets), 4),
     }
+
+
+def written(rows: Sequence[Record], labels: Sequence[str]) -> Figures:
+    """Word error rate of replies against what they should say, its interval, and the counts."""
+    errors = [word_errors(label, row.text) for label, row in zip(labels, rows, strict=True)]
+    together = total(errors)
+    low, high = interval(errors)
+    return {"error_rate": round(together.rate, 4), "ci95": [round(low, 4), round(high, 4)], **together._asdict()}
 
 
 def share(name: str, rows: Sequence[Record]) -> Figures:

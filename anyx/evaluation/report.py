@@ -64,7 +64,14 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
 
 def _line(cell: Mapping[str, Any]) -> str:
     low, high = cell["ci95"]
-    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) of {cell['ceiling']:.0%}"
+    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) of {cell['ceiling']:.0%}{_errors(cell, ', ')}"
+
+
+def _errors(cell: Mapping[str, Any], before: str) -> str:
+    if "words" not in cell:
+        return ""
+    low, high = cell["words"]["ci95"]
+    return f"{before}word errors {cell['words']['error_rate']:.1%} ({low:.1%}-{high:.1%})"
 
 
 def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], out: Path) -> None:
@@ -111,7 +118,7 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
         return "<td>-</td>"
     low, high = cell["ci95"]
     others = "".join(f"<br>{html.escape(name)}: {other['top1']:.0%}" for name, other in cell.get("others", {}).items())
-    mark = "<br>synthetic input" if cell.get("synthetic_input") else ""
+    mark = _errors(cell, "<br>") + ("<br>synthetic input" if cell.get("synthetic_input") else "")
     return (
         f'<td style="background:hsl({120 * cell["top1"]:.0f} 60% 50% / .35)"><b>{cell["top1"]:.0%}</b> '
         f"<small>({low:.0%}-{high:.0%})<br>top-5 {cell['top5']:.0%}, valid {cell['valid']:.0%}, n {cell['n']}<br>"

@@ -28,7 +28,11 @@ from anyx.signatures import Count, Errors, check_fields
 
 @dataclass(frozen=True)
 class Settings:
-    """What an `evaluation.yaml` may say: the corpus's class, judges by key and name, and what else is measured how."""
+    """What an `evaluation.yaml` may say: the corpus's class, judges by key and name, and what else is measured how.
+
+    `cells` are the routes to measure (`speech->text`), all of the corpus unless given. In those that `transcripts`
+    names the reply should be the label and nothing else: their word error rate is told too.
+    """
 
     corpus: str
     judges: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -36,6 +40,8 @@ class Settings:
     limit: Count = 100
     batch: Count = 10
     max_new_tokens: Count = 32
+    cells: Sequence[str] | None = None
+    transcripts: Sequence[str] = ()
 
 
 def evaluate(
@@ -60,6 +66,7 @@ def evaluate(
     settings = read_settings(folder, overrides)
     folder = folder if folder.is_dir() else folder.parent
     corpus: Corpus = find(settings.corpus, "corpus", folder)()
+    check_cells(settings, corpus)
     size = None if all else limit if limit is not None else settings.limit
     if model is None or isinstance(model, str | Path):
         place = folder / settings.model if model is None else Path(model)
@@ -67,12 +74,13 @@ def evaluate(
     else:
         identity = identity_of(model)
     world = fingerprint(folder, without=(folder / settings.model, out))
-    # a run may grow, and the model is told by its weights
-    kept = {name: value for name, value in asdict(settings).items() if name not in ("limit", "model")}
+    # a run may grow, and the model is told by its weights; word errors are counted from records
+    told = asdict(settings).items()
+    kept = {name: value for name, value in told if name not in ("limit", "model", "cells", "transcripts")}
     claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": kept})
     judges = build(settings.judges, corpus.labels, folder)
     records = Records(out / "records.jsonl")
-    jobs = routes.plan(corpus, limit=size, seed=seed)
+    jobs = [job for job in routes.plan(corpus, limit=size, seed=seed) if measured(settings, job.cell)]
     with report.progress(len(jobs), show) as advance:
         routes.run(
             model,
@@ -86,7 +94,7 @@ def evaluate(
             progress=advance,
         )
     ceilings = ceilings_of(corpus, judges, limit=size, seed=seed)
-    found = matrix(corpus, judges, jobs, records, ceilings)
+    found = matrix(corpus, judges, jobs, records, ceilings, transcripts=settings.transcripts)
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "matrix.md").write_text(markdown(found, corpus.keys, corpus.splits), encoding="utf-8")
     report.write(found, corpus, records.of(jobs), out)
@@ -107,6 +115,22 @@ def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
     if errors:
         raise yamls.ConfigError([f"{file}: {error}" for error in errors])
     return Settings(**given)
+
+
+def check_cells(settings: Settings, corpus: Corpus) -> None:
+    """Refuse cells that the corpus has not, and transcripts that are no words."""
+    known = routes.cells(corpus.keys)
+    for name, given, allowed in (
+        ("cells", settings.cells or (), known),
+        ("transcripts", settings.transcripts, [cell for cell in known if cell.endswith("->text")]),
+    ):
+        if unknown := [cell for cell in given if cell not in allowed]:
+            raise ValueError(f"{name}: {unknown[0]!r} is not one of {', '.join(allowed)}")
+
+
+def measured(settings: Settings, cell: str) -> bool:
+    """Whether a cell is among those to measure; plain chat always is, where the corpus has any."""
+    return settings.cells is None or cell in settings.cells or cell == routes.PLAIN
 
 
 def load_model(place: Path, device: str) -> routes.Model:

@@ -13,8 +13,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from anyx.data.batches import Cached, Dialogues, Pairs
-from anyx.interfaces import Condition, Decoder, TextTeacher
-from anyx.model import Output
+from anyx.interfaces import Condition, Decoder, TextTeacher, Tokens
+from anyx.model import AnyX, Output
 from anyx.training.backbones import Model
 
 Groups = Literal["all", "first"]
@@ -28,6 +28,19 @@ class Step(NamedTuple):
     output: Output | None
     scale: nn.Parameter
     memo: dict[str, Tensor]  # what is the same at every step, computed once
+    projected: dict[str, Tokens] | None = None  # by key, for losses that read inputs without a pass through the LLM
+
+
+def tokens_of(step: Step, key: str) -> Tokens:
+    """A key's media as LLM tokens, projected once a step."""
+    assert isinstance(step.model, AnyX)
+    assert isinstance(step.batch, Dialogues)
+    if step.output is not None:
+        return step.output.tokens[key]
+    kept = {} if step.projected is None else step.projected
+    if key not in kept:
+        kept[key] = step.model.project(key, step.batch.batch.inputs[key])
+    return kept[key]
 
 
 @runtime_checkable

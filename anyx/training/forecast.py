@@ -155,7 +155,8 @@ def around(model: AnyX, stage: Stage, tokens: Heard) -> list[Tensor]:
     rows, ends = stage.batch_size, []
     for key, port in model.inputs.items():
         if learns(port.projector):
-            heard = torch.zeros(rows, tokens.get(key, 1), model.encoders[port.encoder].dim, device="meta")
+            width = model.encoders[port.encoder].dim
+            heard = torch.zeros(rows, tokens.get(key, port.projector.pieces), width, device="meta")
             ends.append(port.projector(Tokens.full(heard)).values)
     asked = denoised(stage, list(model.outputs))
     for key, output in model.outputs.items():

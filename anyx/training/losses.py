@@ -129,6 +129,15 @@ def align(
     return masked_mean((said - target).square().mean(-1), counts) / scale
 
 
+def quantity(count: Float[Tensor, " m"], wanted: Num[Tensor, " m"], *, relative: bool = False) -> Float[Tensor, ""]:
+    """How far the tokens that were counted are from those wanted, mean over items of which any are.
+
+    `relative` measures each by its own number. The published loss is the sum over items (CIF, arXiv 1905.11235).
+    """
+    each = (count.float() - wanted).abs()
+    return masked_mean(each / wanted.clamp(min=1) if relative else each, wanted > 0)
+
+
 def spelt(
     words: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"], neutral: Float[Tensor, " d"], n: int
 ) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from anyx.config import Names
 from anyx.data.batches import Dialogues, Pairs
@@ -24,6 +23,7 @@ from anyx.data.pairs import CAPTION
 from anyx.interfaces import Reconstructs
 from anyx.model import AnyX
 from anyx.training import losses
+from anyx.training.alignment import align, quantity
 from anyx.training.backbones import Model
 from anyx.training.conditions import (
     Groups,
@@ -39,7 +39,6 @@ from anyx.training.conditions import (
 )
 
 Objective = Callable[..., Tensor | None]
-InputKey = Annotated[str, Names(("inputs",))]
 OutputKey = Annotated[str, Names(("outputs",))]
 PairKey = Annotated[str, Names(("inputs", "outputs"), also=(CAPTION,))]
 EncoderName = Annotated[str, Names(("encoders",))]
@@ -105,41 +104,6 @@ def denoise(
     return total(found, weights)
 
 
-def align(
-    step: Step,
-    *,
-    kind: losses.AlignKind = "mse",
-    contrast: float = 0.0,
-    scale: float = 15.0,
-    pad: str | None = None,
-    keys: Sequence[InputKey] | None = None,
-) -> Tensor | None:
-    """Projected media tokens against the LLM's embeddings of their captions: a warm-up without a pass through the LLM.
-
-    Past a caption's end the target is the embedding of `pad`, or the mean of the table. `contrast` weighs a second
-    term: which of the batch's captions is it? (cosine times `scale`). It makes the tokens of media never met land
-    nearest to the right words, where regression alone shrinks them towards the mean.
-    """
-    assert isinstance(step.batch, Dialogues)
-    assert isinstance(step.model, AnyX)
-    captions = {key: ids for key, ids in step.batch.captions.items() if keys is None or key in keys}
-    longest = max((ids.shape[1] for ids in captions.values()), default=0)
-    every = [functional.pad(ids, (0, longest - ids.shape[1]), value=-1) for ids in captions.values()]
-    empty, found = neutral(step, step.model, pad), {}
-    for key, ids in captions.items():
-        tokens = step.output.tokens[key] if step.output else step.model.project(key, step.batch.batch.inputs[key])
-        found[key] = losses.align(tokens, step.model.llm.embed(ids.clamp(min=0)), ids >= 0, empty, kind=kind)
-        if contrast and (ids >= 0).any():
-            told = torch.unique(torch.cat(every), dim=0)
-            told = told[(told >= 0).any(1)]
-            could, _ = losses.spelt(step.model.llm.embed(told.clamp(min=0)), told >= 0, empty, tokens.values.shape[1])
-            mine = functional.pad(ids, (0, longest - ids.shape[1]), value=-1)
-            real = (mine >= 0).any(1)
-            right = (mine[real][:, None] == told).all(-1).int().argmax(1)
-            found[key] = found[key] + contrast * losses.tell_apart(tokens.values[real], could, right, scale)
-    return total(found, None)
-
-
 def contrastive(
     step: Step,
     *,
@@ -201,12 +165,14 @@ OBJECTIVES: dict[str, Objective] = {
     "caption": caption,
     "denoise": denoise,
     "align": align,
+    "quantity": quantity,
     "contrastive": contrastive,
     "reconstruct": reconstruct,
 }
 OF_CONDITIONS = {"caption", "denoise"}  # they read no logits
+OF_CAPTIONS = {"align", "quantity"}  # they read the ids of what the captions of received media say
 OF_THE_LLM = {"text", "caption", "denoise"}  # with an LLM, these read its output
-WANTS_LLM = {"text": True, "caption": True, "align": True, "contrastive": False, "reconstruct": False}  # others: either
+WANTS_LLM = dict.fromkeys(("text", "caption", "align", "quantity"), True) | {"contrastive": False, "reconstruct": False}
 
 
 def refusal(name: str, llm: bool) -> str:
@@ -258,16 +224,6 @@ def terms(given: Mapping[str, Any]) -> list[Term]:
                 raise ValueError(f"losses.{name}.{option}: is missing; {name!r} requires it")
         made.append(Term(name, weight, options))
     return made
-
-
-def neutral(step: Step, model: AnyX, pad: str | None) -> Tensor:
-    """What a token past the caption's end should be."""
-    if "neutral" not in step.memo:
-        tokenizer = model.processor.prompt.tokenizer
-        ids = range(len(tokenizer)) if pad is None else tokenizer(pad, add_special_tokens=False)["input_ids"][:1]
-        with torch.no_grad():
-            step.memo["neutral"] = model.llm.embed(torch.tensor(list(ids), device=step.scale.device)).mean(0)
-    return step.memo["neutral"]
 
 
 def encoder_name(model: Model, key: str, encoders: Mapping[str, str] | None) -> str:

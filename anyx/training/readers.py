@@ -21,7 +21,7 @@ from anyx.interfaces import Encoder, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import Processor, Transform
 from anyx.training.conditions import LatentSpace
-from anyx.training.objectives import encoder_name
+from anyx.training.objectives import OF_CAPTIONS, encoder_name
 from anyx.training.trainee import Trainee
 
 Reader = DialogueReader | PairReader
@@ -68,7 +68,7 @@ def make_reader(
         targets_media="denoise" in wanted,
         max_length=trainee.stage.max_length,
     )
-    return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids="align" in wanted)
+    return DialogueReader(processor, cache, encoders, teachers, latents, caption_ids=bool(OF_CAPTIONS & wanted.keys()))
 
 
 def pair_transforms(trainee: Trainee) -> dict[str, Transform]:

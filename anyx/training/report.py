@@ -26,13 +26,14 @@ def table(parts: Parts, selection: Selection, title: str) -> Table:
     made.columns[1].justify = "right"
     frozen: set[int] = set()
     counts = {"FROZEN": 0, "TRAINABLE": 0}
+    taught = {id(parameter) for parameter in selection.parameters()}
     for name in sorted(parts, key=lambda name: name not in glob_of):
-        learns = name in glob_of
+        learns = bool(parts[name]) and all(id(parameter) in taught for parameter in parts[name])  # by itself or within
         fresh = {id(parameter): parameter.numel() for parameter in parts[name] if id(parameter) not in frozen}
         frozen |= fresh.keys()
         counts["TRAINABLE" if learns else "FROZEN"] += sum(fresh.values())
         size = f"{sum(parameter.numel() for parameter in parts[name]):,}"
-        rate = f"{selection.rates[glob_of[name]]:g}" if learns else ""
+        rate = f"{selection.rates[glob_of[name]]:g}" if name in glob_of else ""
         made.add_row(name, size, "[green]TRAINABLE" if learns else "[blue]FROZEN", rate)
     made.add_section()
     for state, count in counts.items():

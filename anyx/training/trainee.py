@@ -81,7 +81,7 @@ class Trainee(lightning.LightningModule):
         value, self.fetched = batch
         with self.precision():
             output = self.output(value) if self.reads_output and isinstance(value, Dialogues) else None
-            step = Step(self.model, value, output, self.scale, self.memo)
+            step = Step(self.model, value, output, self.scale, self.memo, {})
             found = {term.name: loss for term in self.terms if (loss := term(step)) is not None}
         if not found:
             raise ValueError(

@@ -101,6 +101,12 @@ def test_caption_ids_follow_the_order_of_media() -> None:
     assert ids.shape[0] == 3
     assert ids[1].tolist() == [-1] * ids.shape[1]
     assert reader.processor.prompt.tokenizer.decode(ids[2][ids[2] >= 0]) == " a red fox, please"
+    counts = batch.to("cpu").batch.inputs["image"].counts  # what a projector that decides how many is told
+    assert counts is not None
+    assert counts.tolist() == [int((row >= 0).sum()) for row in ids]
+    assert counts[1] == 0
+    silent = DialogueReader(tiny.anyx().processor)
+    assert silent.collate([silent.read(record(), FEED, 0)]).batch.inputs["image"].counts is None
 
 
 def test_augmented_copies_depend_on_variant_and_media_alone() -> None:

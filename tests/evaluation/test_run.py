@@ -50,6 +50,25 @@ def test_a_deaf_model_falls_to_chance(folder: Path, tmp_path: Path) -> None:
     assert {(cell["top1"], cell["chance"]) for cell in found["seen"].values()} == {(0.25, 0.25)}
 
 
+@pytest.mark.parametrize(("deaf", "wanted"), [(False, (0, 0, 4, 0.8)), (True, (3, 0, 3, 1.2))])
+def test_some_cells_are_transcripts(folder: Path, tmp_path: Path, deaf: bool, wanted: tuple[float, ...]) -> None:
+    """It says "A red:" of red, green, blue and dark red, five words; by hand: one word put in each, or as counted."""
+    chosen = "cells: [audio->text, text->text]\ntranscripts: [audio->text]\n"
+    (folder / "evaluation.yaml").write_text(YAML + chosen)
+    found = evaluate(folder, tmp_path / "out", model=Oracle(deaf), show=False)
+    assert list(found["seen"]) == ["text->text", "audio->text"]
+    assert "words" not in found["seen"]["text->text"]
+    words = found["seen"]["audio->text"]["words"]
+    counts = words["substitutions"], words["deletions"], words["insertions"], words["error_rate"]
+    assert counts == wanted
+    assert words["words"] == 5
+    low, high = words["ci95"]
+    assert low <= words["error_rate"] <= high
+    assert f"word errors {wanted[-1]:.1%}" in (tmp_path / "out" / "report.html").read_text()
+    whole = evaluate(folder, tmp_path / "out", ["cells=null"], model=Oracle(deaf), show=False)  # the same run goes on
+    assert len(whole["seen"]) == 9
+
+
 def test_the_report_stands_alone(folder: Path, tmp_path: Path) -> None:
     evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
     page = (tmp_path / "out" / "report.html").read_text()
@@ -108,6 +127,11 @@ def test_overrides_are_part_of_the_run_but_for_its_size(folder: Path, tmp_path: 
     ("change", "message"),
     [
         (("corpus:", "korpus:"), "korpus: Key 'korpus' not in 'settings'. Did you mean: 'corpus'"),
+        (("batch: 3", "cells: [smell->text]"), "cells: 'smell->text' is not one of text->text, text->image"),
+        (
+            ("batch: 3", "transcripts: [text->image]"),
+            "transcripts: 'text->image' is not one of text->text",
+        ),
         (("batch: 3", "batch: many"), "batch: must be int >= 1, but 'many' was given"),
         (("shapes:Shapes", "shapes:Rounds"), "corpus: 'shapes:Rounds'"),
         (("shapes:ColourJudge", "nowhere.py:Judge"), "judges.image.colour.type"),

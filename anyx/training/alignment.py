@@ -1,0 +1,88 @@
+"""Losses of what media become on their way into the LLM: which words they stand for, and how many.
+
+They read the ids of captions that conversations give with received media, by key, and need no pass through the LLM.
+
+Letters: m media of a key, l ids of a caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from anyx.config import Names
+from anyx.data.batches import Dialogues
+from anyx.model import AnyX
+from anyx.training import losses
+from anyx.training.conditions import Step, tokens_of
+
+InputKey = Annotated[str, Names(("inputs",))]
+
+
+def align(
+    step: Step,
+    *,
+    kind: losses.AlignKind = "mse",
+    contrast: float = 0.0,
+    scale: float = 15.0,
+    pad: str | None = None,
+    keys: Sequence[InputKey] | None = None,
+) -> Tensor | None:
+    """Projected media tokens against the LLM's embeddings of their captions: a warm-up without a pass through the LLM.
+
+    Past a caption's end the target is the embedding of `pad`, or the mean of the table. `contrast` weighs a second
+    term: which of the batch's captions is it? (cosine times `scale`). It makes the tokens of media never met land
+    nearest to the right words, where regression alone shrinks them towards the mean.
+    """
+    assert isinstance(step.batch, Dialogues)
+    assert isinstance(step.model, AnyX)
+    captions = {key: ids for key, ids in step.batch.captions.items() if keys is None or key in keys}
+    longest = max((ids.shape[1] for ids in captions.values()), default=0)
+    every = [functional.pad(ids, (0, longest - ids.shape[1]), value=-1) for ids in captions.values()]
+    empty, found = neutral(step, step.model, pad), {}
+    for key, ids in captions.items():
+        tokens = tokens_of(step, key)
+        found[key] = losses.align(tokens, step.model.llm.embed(ids.clamp(min=0)), ids >= 0, empty, kind=kind)
+        if contrast and (ids >= 0).any():
+            told = torch.unique(torch.cat(every), dim=0)
+            told = told[(told >= 0).any(1)]
+            could, _ = losses.spelt(step.model.llm.embed(told.clamp(min=0)), told >= 0, empty, tokens.values.shape[1])
+            mine = functional.pad(ids, (0, longest - ids.shape[1]), value=-1)
+            real = (mine >= 0).any(1)
+            right = (mine[real][:, None] == told).all(-1).int().argmax(1)
+            found[key] = found[key] + contrast * losses.tell_apart(tokens.values[real], could, right, scale)
+    return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
+
+
+def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | None = None) -> Tensor | None:
+    """How many tokens a projector makes of a medium, by itself, against the ids of its caption (C-Former).
+
+    `relative` counts the error as a share of each caption's own length.
+    """
+    assert isinstance(step.batch, Dialogues)
+    assert isinstance(step.model, AnyX)
+    counting = [key for key, port in step.model.inputs.items() if port.projector.counts]
+    if strangers := [key for key in keys or () if key not in counting] or ([] if counting else list(step.model.inputs)):
+        known = ", ".join(counting) or "none"
+        raise ValueError(f"losses.quantity: inputs.{strangers[0]}.projector counts no tokens; {known} does")
+    found = {}
+    for key in counting if keys is None else keys:
+        if key in step.batch.captions:
+            number, ids = tokens_of(step, key).number, step.batch.captions[key]
+            assert number is not None
+            found[key] = losses.quantity(number, (ids >= 0).sum(1), relative=relative)
+    return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
+
+
+def neutral(step: Step, model: AnyX, pad: str | None) -> Tensor:
+    """What a token past the caption's end should be."""
+    if "neutral" not in step.memo:
+        tokenizer = model.processor.prompt.tokenizer
+        ids = range(len(tokenizer)) if pad is None else tokenizer(pad, add_special_tokens=False)["input_ids"][:1]
+        with torch.no_grad():
+            step.memo["neutral"] = model.llm.embed(torch.tensor(list(ids), device=step.scale.device)).mean(0)
+    return step.memo["neutral"]
