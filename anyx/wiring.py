@@ -1,0 +1,162 @@
+"""Checks of a YAML's model: components by the signatures of their classes, and the ports that put them together.
+
+Each returns what `anyx.schema` calls it and adds to `errors` what is wrong, by its path in the YAML; `config.py` calls
+them. A component that cannot be found stands there as `object`, so that what depends on it can be checked on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anyx import registry
+from anyx.imports import find
+from anyx.interfaces import InputProjector
+from anyx.media import MEDIA
+from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share
+from anyx.signatures import Errors, check_fields, check_keywords, entries
+from anyx.templates import SECTIONS, TEMPLATES, Template
+
+
+def section(errors: Errors, name: str, given: Any) -> dict[str, Any]:
+    """The entries that are modules: their keys are said in paths, so they have no dots."""
+    found = {key: node for key, node in entries(given) if node is not None}
+    for key in [key for key in found if "." in key]:
+        errors.add(f"{name}.{key}", f"the key {key!r} has a dot, which paths are made with; name it otherwise")
+        del found[key]
+    return found
+
+
+def component(errors: Errors, path: str, kind: str, node: Any) -> Node:
+    """A component by its type and the keywords of its class."""
+    given = dict(entries(node))
+    name = given.pop("type", None)
+    if not isinstance(node, Mapping):
+        errors.add(path, f"must be a mapping, but {node!r} was given")
+    elif not isinstance(name, str):
+        errors.add(f"{path}.type", f"is missing; it is one of {', '.join(sorted(registry.table(kind)))}")
+    else:
+        try:
+            cls = registry.resolve(kind, name)
+        except ValueError as error:
+            errors.add(f"{path}.type", str(error))
+        else:
+            check_keywords(errors, path, given, cls)
+            return Node(name, cls, given)
+    return Node(str(name), object, given)
+
+
+def language_model(errors: Errors, node: Any) -> LLMConfig | None:
+    """The section `llm`, if there is one."""
+    if node is None:
+        return None
+    given = check_fields(errors, "llm", node, LLMConfig)
+    lora, template = given.get("lora"), given.get("template")
+    if isinstance(lora, Mapping):
+        check_fields(errors, "llm.lora", lora, Lora)
+        given["lora"] = {key: value for key, value in lora.items() if value is not None}
+    nodes = section(errors, "llm.adapters", given.get("adapters"))
+    given["adapters"] = {
+        name: component(errors, f"llm.adapters.{name}", "adapters", said) for name, said in nodes.items()
+    }
+    if isinstance(template, str) and template not in TEMPLATES:
+        errors.add("llm.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
+    elif isinstance(template, Mapping):
+        check_fields(errors, "llm.template", template, Template)
+        for name, cls in ((name, cls) for name, cls in SECTIONS.items() if template.get(name) is not None):
+            check_fields(errors, f"llm.template.{name}", template[name], cls)
+    return LLMConfig(**{"path": "", **given})
+
+
+def _projector(
+    errors: Errors, path: str, kind: str, ports: Mapping[str, Any], llm: LLMConfig | None
+) -> Node | Share | None:
+    """The projector of the port at `path`; one of `ports`, the ports beside it, may be the one whose it shares."""
+    side, _, key = path.partition(".")
+    node = dict(entries(ports[key])).get("projector")
+    here = f"{path}.projector"
+    beside = {f"{side}.{name}.projector": dict(entries(dict(entries(p)).get("projector"))) for name, p in ports.items()}
+    if isinstance(node, Mapping) and "share" in node:
+        owners = [name for name, projector in beside.items() if "type" in projector]
+        if node["share"] not in owners or len(node) > 1:
+            errors.add(f"{here}.share", f"{node['share']!r} is not one of {', '.join(owners) or 'no projectors'}")
+        return Share(str(node["share"]))
+    if isinstance(node, Mapping) and "shares" in node:
+        made = component(errors, here, kind, {name: value for name, value in node.items() if name != "shares"})
+        return dataclasses.replace(made, shares=_shares(errors, f"{here}.shares", made, node["shares"], beside))
+    if node is not None:
+        return component(errors, here, kind, node)
+    if llm is not None and isinstance(ports[key], Mapping):
+        errors.add(here, f"is missing; its type is one of {', '.join(sorted(registry.table(kind)))}")
+    return None
+
+
+def _shares(errors: Errors, path: str, node: Node, given: Any, beside: Mapping[str, Any]) -> Mapping[str, str]:
+    """The parts of an input projector that are those of one `beside` it, of the same type, which has them to itself."""
+    known = node.cls.parts if issubclass(node.cls, InputProjector) else ()
+    alike = {path: projector for path, projector in beside.items() if projector.get("type") == node.type}
+    for name, owner in entries(given):
+        fitting = [path for path, projector in alike.items() if name not in dict(entries(projector.get("shares")))]
+        if name not in known:
+            errors.add(f"{path}.{name}", f"{name!r} is not one of {', '.join(known) or 'no parts'}")
+        elif owner not in fitting:
+            errors.add(f"{path}.{name}", f"{owner!r} is not one of {', '.join(fitting) or 'no projectors'}")
+    return dict(entries(given))
+
+
+def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str:
+    media = str(given.get("media") or key)
+    if media not in MEDIA:
+        errors.add(f"{path}.media", f"{media!r} is not one of {', '.join(MEDIA)}")
+    return media
+
+
+def input_port(
+    errors: Errors, key: str, inputs: Mapping[str, Any], encoders: Mapping[str, Node], llm: LLMConfig | None
+) -> Input:
+    """An input: an encoder that there is, a projector, a kind of media."""
+    path = f"inputs.{key}"
+    given = check_fields(errors, path, inputs[key], Input)
+    encoder = str(given.get("encoder"))
+    if "encoder" in given and encoder not in encoders:
+        errors.add(f"{path}.encoder", f"{encoder!r} is not one of {', '.join(encoders) or 'no encoders'}")
+    projector = _projector(errors, path, "input_projectors", inputs, llm)
+    port = Input(encoder, projector, _media(errors, path, key, given), given.get("into") or (), given.get("boxes"))
+    _into(errors, f"{path}.into", port.adapters, llm)
+    if port.boxes is not None:
+        source(errors, f"{path}.boxes", port.boxes, {"type": str}, registry.CODECS)
+    return port
+
+
+def _into(errors: Errors, path: str, names: Sequence[str], llm: LLMConfig | None) -> None:
+    """Hold the adapters that media go into against those that the LLM has."""
+    known = {} if llm is None else {name: node.cls for name, node in llm.adapters.items() if node.cls is not object}
+    for name in names:
+        if llm is None or name not in llm.adapters:
+            errors.add(path, f"{name!r} is not one of {', '.join(llm.adapters if llm else ()) or 'no adapters'}")
+        elif name in known and not known[name].hears:
+            errors.add(path, f"{name!r} reads no media")
+    if len({known[name].spliced for name in names if name in known}) > 1:
+        errors.add(path, f"{', '.join(names)}: in some the media stand in the sequence too, in others they do not")
+
+
+def output_port(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMConfig | None) -> Output:
+    """An output: a decoder, a projector, a kind of media."""
+    path = f"outputs.{key}"
+    given = check_fields(errors, path, outputs[key], Output)
+    named = "decoder" in given
+    decoder = component(errors, f"{path}.decoder", "decoders", given["decoder"]) if named else Node("", object, {})
+    projector = _projector(errors, path, "output_projectors", outputs, llm)
+    return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given))
+
+
+def source(errors: Errors, path: str, node: Any, also: Mapping[str, Any], known: str = registry.SOURCES) -> None:
+    """Hold a source (or codec) of ours against its class; a `module:Class` of others is imported where it is used."""
+    table, kind = find(known, path), dict(entries(node)).get("type")
+    if not isinstance(node, Mapping):
+        errors.add(path, f"must be a mapping, but {node!r} was given")
+    elif kind in table:
+        check_keywords(errors, path, node, find(table[kind], path), wired=False, also=also)
+    elif not isinstance(kind, str) or ":" not in kind:
+        errors.add(f"{path}.type", f"{kind!r} is not one of {', '.join(table)} (or 'module:Class')")
