@@ -98,7 +98,7 @@ def parts(config: Config) -> Iterator[str]:
     if config.llm:
         yield from ("llm.lora",) if config.llm.lora else ()
         yield from ("llm.signal_tokens",) if config.outputs or config.llm.added_tokens else ()
-        yield "llm.body"
+        yield from ("llm.body", "llm.body.tables")
         yield from (f"llm.adapters.{name}" for name in config.llm.adapters)
     yield from (f"encoders.{name}" for name in config.encoders)
     for key, port in config.inputs.items():

@@ -237,6 +237,7 @@ class LLM(nn.Module):
             "llm.lora": list(self._lora().values()),
             "llm.signal_tokens": list(self.signal_tokens.parameters()) if self.rows else [],
             "llm.body": self._body(),
+            "llm.body.tables": self._tables(),
         } | {f"llm.adapters.{name}": list(adapter.parameters()) for name, adapter in self.adapters.items()}
         return {name: parameters for name, parameters in parts.items() if parameters}
 
@@ -262,6 +263,11 @@ class LLM(nn.Module):
     def _lora(self) -> dict[str, nn.Parameter]:
         """LoRA's parameters by PEFT's file names, without the name of the adapter."""
         return {name.replace(".default", ""): p for name, p in self.model.named_parameters() if ".lora_" in name}
+
+    def _tables(self) -> list[nn.Parameter]:
+        """The body's whole embedding and head, once where they are tied; they may learn without the rest of it."""
+        tables = [self.model.get_input_embeddings(), self.model.get_output_embeddings()]
+        return list({id(found): found for module in tables for found in module.parameters()}.values())
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]

@@ -106,8 +106,8 @@ def test_lora_is_float32_named_stably_and_zero_at_first() -> None:
     assert "llm.lora.model.layers.1.self_attn.v_proj.lora_B.weight" in names
     assert {name for name in names if not name.startswith("llm.lora.")} == {"llm.signal_tokens.embedding"}
     assert len(names) == 2 * 2 * 2 + 1
-    assert set(model.parts()) == {"llm.lora", "llm.signal_tokens", "llm.body"}
-    assert set(plain.parts()) == {"llm.signal_tokens", "llm.body"}
+    assert set(model.parts()) == {"llm.lora", "llm.signal_tokens", "llm.body", "llm.body.tables"}
+    assert set(plain.parts()) == {"llm.signal_tokens", "llm.body", "llm.body.tables"}
 
 
 def test_own_state_goes_into_another_model_and_must_fit() -> None:

@@ -11,8 +11,12 @@ from anyx.schema import Stage
 
 
 def kept(part: str) -> bool:
-    """Whether a model folder holds a part: LoRA, signal tokens and projectors."""
-    return part in ("llm.lora", "llm.signal_tokens") or part.split(".")[2:3] == ["projector"]
+    """Whether a model folder holds a part by itself: LoRA, signal tokens, adapters and projectors."""
+    return (
+        part in ("llm.lora", "llm.signal_tokens")
+        or part.startswith("llm.adapters.")
+        or part.split(".")[2:3] == ["projector"]
+    )
 
 
 def choose(config: Config, names: Sequence[str] | None) -> list[Stage]:

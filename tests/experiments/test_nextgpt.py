@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anyx import yamls
+from anyx import AnyX, yamls
+from anyx.build import build
 from anyx.config import check
 from anyx.imports import import_file
 from anyx.media import Image
@@ -86,3 +87,22 @@ def test_the_recommended_stages_run(tmp_path: Path) -> None:
         named = {prefix for key in tuned for prefix in ("inputs.", "outputs.", "llm.") if key.startswith(prefix)}
         assert named == {prefix.split(".")[0] + "." for prefix in learns}, name
     assert min(float(x.abs().sum()) for key, x in saved.items() if "lora_B" in key) > 0
+
+
+def test_the_whole_tables_learn_as_they_did_there(tmp_path: Path) -> None:
+    """A1.5: the published code trains all of the embedding and the head; the rest of the body stays as it was."""
+    raw = shrunk(tmp_path)
+    raw["stages"]["instruct"]["train"]["llm.body.tables"] = 1e-2
+    folder = train(check(raw), out=tmp_path / "run", stages=["instruct"], cache=tmp_path / "cache", device="cpu")
+    learnt = load_file(folder / "learnt.safetensors")
+    torch.manual_seed(raw["seed"])
+    before = {
+        name: x
+        for name, x in build(check(raw)).named_parameters()
+        if name.endswith(("embed_tokens.weight", "lm_head.weight"))
+    }
+    assert {x.shape for x in before.values()} == {torch.Size([32000, 32])}
+    assert learnt.keys() == before.keys()
+    assert not any(torch.equal(x, before[name]) for name, x in learnt.items())
+    loaded = dict(AnyX.from_pretrained(folder).named_parameters())
+    assert all(torch.equal(x, loaded[name]) for name, x in learnt.items())

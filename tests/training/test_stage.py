@@ -31,7 +31,8 @@ def test_thaws_exactly_what_globs_name() -> None:
 
 def test_a_glob_that_names_nothing_lists_the_parts() -> None:
     with pytest.raises(
-        ValueError, match=r"'imputs.\*' matches no part; the parts are llm.signal_tokens, llm.body, enc"
+        ValueError,
+        match=r"'imputs.\*' matches no part; the parts are llm.signal_tokens, llm.body, llm.body.tables, enc",
     ):
         select(tiny.anyx().parts(), {"imputs.*": 1e-3})
 
