@@ -64,6 +64,20 @@ class Condition(NamedTuple):
         """A condition whose places are all real."""
         return cls(values, {name: Tokens.full(x).mask for name, x in values.items()})
 
+    def dropped(self, null: Condition, rate: float, generator: torch.Generator | None = None) -> Condition:
+        """Each item replaced by the null condition (batch 1) with probability `rate`, for classifier-free guidance.
+
+        It has the masks that both have.
+        """
+        if rate <= 0:
+            return self
+        first = next(iter(self.values.values()))
+        device = first.device if generator is None else generator.device
+        chosen = (torch.rand(len(first), generator=generator, device=device) < rate).to(first.device)
+        values = {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in self.values.items()}
+        shared = {n: x for n, x in self.masks.items() if n in null.masks}
+        return Condition(values, {n: torch.where(chosen[:, None], null.masks[n].to(x), x) for n, x in shared.items()})
+
 
 class Encoder(nn.Module, ABC):
     """Frozen media -> tokens. `transform` runs in data workers on one item.

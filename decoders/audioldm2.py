@@ -10,17 +10,16 @@ Letters: b items, c channels, n samples, t mel frames, m mel bins, y x their lat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from diffusers import AudioLDM2Pipeline, AudioLDM2UNet2DConditionModel
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder
-from anyx.media import Audio
 
-from . import diffusion, folders, methods, pipelines, residence, sounds, spaces, spoken
+from . import diffusion, folders, methods, pipelines, residence, sounds, spoken
 from .conditions import NAME, Field
 from .spoken import GENERATED
 from .text import TextEncoders
@@ -61,6 +60,7 @@ class AudioLDM2Decoder(Decoder):
         guidance: float = 3.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -78,13 +78,12 @@ class AudioLDM2Decoder(Decoder):
         self.text = TextEncoders(
             source, spoken.towers(length), spoken.encode, self.condition, configs={}, masked=(NAME,), load=load_text
         )
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
         self.mel = sounds.log_mel(self.vocoder)
         self.rate = self.mel.rate
-        rows = spaces.latent_size(self.unet)[0] * spaces.latent_scale(self.vae)
-        self.seconds = rows * self.mel.hop / self.rate if seconds is None else seconds
-        self.latent_shape = self._shape(self.seconds)
+        self.seconds = sounds.length(self.mel, self.unet, self.vae) if seconds is None else seconds
+        self.latent_shape = sounds.shape(self.mel, self.unet, self.vae, self.vocoder, self.seconds)
 
     _apply = residence.stay
     parts = methods.parts
@@ -92,6 +91,7 @@ class AudioLDM2Decoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.denoising_loss
     latents = methods.latents
@@ -99,36 +99,12 @@ class AudioLDM2Decoder(Decoder):
     reconstruct = methods.reconstruct
     fit_scaling = methods.fit_scaling
     save = methods.save
+    forward = sounds.forward
+    tensor = sounds.tensor
 
     def models(self) -> dict[str, nn.Module]:
         """The pipeline's components that are models."""
         return {"vae": self.vae, "unet": self.unet, "vocoder": self.vocoder}
-
-    def forward(
-        self,
-        condition: Condition,
-        *,
-        generators: Sequence[Generator],
-        steps: int | None = None,
-        guidance: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        seconds: float | None = None,
-        latents: Float[Tensor, "b c y x"] | None = None,
-    ) -> list[Audio]:
-        """Decode b conditions into b sounds; `latents` are the noise to begin with, drawn where they are not given."""
-        seconds = self.seconds if seconds is None else seconds
-        waveforms = pipelines.run(
-            self,
-            condition,
-            pipelines.Asked(generators, steps, guidance, progress, latents),
-            shape=self._shape(seconds),
-            call={"audio_length_in_s": seconds, "output_type": "pt"},
-        ).audios
-        return [Audio(samples[None].float().clamp(-1, 1), self.rate) for samples in waveforms]
-
-    def tensor(self, media: Sequence[Audio] | Tensor) -> Float[Tensor, "b 1 t m"]:
-        """Log-mel frames, cut or padded with silence to the decoder's length; a tensor is taken to be that already."""
-        return sounds.frames(media, self.mel, self.latent_shape[1] * spaces.latent_scale(self.vae))
 
     def predict(self, noisy: Float[Tensor, "b c y x"], steps: Tensor, condition: Condition) -> Float[Tensor, "b c y x"]:
         """What the unet says of noisy latents at timesteps (b,)."""
@@ -141,10 +117,6 @@ class AudioLDM2Decoder(Decoder):
             encoder_attention_mask_1=masks[NAME],
         ).sample
         return said
-
-    def _shape(self, seconds: float) -> tuple[int, ...]:
-        scale = spaces.latent_scale(self.vae)
-        return (int(self.unet.config.in_channels), sounds.rows(seconds, self.mel, scale), self.mel.bins // scale)
 
 
 def _widths(unet: Any) -> tuple[int, int]:

@@ -7,13 +7,14 @@ Letters: b items, t frames, h w pixels, y x latent axes, s latent positions, c c
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Generator, Tensor
+
+from . import checks
 
 
 def grid(vae: Any, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -25,9 +26,7 @@ def grid(vae: Any, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
 def check_frames(vae: Any, frames: int) -> int:
     """One frame, and any multiple of what the autoencoder joins."""
     step = vae.temporal_compression_ratio
-    if not isinstance(frames, Integral) or frames < 1:
-        raise ValueError(f"frames: {frames!r} given; it is a whole number, 1 or more")
-    below = (frames - 1) // step * step + 1
+    below = (checks.count("frames", frames) - 1) // step * step + 1
     if frames != below:
         raise ValueError(
             f"frames: {frames} given; the autoencoder reads {step} k + 1 of them: {below} or {below + step}"

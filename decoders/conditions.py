@@ -1,4 +1,4 @@
-"""What a decoder reads: the named tensors of a condition, checked, dropped for guidance, and handed to a pipeline.
+"""What a decoder reads: the named tensors of a condition, checked, and handed to a pipeline.
 
 The names are the keywords of diffusers' pipeline (`prompt_embeds`, `pooled_prompt_embeds`, ...), each with its negative
 `negative_<name>`. A `Field` says what else a pipeline wants of one: a plain vector, a mask under a keyword of its own.
@@ -64,19 +64,6 @@ def check_generators(generators: Sequence[Generator], items: int) -> list[Genera
 def items(condition: Condition) -> int:
     """How many items a condition is of."""
     return len(next(iter(condition.values.values())))
-
-
-def drop(condition: Condition, null: Condition, rate: float, generator: Generator | None = None) -> Condition:
-    """Replace each item's condition by the null condition with probability `rate` (classifier-free guidance)."""
-    if rate <= 0:
-        return condition
-    first = next(iter(condition.values.values()))
-    device = first.device if generator is None else generator.device
-    chosen = (torch.rand(len(first), generator=generator, device=device) < rate).to(first.device)
-    return Condition(
-        {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in condition.values.items()},
-        {n: torch.where(chosen[:, None], null.masks[n].to(x), x) for n, x in condition.masks.items()},
-    )
 
 
 def keywords(fields: Mapping[str, Field], condition: Condition, null: Condition) -> dict[str, Tensor]:

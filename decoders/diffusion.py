@@ -9,8 +9,7 @@ Letters: b items; `...` stands for the latent's own axes: (c, h, w), for videos 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Integral
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 import diffusers
 import torch
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
+from . import checks
 from .folders import Source, check_keys
 
 SCHEDULERS = {
@@ -47,7 +47,17 @@ OWN, FASTEST = "own", "dpmsolver++"
 SLOWER = ("DDIMScheduler", "DDPMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler")
 
 MinSNR = float | Mapping[str, Any] | None  # gamma, or {gamma, over: samples or batch}
+LossTarget = Literal["own", "epsilon", "sample", "v_prediction"]  # own: the scheduler's prediction type
 NOISIEST = 0.15  # of the timesteps: where a condition has to say all
+
+
+class Objective(NamedTuple):
+    """How a decoder's denoising loss counts: the keywords of `denoising_loss` that a YAML may say."""
+
+    min_snr: float | None = None
+    average_weights: bool = False
+    noisy_share: float = 0.0
+    prediction: str | None = None
 
 
 def make_scheduler(
@@ -62,24 +72,33 @@ def make_scheduler(
     Without a name: DPM-Solver++ where the pipeline's own is one that it replaces (`SLOWER`), else the pipeline's own
     ("own"). `names` are diffusers' classes by our names; `default` is the configuration where no pipeline holds one.
     """
-    base: dict[str, Any] = dict(default)
-    if source.class_of("scheduler") is not None:
-        base = dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
+    base = schedule_of(source, default)
+    classes = {OWN: base["_class_name"], **names}
+    return scheduler_of(given, base, classes, FASTEST if base["_class_name"] in SLOWER else OWN)
+
+
+def schedule_of(source: Source, default: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the pipeline's own scheduler, or the default where there is none."""
+    if source.class_of("scheduler") is None:
+        return dict(default)
+    return dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
+
+
+def scheduler_of(
+    given: Mapping[str, Any] | str | None, base: Mapping[str, Any], classes: Mapping[str, Any], usual: str
+) -> Any:
+    """What is given, a name or `{type: name, key: value}`, over a configuration; `usual` is the name where none is.
+
+    `classes` by our names: diffusers', by their own names, or ours.
+    """
     changes = {"type": given} if isinstance(given, str) else dict(given or {})
-    name = changes.pop("type", FASTEST if base["_class_name"] in SLOWER else OWN)
-    if name != OWN and name not in names:
-        raise ValueError(f"scheduler: {name!r} is not one of {', '.join((OWN, *names))}")
-    cls = getattr(diffusers, base["_class_name"] if name == OWN else names[name])
+    name = changes.pop("type", usual)
+    if name not in classes:
+        raise ValueError(f"scheduler: {name!r} is not one of {', '.join(classes)}")
+    cls = getattr(diffusers, classes[name]) if isinstance(classes[name], str) else classes[name]
     check_keys("scheduler", cls, changes)
     with torch.device("cpu"):  # schedulers compute with numpy, which the meta device has no numbers for
         return cls.from_config(base, **changes)
-
-
-def check_steps(steps: int) -> int:
-    """Denoising steps: at least one, or what comes out is decoded noise."""
-    if not isinstance(steps, Integral) or steps < 1:
-        raise ValueError(f"steps: {steps!r} given; it is a whole number, 1 or more")
-    return int(steps)
 
 
 def denoising_loss(
@@ -101,7 +120,7 @@ def denoising_loss(
     is usual). `noisy_share` of the samples is taken from the noisiest 15% of the timesteps, where only the condition
     says what to make. `steps` and `noise` are drawn unless they are given.
 
-    For parity with NExT-GPT v2, which is wrong twice: `prediction: epsilon` whatever the scheduler says, and
+    For parity with NExT-GPT v2, which is wrong twice: `prediction="epsilon"` whatever the scheduler says, and
     `average_weights`, the batch's mean error times its mean weight.
     """
     schedule = DDPMScheduler.from_config(scheduler.config)
@@ -135,6 +154,19 @@ def read_min_snr(given: MinSNR) -> tuple[float | None, bool]:
             f"min_snr: {given!r} given; it is a gamma above 0, or {{gamma: above 0, over: samples or batch}}"
         )
     return gamma, known.get("over") == "batch"
+
+
+def objective(min_snr: MinSNR, noisy_share: float, loss_target: LossTarget) -> Objective:
+    """What a decoder's loss options say, checked.
+
+    `loss_target` is what the denoiser's answer is held against. Decoding reads the answer by the scheduler's prediction
+    type all the same, so another target is wrong; it is there for parity with NExT-GPT v2, which regresses epsilon on
+    Stable Diffusion 2, whose denoiser says velocities.
+    """
+    if loss_target not in get_args(LossTarget):
+        raise ValueError(f"loss_target: {loss_target!r} is not one of {', '.join(get_args(LossTarget))}")
+    share = checks.amount("noisy_share", noisy_share, most=1)
+    return Objective(*read_min_snr(min_snr), share, None if loss_target == OWN else loss_target)
 
 
 def signal_to_noise(schedule: Any, steps: Int[Tensor, " b"]) -> Float[Tensor, " b"]:

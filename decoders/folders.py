@@ -10,24 +10,22 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import diffusers
 import torch
-from diffusers.utils import logging
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from anyx.interfaces import Condition
+
+from .threads import quiet
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NULL = "null_condition.safetensors"
@@ -193,19 +191,3 @@ def _settled(module: nn.Module) -> None:
 def _contiguous(module: nn.Module) -> None:
     for parameter in module.parameters(recurse=False):
         parameter.data = parameter.data.contiguous()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep notes on deprecated pipelines, missing safety checkers and casts, and bars, out of the log."""
-    level, bars = logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -26,10 +26,11 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import clips, conditions, diffusion, flow, folders, methods, pipelines, residence, spaces
+from . import checks, clips, flow, folders, methods, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .t5 import t5, t5_states
-from .text import TextEncoders, text_length
+from .teachers import t5, t5_states
+from .text import TextEncoders
+from .towers import text_length
 
 LIGHT = {"decode_timestep": 0.05, "decode_noise_scale": 0.025}  # for autoencoders that finish the denoising themselves
 
@@ -87,10 +88,10 @@ class LTXDecoder(Decoder):
             masked=(NAME,),
             load=load_text,
         )
-        self.fps, self.frames = fps, clips.check_frames(self.vae, frames)
+        self.fps, self.frames = checks.positive("fps", fps), clips.check_frames(self.vae, frames)
         self.size = self._check_size(size)
         self.latent_shape = self._shape(self.frames, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
 
     _apply = residence.stay
     parts = methods.parts
@@ -98,6 +99,7 @@ class LTXDecoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     scaling_factor = methods.scaling_factor
     fit_scaling = methods.fit_scaling
@@ -153,17 +155,14 @@ class LTXDecoder(Decoder):
         drop: float = 0.0,
     ) -> Float[Tensor, ""]:
         """The loss from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-        given = self.read(condition)
-        given = conditions.drop(given, self.read(self.null_condition()), drop, generator) if drop else given
-        return flow.flow_matching_loss(
-            lambda noisy, t: self.predict(noisy, t, given),
-            latents.to(pipelines.like(self)),
-            self._levels(latents.shape[1]),
-            generator=generator,
-        )
+        levels = self._levels(latents.shape[1])
+        return methods.flow_loss(self, condition, latents, generator, drop=drop, scheduler=levels)
 
     def predict(self, noisy: Float[Tensor, "b s c"], steps: Tensor, condition: Condition) -> Float[Tensor, "b s c"]:
         """What the transformer says of noisy latents at timesteps (b,), of clips of the decoder's own size."""
+        if noisy.shape[1:] != self.latent_shape:
+            told = f"clips of {self.frames} frames of {self.size} pixels have {('b', *self.latent_shape)}"
+            raise ValueError(f"latents: {tuple(noisy.shape)} given; {told}")
         frames, height, width = clips.grid(self.vae, self.frames, self.size)
         space, time = self.vae.spatial_compression_ratio, self.vae.temporal_compression_ratio
         said: Tensor = self.transformer(

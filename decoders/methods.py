@@ -10,7 +10,8 @@ To add a decoder, write one file with a final class of `anyx.interfaces.Decoder`
    `denoiser`. `read(condition)`: usually `read_condition(condition, self.condition, pipelines.like(self))`.
    `tensor(media)`: media as the autoencoder reads them. `predict(noisy, steps, condition)`: the denoiser's answer.
 3. `forward`: `pipelines.run` with a `Pipeline` (diffusers' class and how it takes each tensor of the condition), and
-   what it gives as media. Its keywords after `progress` are what `decode={key: {...}}` may say.
+   what it gives as media. Its keywords after `progress` are what `decode={key: {...}}` may say. Pictures have theirs in
+   `pictures.py`, sounds of log-mel frames in `sounds.py`.
 4. The rest is taken from here, in the class body: `latents = methods.latents`, and so on; `denoising_loss` is
    `methods.denoising_loss`, or `methods.flow_loss` where the denoiser says a velocity. What differs is written.
 
@@ -63,10 +64,9 @@ class Latent(pipelines.Runs, Protocol):
 
 @runtime_checkable
 class Weighted(Latent, Protocol):
-    """One whose loss may prefer some timesteps."""
+    """One whose loss may prefer some timesteps, or another target."""
 
-    min_snr: tuple[float | None, bool]
-    noisy_share: float
+    objective: diffusion.Objective
 
 
 def parts(decoder: Latent) -> dict[str, list[nn.Parameter]]:
@@ -92,6 +92,11 @@ def text_parts(decoder: Latent) -> tuple[nn.Module, str]:
     return decoder.text.load(), decoder.text.words()
 
 
+def release_text(decoder: Latent) -> None:
+    """Drop the text encoder from memory, where it can be loaded again as it is."""
+    decoder.text.release()
+
+
 def read(decoder: Any, condition: Condition) -> Condition:
     """The condition, checked, in the denoiser's dtype and on its device."""
     return conditions.read_condition(condition, decoder.condition, pipelines.like(decoder))
@@ -111,16 +116,13 @@ def denoising_loss(
     drop: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-    given = _dropped(decoder, condition, drop, generator)
-    gamma, average = decoder.min_snr
+    given = dropped(decoder, condition, drop, generator)
     return diffusion.denoising_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
         decoder.scheduler,
         generator=generator,
-        min_snr=gamma,
-        average_weights=average,
-        noisy_share=decoder.noisy_share,
+        **decoder.objective._asdict(),
     )
 
 
@@ -131,13 +133,17 @@ def flow_loss(
     generator: Generator | None = None,
     *,
     drop: float = 0.0,
+    scheduler: Any = None,
 ) -> Float[Tensor, ""]:
-    """The same of a denoiser that says a velocity (`flow.py`): a method `denoising_loss`."""
-    given = _dropped(decoder, condition, drop, generator)
+    """The same of a denoiser that says a velocity (`flow.py`): a method `denoising_loss`.
+
+    `scheduler` says how levels are shifted, where that is not the decoder's own.
+    """
+    given = dropped(decoder, condition, drop, generator)
     return flow.flow_matching_loss(
         lambda noisy, t: decoder.predict(noisy, t, given),
         latents.to(pipelines.like(decoder)),
-        decoder.scheduler,
+        decoder.scheduler if scheduler is None else scheduler,
         generator=generator,
     )
 
@@ -169,6 +175,7 @@ def save(decoder: Latent, folder: str | Path, dtype: torch.dtype | None = None) 
     return folders.save(Path(folder), name, decoder.models(), decoder.scheduler, decoder.text, dtype, pipeline.others)
 
 
-def _dropped(decoder: Latent, condition: Condition, rate: float, generator: Generator | None) -> Condition:
+def dropped(decoder: Latent, condition: Condition, rate: float, generator: Generator | None) -> Condition:
+    """The condition as the denoiser reads it, items of it replaced by the null one at a rate."""
     given = decoder.read(condition)
-    return conditions.drop(given, decoder.read(decoder.null_condition()), rate, generator) if rate else given
+    return given.dropped(decoder.read(decoder.null_condition()), rate, generator) if rate else given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 from torch import nn
 
-from . import folders
+from . import checks, folders, threads
 
 Spec = Mapping[str, Any] | str | None
 
@@ -27,7 +26,7 @@ def video_unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) ->
         if motion is None:
             raise ValueError(f"motion_adapter: {source.path!r} is an image pipeline, so a motion adapter is required")
         image = source.model("unet", UNet2DConditionModel, unet)
-        with folders.quiet():  # diffusers tells of casts that change nothing here
+        with threads.quiet():  # diffusers tells of casts that change nothing here
             model = UNetMotionModel.from_unet2d(image, _adapter(source, motion, image, frames)).eval()
     else:
         model = source.model("unet", UNetMotionModel, unet)
@@ -37,11 +36,10 @@ def video_unet(source: folders.Source, unet: Spec, motion: Spec, frames: int) ->
 
 def check_frames(frames: int, unet: Any) -> int:
     """So many frames as the unet can tell apart."""
-    if not isinstance(frames, Integral) or frames < 1:
-        raise ValueError(f"frames: {frames!r} given; it is a whole number, 1 or more")
-    if isinstance(unet, UNetMotionModel) and unet.config.motion_max_seq_length < frames:
+    found = checks.count("frames", frames)
+    if isinstance(unet, UNetMotionModel) and unet.config.motion_max_seq_length < found:
         raise ValueError(f"frames: {frames} are more than the motion adapter's {unet.config.motion_max_seq_length}")
-    return int(frames)
+    return found
 
 
 def parts(unet: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -68,7 +66,7 @@ def save(unet: Any, folder: Path, dtype: torch.dtype | None) -> Path:
         use_motion_mid_block=config.use_motion_mid_block,
     )
     adapter.load_state_dict(state)
-    with folders.quiet():
+    with threads.quiet():
         folders.portable(adapter, dtype).save_pretrained(folder)
     return folder
 

@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 
 from anyx.interfaces import Condition
 
-from . import diffusion, folders
+from . import checks, threads
 from .conditions import Field, check_generators, items, keywords
 from .residence import Offload, lent
 
@@ -91,12 +91,19 @@ def like(decoder: Runs) -> Tensor:
     return first
 
 
+def check_defaults(steps: int, guidance: float) -> tuple[int, float]:
+    """Denoising steps, at least one, or what comes out is decoded noise; and classifier-free guidance."""
+    return checks.count("steps", steps), checks.amount("guidance", guidance)
+
+
 def run(decoder: Runs, condition: Condition, asked: Asked, *, shape: tuple[int, ...], call: Mapping[str, Any]) -> Any:
     """What the pipeline makes of b conditions; `shape` is that of one item's latents, `call` the arguments of its own.
 
     ValueError where conditions, generators and latents are not equally many, or of another shape.
     """
     models, pipeline = decoder.models(), decoder.pipeline
+    steps = decoder.steps if asked.steps is None else asked.steps
+    steps, guidance = check_defaults(steps, decoder.guidance if asked.guidance is None else asked.guidance)
     waiting = models.values() if decoder.offload == "model" else ()
     with torch.inference_mode(), lent(waiting, next(iter(condition.values.values())).device):
         given, null = decoder.read(condition), decoder.read(decoder.null_condition())
@@ -108,8 +115,8 @@ def run(decoder: Runs, condition: Condition, asked: Asked, *, shape: tuple[int, 
             **keywords(pipeline.fields, given, null),
             latents=starting_noise(shape, generators, target, asked.latents),
             generator=generators,
-            num_inference_steps=diffusion.check_steps(decoder.steps if asked.steps is None else asked.steps),
-            guidance_scale=decoder.guidance if asked.guidance is None else asked.guidance,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
             **_reporting(asked.progress, made),
             **call,
         )
@@ -119,7 +126,7 @@ def assemble(pipeline: Pipeline, models: Mapping[str, nn.Module], others: Mappin
     """The pipeline over models that are in memory already, without text encoders."""
     known = inspect.signature(pipeline.cls.__init__).parameters
     absent = {name: None for name in known if name.startswith(("text_encoder", "tokenizer"))}
-    with folders.quiet():
+    with threads.quiet():
         made = pipeline.cls(**{**absent, **models, **pipeline.others, **others})
     made.set_progress_bar_config(disable=True)
     return made
@@ -130,8 +137,9 @@ def starting_noise(
 ) -> Float[Tensor, "b ..."]:
     """Unit noise, one generator an item: an item's noise knows nothing of its neighbours, the device or the dtype."""
     if given is not None:
-        if tuple(given.shape) != (len(generators), *shape):
-            raise ValueError(f"latents: {tuple(given.shape)} given; they are {(len(generators), *shape)}")
+        known = tuple(given.shape) if isinstance(given, Tensor) else given
+        if not isinstance(given, Tensor) or known != (len(generators), *shape):
+            raise ValueError(f"latents: {known!r} given; they are {(len(generators), *shape)}, a tensor")
         return given.to(device=like.device, dtype=like.dtype)
     rows = [torch.randn(shape, generator=g, device=g.device) for g in generators]
     return torch.stack([row.to(like.device) for row in rows]).to(like.dtype)

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from .threads import alone
+
 Offload = Literal["never", "model"]
 
 
@@ -37,18 +39,28 @@ def stay(decoder: Any, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 
 
 @contextmanager
 def lent(models: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Copies of the models' weights on the device for as long as the block lasts; those that wait are not touched."""
+    """Copies of the models' weights on the device for as long as the block lasts; those that wait are not touched.
+
+    One thread at a time has them: the copies of one would be taken away at the end of another's block.
+    """
+    models = list(models)
     waiting: list[tuple[dict[str, Any], str, Tensor]] = []
-    for module in (module for model in models for module in model.modules()):
-        tables: list[dict[str, Any]] = [module._parameters, module._buffers, vars(module)]  # the last: of weight norm
-        for tensors in tables:
-            for name, tensor in tensors.items():
-                if isinstance(tensor, Tensor) and tensor.device != device:
-                    waiting.append((tensors, name, tensor))
-                    copy = tensor.detach().to(device)
-                    tensors[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy
-    try:
-        yield
-    finally:
-        for tensors, name, tensor in waiting:
-            tensors[name] = tensor
+    with alone(models):
+        try:
+            for module in (module for model in models for module in model.modules()):
+                _lend(module, device, waiting)
+            yield
+        finally:
+            for tensors, name, tensor in waiting:
+                tensors[name] = tensor
+
+
+def _lend(module: nn.Module, device: torch.device, waiting: list[tuple[dict[str, Any], str, Tensor]]) -> None:
+    """Put copies on the device in the place of a module's own tensors; `waiting` gets what stood there, and where."""
+    tables: list[dict[str, Any]] = [module._parameters, module._buffers, vars(module)]  # the last: of weight norm
+    for tensors in tables:
+        for name, tensor in tensors.items():
+            if isinstance(tensor, Tensor) and tensor.device != device:
+                copy = tensor.detach().to(device)
+                waiting.append((tensors, name, tensor))
+                tensors[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy

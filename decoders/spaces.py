@@ -18,6 +18,8 @@ from torch.nn.functional import interpolate
 
 from anyx.media import Image, Video
 
+from . import checks
+
 
 @torch.no_grad()
 def encode(vae: Any, images: Float[Tensor, "b *t c h w"], generator: Generator | None = None) -> Float[Tensor, "b ..."]:
@@ -65,14 +67,8 @@ def latent_size(unet: Any) -> tuple[int, int]:
 def image_size(given: int | Sequence[int] | None, unet: Any, vae: Any, *, multiple: int = 8) -> tuple[int, int]:
     """Height and width in pixels: as given, or the unet's own."""
     scale = latent_scale(vae)
-    size = tuple(side * scale for side in latent_size(unet)) if given is None else given
-    if not isinstance(size, int) and len(size) != 2:
-        raise ValueError(f"size: {given!r} given; it is a number of pixels, or height and width")
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
-    step = max(scale, multiple)
-    if min(height, width) < step or height % step or width % step:
-        raise ValueError(f"size: {(height, width)} is not a multiple of {step}")
-    return height, width
+    own = tuple(side * scale for side in latent_size(unet)) if given is None else given
+    return checks.size(own, max(scale, multiple))
 
 
 def latent_shape(unet: Any, vae: Any, size: tuple[int, int], *frames: int) -> tuple[int, ...]:

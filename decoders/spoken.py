@@ -17,9 +17,10 @@ from transformers import GPT2LMHeadModel
 
 from anyx.interfaces import Condition
 
-from . import folders
+from . import threads
 from .conditions import NAME
-from .text import TextEncoders, Tower
+from .text import TextEncoders
+from .towers import Tower
 
 GENERATED = "generated_prompt_embeds"
 PARTS = {"encoder": "text_encoder", "encoder_2": "text_encoder_2"}  # by slot; the others are called as their folders
@@ -44,7 +45,7 @@ def encode(text: TextEncoders, captions: Sequence[str]) -> Condition:
     """What the pipeline itself makes of each caption, T5's states padded to the condition's length."""
     parts = {PARTS.get(slot, slot): module for slot, module in text.held.items()}
     words = {"tokenizer": text.tokenizers["encoder"], "tokenizer_2": text.tokenizers["encoder_2"]}
-    with folders.quiet():
+    with threads.quiet():
         pipeline = AudioLDM2Pipeline(**ABSENT, **parts, **words)
     device = text.anchor.device
     length, vectors = text.shapes[NAME][0], text.shapes[GENERATED][0]

@@ -22,10 +22,11 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio
 
-from . import conditions, diffusion, folders, methods, pipelines, residence, velocity, waveforms
+from . import checks, folders, methods, pipelines, residence, threads, velocity, waveforms
 from .conditions import NAME, Field
-from .t5 import t5, t5_states
-from .text import TextEncoders, text_length
+from .teachers import t5, t5_states
+from .text import TextEncoders
+from .towers import text_length
 
 
 @final
@@ -63,7 +64,7 @@ class StableAudioDecoder(Decoder):
         super().__init__()
         self.offload = residence.check_offload(offload)
         source = folders.Source(path, dtype)
-        with folders.quiet():
+        with threads.quiet():
             self.vae = source.model("vae", AutoencoderOobleck, vae)
         self.transformer = source.model("transformer", StableAudioDiTModel, transformer)
         self.projection_model = source.model("projection_model", StableAudioProjectionModel, projection)
@@ -82,7 +83,7 @@ class StableAudioDecoder(Decoder):
             zeros=True,
             load=load_text,
         )
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
         self.rate = int(self.vae.config.sampling_rate)
         self.latent_shape = (int(self.transformer.config.in_channels), int(self.transformer.config.sample_size))
         self.samples = self.latent_shape[1] * self.vae.hop_length
@@ -92,6 +93,7 @@ class StableAudioDecoder(Decoder):
     read = methods.read
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     save = methods.save
 
     def models(self) -> dict[str, nn.Module]:
@@ -160,8 +162,7 @@ class StableAudioDecoder(Decoder):
         seconds: Float[Tensor, b] | None = None,
     ) -> Float[Tensor, ""]:
         """The same from `latents()` made before; `drop` replaces conditions by the null one at that rate."""
-        given = self.read(condition)
-        given = conditions.drop(given, self.read(self.null_condition()), drop, generator)
+        given = methods.dropped(self, condition, drop, generator)
         told = None if seconds is None else seconds.clamp(max=self.samples / self.rate)
         return velocity.velocity_loss(
             lambda noisy, level: self.predict(noisy, level, given, told),
@@ -196,7 +197,4 @@ class StableAudioDecoder(Decoder):
         return get_1d_rotary_pos_embed(width, noisy.shape[2] + 1, use_real=True, repeat_interleave_real=False)
 
     def _check_seconds(self, seconds: float) -> float:
-        most = self.samples / self.rate
-        if not 0 < seconds <= most:
-            raise ValueError(f"seconds: {seconds!r} given; it is more than 0 and at most {most:.2f}")
-        return seconds
+        return checks.amount("seconds", seconds, least=1 / self.rate, most=self.samples / self.rate)

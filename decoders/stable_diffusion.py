@@ -9,19 +9,20 @@ Letters: b items, c h w latent axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder
-from anyx.media import Image
 
-from . import diffusion, folders, methods, pipelines, residence, spaces
+from . import diffusion, folders, methods, pictures, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, clip, clip_states, text_length
+from .teachers import clip, clip_states
+from .text import TextEncoders
+from .towers import text_length
 
 WITHOUT = {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}
 
@@ -35,6 +36,7 @@ class StableDiffusionDecoder(Decoder):
     `scheduler`: a name ("dpmsolver++"), or `{type: name, ...}`; default: DPM-Solver++, or the pipeline's own
     where that is as fast; `own` is always the pipeline's.
     `size`: height and width in pixels (default: the unet's own). `length`: positions, where there is no text encoder.
+    `min_snr`, `noisy_share`, `loss_target`: how its loss counts (`diffusion.objective`).
     `offload`: where the weights are between requests, `never` or `model` (`residence.py`).
     """
 
@@ -56,6 +58,7 @@ class StableDiffusionDecoder(Decoder):
         guidance: float = 7.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -78,10 +81,10 @@ class StableDiffusionDecoder(Decoder):
             length=length,
             load=load_text,
         )
-        self.size = spaces.image_size(size, self.unet, self.vae)
+        self.size = self.sized(size)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     parts = methods.parts
@@ -89,6 +92,7 @@ class StableDiffusionDecoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.denoising_loss
     latents = methods.latents
@@ -96,38 +100,16 @@ class StableDiffusionDecoder(Decoder):
     reconstruct = methods.reconstruct
     fit_scaling = methods.fit_scaling
     save = methods.save
+    forward = pictures.forward
+    tensor = pictures.tensor
 
     def models(self) -> dict[str, nn.Module]:
         """The pipeline's components that are models."""
         return {"vae": self.vae, "unet": self.unet}
 
-    def forward(
-        self,
-        condition: Condition,
-        *,
-        generators: Sequence[Generator],
-        steps: int | None = None,
-        guidance: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        size: int | Sequence[int] | None = None,
-        rescale: float = 0.0,
-        latents: Float[Tensor, "b c h w"] | None = None,
-    ) -> list[Image]:
-        """Decode b conditions into b images of `size` (height and width in pixels).
-
-        `rescale` takes guidance back towards the contrast of the plain prediction (Lin et al., arXiv 2305.08891; 0.7).
-        `latents` are the noise to begin with, drawn from `generators` where they are not given.
-        """
-        asked = pipelines.Asked(generators, steps, guidance, progress, latents)
-        height, width = self.size if size is None else spaces.image_size(size, self.unet, self.vae)
-        shape = spaces.latent_shape(self.unet, self.vae, (height, width))
-        call = {"height": height, "width": width, "guidance_rescale": rescale, "output_type": "pt"}
-        images = pipelines.run(self, condition, asked, shape=shape, call=call).images
-        return [Image(image) for image in spaces.pixels(images)]
-
-    def tensor(self, media: Sequence[Image] | Tensor) -> Float[Tensor, "b 3 h w"]:
-        """Images as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
-        return spaces.image_batch(media, self.size)
+    def sized(self, size: int | Sequence[int] | None) -> tuple[int, int]:
+        """Height and width in pixels, checked; None is the unet's own."""
+        return spaces.image_size(size, self.unet, self.vae)
 
     def predict(self, noisy: Float[Tensor, "b c h w"], steps: Tensor, condition: Condition) -> Float[Tensor, "b c h w"]:
         """What the unet says of noisy latents at timesteps (b,)."""

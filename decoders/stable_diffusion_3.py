@@ -21,9 +21,10 @@ from torch.nn.functional import pad
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Image
 
-from . import diffusion, flow, folders, methods, pipelines, residence, spaces
+from . import flow, folders, methods, pictures, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, check_towers, encoder_length
+from .text import TextEncoders
+from .towers import Tower, check_towers, encoder_length
 
 POOLED = "pooled_prompt_embeds"
 TOWERS = (
@@ -96,9 +97,9 @@ class StableDiffusion3Decoder(Decoder):
             length=length,
             load=load_text,
         )
-        self.size = self._sized(size)
+        self.size = self.sized(size)
         self.latent_shape = spaces.latent_shape(self.transformer, self.vae, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
 
     _apply = residence.stay
     parts = methods.parts
@@ -106,6 +107,7 @@ class StableDiffusion3Decoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.flow_loss
     latents = methods.latents
@@ -113,6 +115,7 @@ class StableDiffusion3Decoder(Decoder):
     reconstruct = methods.reconstruct
     fit_scaling = methods.fit_scaling
     save = methods.save
+    tensor = pictures.tensor
 
     def models(self) -> dict[str, nn.Module]:
         """The pipeline's components that are models."""
@@ -131,15 +134,7 @@ class StableDiffusion3Decoder(Decoder):
     ) -> list[Image]:
         """Decode b conditions into b images; `latents` are the noise to begin with, drawn where they are not given."""
         asked = pipelines.Asked(generators, steps, guidance, progress, latents)
-        height, width = self.size if size is None else self._sized(size)
-        shape = spaces.latent_shape(self.transformer, self.vae, (height, width))
-        call = {"height": height, "width": width, "output_type": "pt"}
-        images = pipelines.run(self, condition, asked, shape=shape, call=call).images
-        return [Image(image) for image in spaces.pixels(images)]
-
-    def tensor(self, media: Sequence[Image] | Tensor) -> Float[Tensor, "b 3 h w"]:
-        """Images as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
-        return spaces.image_batch(media, self.size)
+        return pictures.made(self, condition, asked, size, {})
 
     def predict(self, noisy: Float[Tensor, "b c h w"], steps: Tensor, condition: Condition) -> Float[Tensor, "b c h w"]:
         """The velocity that the transformer says of noisy latents at timesteps (b,)."""
@@ -149,7 +144,8 @@ class StableDiffusion3Decoder(Decoder):
         ).sample
         return said
 
-    def _sized(self, size: int | Sequence[int] | None) -> tuple[int, int]:
+    def sized(self, size: int | Sequence[int] | None) -> tuple[int, int]:
+        """Height and width in pixels, checked; None is the transformer's own."""
         multiple = spaces.latent_scale(self.vae) * self.transformer.config.patch_size
         return spaces.image_size(size, self.transformer, self.vae, multiple=multiple)
 

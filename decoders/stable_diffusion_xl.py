@@ -9,20 +9,20 @@ Letters: b items, c h w latent axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder
-from anyx.media import Image
 
-from . import diffusion, folders, methods, pipelines, residence, spaces
+from . import diffusion, folders, methods, pictures, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, Tower, check_towers, text_length
+from .text import TextEncoders
+from .towers import Tower, check_towers, text_length
 
 POOLED = "pooled_prompt_embeds"
 WITHOUT = {"feature_extractor": None, "image_encoder": None, "add_watermarker": False}
@@ -57,6 +57,7 @@ class StableDiffusionXLDecoder(Decoder):
         guidance: float = 5.0,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
@@ -93,10 +94,10 @@ class StableDiffusionXLDecoder(Decoder):
         fields = {NAME: Field(), POOLED: Field(vector=True)}
         others = WITHOUT | {"force_zeros_for_empty_prompt": zeros}
         self.pipeline = pipelines.Pipeline(StableDiffusionXLPipeline, fields, others)
-        self.size = spaces.image_size(size, self.unet, self.vae)
+        self.size = self.sized(size)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     parts = methods.parts
@@ -104,6 +105,7 @@ class StableDiffusionXLDecoder(Decoder):
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.denoising_loss
     latents = methods.latents
@@ -111,34 +113,16 @@ class StableDiffusionXLDecoder(Decoder):
     reconstruct = methods.reconstruct
     fit_scaling = methods.fit_scaling
     save = methods.save
+    forward = pictures.forward
+    tensor = pictures.tensor
 
     def models(self) -> dict[str, nn.Module]:
         """The pipeline's components that are models."""
         return {"vae": self.vae, "unet": self.unet}
 
-    def forward(
-        self,
-        condition: Condition,
-        *,
-        generators: Sequence[Generator],
-        steps: int | None = None,
-        guidance: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        size: int | Sequence[int] | None = None,
-        rescale: float = 0.0,
-        latents: Float[Tensor, "b c h w"] | None = None,
-    ) -> list[Image]:
-        """Decode b conditions into b images; the keywords are `stable_diffusion`'s."""
-        asked = pipelines.Asked(generators, steps, guidance, progress, latents)
-        height, width = self.size if size is None else spaces.image_size(size, self.unet, self.vae)
-        shape = spaces.latent_shape(self.unet, self.vae, (height, width))
-        call = {"height": height, "width": width, "guidance_rescale": rescale, "output_type": "pt"}
-        images = pipelines.run(self, condition, asked, shape=shape, call=call).images
-        return [Image(image) for image in spaces.pixels(images)]
-
-    def tensor(self, media: Sequence[Image] | Tensor) -> Float[Tensor, "b 3 h w"]:
-        """Images as the autoencoder reads them, in [-1, 1]; a tensor is taken to be that already."""
-        return spaces.image_batch(media, self.size)
+    def sized(self, size: int | Sequence[int] | None) -> tuple[int, int]:
+        """Height and width in pixels, checked; None is the unet's own."""
+        return spaces.image_size(size, self.unet, self.vae)
 
     def predict(self, noisy: Float[Tensor, "b c h w"], steps: Tensor, condition: Condition) -> Float[Tensor, "b c h w"]:
         """What the unet says of noisy latents at timesteps (b,), of pictures that are whole and of that size."""

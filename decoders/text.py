@@ -4,6 +4,10 @@
 to be encoded, and not before: decoding only needs the null condition (the encoding of ""), which is cached and saved
 with the folder. What a decoder reads of their answers is a function of its own (`Encode`).
 
+While they are in memory, "" is encoded anew only as long as they are learning, and once after: a step of theirs is
+known by the call that it took (fused optimisers leave no mark on what they write), weights read from a file by the
+tensors' version. Several threads may ask at once; they are answered one after the other.
+
 Letters: b captions, n positions, d width.
 """
 
@@ -21,32 +25,10 @@ from transformers import AutoTokenizer
 
 from anyx.interfaces import Condition
 
-from .conditions import NAME
-from .folders import Source, is_meta, portable, quiet
+from .folders import Source, is_meta, portable
+from .threads import alone, quiet
+from .towers import Tower, positions_of
 from .words import word_tokenizer, written_out
-
-
-class Tower(NamedTuple):
-    """One text encoder of a pipeline: transformers' class and its folders, and how it is built where there are none.
-
-    `widths` are keys of its configuration that say how wide its answer is; `shifted`: it counts positions from its
-    padding token on, as RoBERTa does. `length`: what captions are padded to, where that is less than it could read.
-    `tokenizer` None: it reads no words, but what another tower answers. `load` reads it from the pipeline, where it is
-    no model of transformers, or where the class that the pipeline names will not do.
-    """
-
-    family: str
-    folder: str = "text_encoder"
-    tokenizer: str | None = "tokenizer"
-    widths: Mapping[str, int] = {}
-    shifted: bool = False
-    length: int | None = None
-    load: Callable[[Source], Any] | None = None
-
-    @property
-    def slot(self) -> str:
-        """The name of its module: encoder, encoder_2, ..."""
-        return self.folder.removeprefix("text_")
 
 
 class Encoded(NamedTuple):
@@ -56,30 +38,17 @@ class Encoded(NamedTuple):
     mask: Bool[Tensor, "b n"]
 
 
+class Mark(NamedTuple):
+    """What tells whether a parameter is what it was: where its numbers lie, and how often they were written to."""
+
+    place: int
+    version: int
+    dtype: torch.dtype
+    device: torch.device
+
+
+State = tuple[Mark, ...]
 Encode = Callable[["TextEncoders", Sequence[str]], Condition]
-
-
-def text_length(
-    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
-) -> int:
-    """How many positions a condition has: as the folder's null condition or text encoder says, or as given."""
-    shapes = source.null_shapes()
-    return shapes[NAME][1] if NAME in shapes else encoder_length(source, text, tokenizer, given)
-
-
-def encoder_length(
-    source: Source, text: Mapping[str, Any] | None, tokenizer: Mapping[str, Any] | None, given: int | None
-) -> int:
-    """How many positions the (first) text encoder reads, or what is given."""
-    if source.class_of("text_encoder") is not None:
-        known = source.config("text_encoder").get("max_position_embeddings")
-        if known is not None:
-            return int(known)
-    elif text is not None:
-        return _positions(text, tokenizer, given)
-    if given is None:
-        raise ValueError("length: the decoder has no text encoder, so say how many positions its condition has")
-    return given
 
 
 class TextEncoders(nn.Module):
@@ -87,6 +56,7 @@ class TextEncoders(nn.Module):
 
     `shapes` are the condition's, name -> (length, dim). `configs`: by folder, for towers that no pipeline holds.
     `masked`: the tensors whose masks the decoder reads. `zeros`: the null condition is zeros, whatever "" encodes to.
+    `load`: they are in memory from the beginning, and stay.
     """
 
     anchor: Tensor
@@ -110,13 +80,15 @@ class TextEncoders(nn.Module):
         self.towers = {tower.slot: tower for tower in towers}
         self.masked = tuple(masked)
         self.tokenizers: dict[str, Any] = {}
-        self.cached = self._checked(source.null())
+        self.cached, self.known = self._checked(source.null()), State()  # of which encoders the null condition is
+        self.read_from: dict[str, State] = {}  # by slot, encoders that are as the pipeline has them
+        self.stays = load
         self.register_buffer("anchor", torch.empty(0), persistent=False)  # where the decoder is
         for slot, tower in self.towers.items():
             config = configs.get(tower.folder)
             made = None
             if config is not None and source.class_of(tower.folder) is None:
-                positions = _positions(config, tokenizer, length)
+                positions = positions_of(config, tokenizer, length)
                 words = {key: value for key, value in (tokenizer or {}).items() if key != "length"}
                 self.tokenizers[slot] = word_tokenizer(positions, **words)
                 made = self._build(tower, config, positions)
@@ -136,8 +108,9 @@ class TextEncoders(nn.Module):
 
     def condition(self, captions: Sequence[str]) -> Condition:
         """Captions as the decoder's condition; masks of real positions."""
-        self.load()
-        return self.encode(self, captions)
+        with alone([self]):
+            self.load()
+            return self.encode(self, captions)
 
     def read(
         self,
@@ -152,6 +125,7 @@ class TextEncoders(nn.Module):
 
         Captions are padded and cut to `length`, by default as many positions as tokenizer and encoder allow.
         """
+        self._notice()
         encoder, tokenizer, length = self.held[slot], self.tokenizers[slot], length or self._limit(slot)
         batch = tokenizer(
             list(captions), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
@@ -161,18 +135,23 @@ class TextEncoders(nn.Module):
         return Encoded(encoder(batch["input_ids"], **call), batch["attention_mask"].bool())
 
     def null_condition(self) -> Condition:
-        """The empty caption, batch 1: fresh while the encoders are in memory (they may be learning), else cached."""
-        if self.held and not self.zeros:
-            return self._null()
-        if not self.cached.values:
-            self._remember()
-        return Condition(*({name: x.to(self.anchor.device) for name, x in part.items()} for part in self.cached))
+        """The empty caption, batch 1: fresh while encoders in memory are learning, else encoded once and cached."""
+        with alone([self]):
+            if self.held and not self.zeros:
+                if self._notice():
+                    return self._null()
+                if self.known != state_of(self.held):
+                    self._keep()
+            elif not self.cached.values:
+                self._remember()
+            return Condition(*({name: x.to(self.anchor.device) for name, x in part.items()} for part in self.cached))
 
     @torch.inference_mode(False)
     def load(self) -> Any:
         """Bring tokenizers and encoders into memory; the encoder, or where there are several, all of them."""
         if not self.available:
             raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
+        self._notice()
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]
             if tower.tokenizer is not None and not is_meta():
@@ -181,6 +160,8 @@ class TextEncoders(nn.Module):
                 self.tokenizers[slot] = tokenizer
             encoder = tower.load(self.source) if tower.load else self._read(tower)
             self.register_module(slot, encoder.to(self.anchor.device).eval().requires_grad_(False))
+            self.read_from[slot] = state_of({slot: encoder})
+            self.known = State()
         return next(iter(self.held.values())) if len(self.towers) == 1 else self
 
     def words(self) -> str:
@@ -188,13 +169,17 @@ class TextEncoders(nn.Module):
         return " ".join(written_out(tokenizer) for tokenizer in self.tokenizers.values())
 
     def release(self) -> None:
-        """Keep the null condition and drop the encoders from memory, where they can be loaded again."""
-        slots = [slot for slot in self.held if self.source.class_of(self.towers[slot].folder) is not None]
-        if slots:
-            if not self.zeros:
-                self._keep()
-            for slot in slots:
-                self.register_module(slot, None)
+        """Keep the null condition and drop the encoders from memory, if they can be loaded again as they are.
+
+        What is learning or has learnt stays, and what `load` asked for.
+        """
+        with alone([self]):
+            self._notice()
+            if self.held and not self.stays and set(self.held) <= set(self.read_from):
+                if not self.zeros and self.known != state_of(self.held):
+                    self._keep()
+                for slot in list(self.held):
+                    self.register_module(slot, None)
 
     def save(self, folder: Path, dtype: torch.dtype | None) -> dict[str, list[str | None]]:
         """Write the text encoders and tokenizers and say what they are, for model_index.json."""
@@ -217,6 +202,16 @@ class TextEncoders(nn.Module):
             self.release()
         return index
 
+    def _notice(self) -> bool:
+        """Whether the encoders are learning; those that are, or were written to, are not the pipeline's any more."""
+        learning = any(m.training or any(p.requires_grad for p in m.parameters()) for m in self.held.values())
+        if learning:
+            self.known = State()
+        for slot in [slot for slot, then in self.read_from.items() if slot in self.held]:
+            if learning or written_since(self.read_from[slot], state_of({slot: self.held[slot]})):
+                del self.read_from[slot]
+        return learning
+
     def _null(self) -> Condition:
         values, masks = self.encode(self, [""])
         full = {name: torch.ones_like(mask) for name, mask in masks.items()}
@@ -225,7 +220,9 @@ class TextEncoders(nn.Module):
     @torch.inference_mode(False)
     @torch.no_grad()
     def _keep(self) -> None:
-        self.cached = self._null()
+        with torch.autocast("cpu" if self.anchor.is_meta else self.anchor.device.type, enabled=False):
+            self.cached = self._null()
+        self.known = state_of(self.held)
 
     @torch.inference_mode(False)
     def _remember(self) -> None:
@@ -269,31 +266,15 @@ class TextEncoders(nn.Module):
         return min(limit for limit in limits if limit is not None)
 
 
-def check_towers(
-    text: Mapping[str, Any] | None, towers: Sequence[Tower], *, optional: Collection[str] = (), width: int | None = None
-) -> None:
-    """Configurations are of these towers, all but `optional` ones; side by side they are `width` wide."""
-    if text is None:
-        return
-    folders = [tower.folder for tower in towers]
-    if set(text) - set(folders) or set(folders) - set(text) - set(optional):
-        told = f", where {', '.join(optional)} may be missing" if optional else ""
-        raise ValueError(f"text: {', '.join(text)} given; it has {', '.join(folders)}{told}")
-    wide = [int(text[name].get("hidden_size", 512)) for name in folders] if width is not None else []
-    if width is not None and sum(wide) != width:
-        raise ValueError(f"text: hidden_size is {' + '.join(map(str, wide))}, but the denoiser reads {width}")
+def state_of(held: Mapping[str, nn.Module]) -> State:
+    """Marks of all parameters of some modules."""
+    parameters = [parameter for module in held.values() for parameter in module.parameters()]
+    versions = [0 if parameter.is_inference() else parameter._version for parameter in parameters]
+    return tuple(
+        Mark(p.data_ptr(), version, p.dtype, p.device) for p, version in zip(parameters, versions, strict=True)
+    )
 
 
-def clip(width: int) -> Tower:
-    """CLIP's text encoder, `width` wide."""
-    return Tower("CLIPTextModel", widths={"hidden_size": width})
-
-
-def clip_states(text: TextEncoders, captions: Sequence[str]) -> Condition:
-    """CLIP's last states, without a mask, as in diffusers: the encoder is causal."""
-    output, mask = text.read("encoder", captions)
-    return Condition({NAME: output[0]}, {NAME: mask})
-
-
-def _positions(text: Mapping[str, Any], tokenizer: Mapping[str, Any] | None, given: int | None) -> int:
-    return (tokenizer or {}).get("length") or given or text.get("max_position_embeddings", 77)
+def written_since(then: State, now: State) -> bool:
+    """Whether parameters were written to since; another dtype or device is no other weight."""
+    return any(new.version > old.version for old, new in zip(then, now, strict=True))

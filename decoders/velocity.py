@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
-from diffusers import DDPMScheduler, EDMDPMSolverMultistepScheduler
+from diffusers import EDMDPMSolverMultistepScheduler
 from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
-from .folders import Source, check_keys
+from .diffusion import schedule_of, scheduler_of
+from .folders import Source
 
 EDGE = 1e-4  # how near a comes to nothing and to a right angle, in right angles: there log(sigma) has no end
 
@@ -50,17 +51,9 @@ NOISE = {  # Stable Audio's
 
 def make_scheduler(given: Mapping[str, Any] | str | None, source: Source) -> Any:
     """The sampler: the pipeline's own, under another name ("cosine", "edm"), or with `{type: name, key: value}`."""
-    base: dict[str, Any] = dict(NOISE)
-    if source.class_of("scheduler") is not None:
-        base = dict(DDPMScheduler.load_config(source.path, subfolder="scheduler"))
-    changes = {"type": given} if isinstance(given, str) else dict(given or {})
+    base = schedule_of(source, NOISE)
     known = {cls.__name__: name for name, cls in SCHEDULERS.items()}
-    name = changes.pop("type", None) or known.get(base["_class_name"], base["_class_name"])
-    if name not in SCHEDULERS:
-        raise ValueError(f"scheduler: {name!r} is not one of {', '.join(SCHEDULERS)}")
-    check_keys("scheduler", SCHEDULERS[name], changes)
-    with torch.device("cpu"):
-        made = SCHEDULERS[name].from_config(base, **changes)
+    made = scheduler_of(given, base, SCHEDULERS, known.get(base["_class_name"], base["_class_name"]))
     if made.config.prediction_type not in ("v_prediction", "epsilon"):
         raise ValueError(f"prediction_type: {made.config.prediction_type!r} is not one of v_prediction, epsilon")
     return made

@@ -21,9 +21,11 @@ from torch import Generator, Tensor, nn
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Video
 
-from . import diffusion, folders, methods, motion, pipelines, residence, spaces
+from . import checks, diffusion, folders, methods, motion, pipelines, residence, spaces
 from .conditions import NAME, Field
-from .text import TextEncoders, clip, clip_states, text_length
+from .teachers import clip, clip_states
+from .text import TextEncoders
+from .towers import text_length
 
 FIELDS = {NAME: Field()}
 MOVING = pipelines.Pipeline(
@@ -64,12 +66,14 @@ class VideoDecoder(Decoder):
         guidance: float = 7.5,
         min_snr: diffusion.MinSNR = None,
         noisy_share: float = 0.0,
+        loss_target: diffusion.LossTarget = "own",
         dtype: str = "float32",
         load_text: bool = False,
         offload: residence.Offload = "never",
     ) -> None:
         super().__init__()
         self.offload = residence.check_offload(offload)
+        frames = checks.count("frames", frames)
         source = folders.Source(path, dtype)
         self.vae = source.vae(vae)
         self.unet = motion.video_unet(source, unet, motion_adapter, frames)
@@ -90,16 +94,18 @@ class VideoDecoder(Decoder):
             length=length,
             load=load_text,
         )
-        self.size, self.frames, self.fps = spaces.image_size(size, self.unet, self.vae), frames, fps
+        self.size, self.frames = spaces.image_size(size, self.unet, self.vae), frames
+        self.fps = checks.positive("fps", fps)
         self.latent_shape = spaces.latent_shape(self.unet, self.vae, self.size, frames)
-        self.steps, self.guidance = diffusion.check_steps(steps), guidance
-        self.min_snr, self.noisy_share = diffusion.read_min_snr(min_snr), noisy_share
+        self.steps, self.guidance = pipelines.check_defaults(steps, guidance)
+        self.objective = diffusion.objective(min_snr, noisy_share, loss_target)
 
     _apply = residence.stay
     read = methods.read
     null_condition = methods.null_condition
     encode_text = methods.encode_text
     text_parts = methods.text_parts
+    release_text = methods.release_text
     loss = methods.loss
     denoising_loss = methods.denoising_loss
     latents = methods.latents

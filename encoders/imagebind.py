@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, OutputKind, TextBatch, Tokens
 
-from .imagebind_sensors import BASELINE, FOCAL, DepthTransform, ImuTransform, ThermalTransform
+from .imagebind_sensors import DepthTransform, ImuTransform, ThermalTransform
 from .imagebind_sizes import AudioSizes, DepthSizes, ImuSizes, Sizes, TextSizes, ThermalSizes, sizes_of
-from .imagebind_text import PUBLISHED, TextTransform
+from .imagebind_text import TextTransform
 from .imagebind_transforms import AudioTransform, VisionTransform
 from .imagebind_trunk import attach, embed
 from .weights import load
@@ -58,10 +58,18 @@ class ImageBindEncoder(Encoder):
     """One trunk. `output="global"` is the embedding, `"patches"` the projected tokens after the cls token.
 
     Both are of unit length (NExT-GPT, PandaGPT); `scaled` applies the published factor (20 for audio, 5 for depth and
-    IMU, 10 for thermal, learned for text). An item of several clips is their mean. `clips`, `clip_seconds` and `crops`
-    say how the transform cuts video (5 clips of 2 s, 3 crops), sound (3 clips) and motion (one window of `length`).
-    `first_channel` hears what the published code does of stereo sound; else the mean of all channels is heard.
-    `tokenizer` is what the text trunk reads with, `focal` (pixels) and `baseline` (metres) the camera of depth maps.
+    IMU, 10 for thermal, learned for text). An item of several clips is their mean. What is left out, or null, is as
+    published; what a trunk does not have is refused:
+
+    - all: `dim` (width), `depth` (blocks), `heads`, `out_dim`, `mlp_ratio`; all but text and imu `kernel`, `stride`
+    - vision: `image_size`, `frames` of a clip; a video is cut into `clips` (5) of `clip_seconds` (2.0) by `crops`
+      (3, or 1: the centre)
+    - audio: `mels`, `length` (frames); a sound is cut into `clips` (3) of `clip_seconds` (2.0); `first_channel` hears
+      what the published code does of stereo sound, else the mean of all channels is heard
+    - text: `vocab`, `context` (ids); `tokenizer` reads (CLIP's), and makes no more ids than `vocab`
+    - depth: `image_size`; `focal` (518.86 pixels) and `baseline` (0.075 metres) of the camera of 16-bit maps
+    - thermal: `image_size`
+    - imu: `channels`, `length` (steps), `kernel`; a recording is cut into `clips` (1)
     """
 
     def __init__(
@@ -86,12 +94,12 @@ class ImageBindEncoder(Encoder):
         context: int | None = None,
         channels: int | None = None,
         clips: int | None = None,
-        clip_seconds: float = 2.0,
-        crops: int = 3,
-        first_channel: bool = False,
+        clip_seconds: float | None = None,
+        crops: int | None = None,
+        first_channel: bool | None = None,
         tokenizer: str | None = None,
-        focal: float = FOCAL,
-        baseline: float = BASELINE,
+        focal: float | None = None,
+        baseline: float | None = None,
     ):
         super().__init__()
         if output not in ("global", "patches"):
@@ -99,7 +107,10 @@ class ImageBindEncoder(Encoder):
         given: dict[str, Any] = {"dim": dim, "depth": depth, "heads": heads, "out_dim": out_dim, "mlp_ratio": mlp_ratio}
         given |= {"kernel": kernel, "stride": stride, "image_size": image_size, "frames": frames}
         given |= {"mels": mels, "length": length, "vocab": vocab, "context": context, "channels": channels}
-        sizes = sizes_of(trunk, {name: value for name, value in given.items() if value is not None})
+        given |= {"clips": clips, "clip_seconds": clip_seconds, "crops": crops, "first_channel": first_channel}
+        given |= {"tokenizer": tokenizer, "focal": focal, "baseline": baseline}
+        given = {name: value for name, value in given.items() if value is not None}
+        sizes = sizes_of(trunk, given, options=True)
         self.trunk, self.output, self.scaled, self.dim = trunk, output, scaled, sizes.out_dim
         self.modality_preprocessors = nn.ModuleDict()
         self.modality_trunks = nn.ModuleDict()
@@ -107,14 +118,7 @@ class ImageBindEncoder(Encoder):
         self.modality_postprocessors = nn.ModuleDict()
         attach(_mappings(self), trunk, sizes)
         self.transform: Callable[[Any], dict[str, Tensor]] = _transform(
-            sizes,
-            clips=clips,
-            clip_seconds=clip_seconds,
-            crops=crops,
-            first_channel=first_channel,
-            tokenizer=tokenizer,
-            focal=focal,
-            baseline=baseline,
+            sizes, {name: given[name] for name in sizes.options if name in given}
         )
         if path is not None:
             load(self, path, whole=_prefixes([trunk]))
@@ -139,37 +143,23 @@ def _prefixes(trunks: Iterable[str]) -> list[str]:
     return [f"{mapping}.{trunk}." for trunk in trunks for mapping in MAPPINGS]
 
 
-def _transform(
-    sizes: Sizes,
-    *,
-    clips: int | None,
-    clip_seconds: float,
-    crops: int,
-    first_channel: bool,
-    tokenizer: str | None,
-    focal: float,
-    baseline: float,
-) -> Callable[[Any], dict[str, Tensor]]:
-    """The transform that makes a trunk's input."""
-    if clips is not None and clips < 1:
-        raise ValueError(f"clips: {clips!r} given; it is 1 or more")
-    if crops not in (1, 3):
-        raise ValueError(f"crops: {crops!r} given; it is 1 (the centre) or 3 (both ends of the longer side too)")
+def _transform(sizes: Sizes, options: Mapping[str, Any]) -> Callable[[Any], dict[str, Tensor]]:
+    """The transform that makes a trunk's input, told what its own `options` name."""
+    for name in ("clips", "clip_seconds", "focal", "baseline"):
+        if options.get(name, 1) <= 0:
+            raise ValueError(f"{name}: {options[name]!r} given; it is more than 0")
+    if options.get("crops", 3) not in (1, 3):
+        told = "it is 1 (the centre) or 3 (both ends of the longer side too)"
+        raise ValueError(f"crops: {options['crops']!r} given; {told}")
     match sizes:
         case AudioSizes():
-            return AudioTransform(
-                mels=sizes.mels,
-                length=sizes.length,
-                clips=clips or 3,
-                clip_seconds=clip_seconds,
-                first_channel=first_channel,
-            )
+            return AudioTransform(mels=sizes.mels, length=sizes.length, **options)
         case TextSizes():
-            return TextTransform(tokenizer or PUBLISHED, sizes.context)
+            return TextTransform(context=sizes.context, vocab=sizes.vocab, **options)
         case DepthSizes():
-            return DepthTransform(sizes.image_size, focal, baseline)
+            return DepthTransform(sizes.image_size, **options)
         case ThermalSizes():
-            return ThermalTransform(sizes.image_size)
+            return ThermalTransform(sizes.image_size, **options)
         case ImuSizes():
-            return ImuTransform(sizes.channels, sizes.length, clips or 1)
-    return VisionTransform(sizes.image_size, sizes.frames, clips or 5, crops, clip_seconds)
+            return ImuTransform(sizes.channels, sizes.length, **options)
+    return VisionTransform(sizes.image_size, sizes.frames, **options)

@@ -1,10 +1,21 @@
-"""Depth, heat and motion to ImageBind's inputs; the published code reads none of them, the facts are its authors'.
+"""Depth, heat and motion to ImageBind's inputs. The published code reads none of them: below, what is known, what not.
 
 A depth map is an Image whose deep grey (16 bits) holds millimetres, 0 where nothing was measured; it becomes disparity
-in pixels, `focal` * `baseline` / depth (github.com/facebookresearch/omnivore, issue 12), as a share of 75 pixels, less
-Omnivore's mean over its deviation. An Image of 8-bit or float grey holds that share itself, as depth estimators give
-it. A thermal picture is one channel in [0, 1], not normalised (PandaGPT, and what ImageBind's figure on LLVIP needs:
-its pull request 73). Motion is a Series of accelerometer and gyroscope, x y z each, 2000 steps in 5 s (2305.05665).
+in pixels, `focal` * `baseline` / depth, as a share of 75 pixels, less a mean over a deviation. An Image of 8-bit or
+float grey holds that share itself, as depth estimators give it.
+
+- Confirmed: the formula, depth cut to 0.01 to 50 m, each camera's own focal length, 0.075 m for both Kinects and
+  0.095 m for RealSense and Xtion (an author, github.com/facebookresearch/omnivore, issue 12); 75, 0.0418 and 0.0295
+  (Omnivore's demo, and ViT-Lens after it); 518.86 pixels (NYU Depth v2's colour camera).
+- Not confirmed: that ImageBind was trained on just this (its issues 107 and 134 report 10 % less on NYU and the paper's
+  figure on SUN RGB-D), the bicubic filter, and that what was not measured is far: Omnivore's cut would make it near.
+- Doubtful: the unit. SUN RGB-D's files hold millimetres turned left by 3 bits, 8 times as much (ViT-Lens, issue 12);
+  the author's formula reads them as they are, and a mean of 0.0418 is 12.4 m, a room's 1.6 m so read. Issue 134 turns
+  them back. `focal=64.86`, an eighth, makes of true millimetres what the untouched files would be.
+
+A thermal picture is one channel in [0, 1], not normalised (so in ImageBind's issue 37, which finds texts by it);
+no author has said so. Motion is a Series of accelerometer and gyroscope, x y z each, 2000 steps in 5 s (2305.05665);
+the order of the six channels and their units are not published.
 
 Letters: h height, w width, c channels, s steps.
 """
@@ -26,7 +37,7 @@ from anyx.media import Image, Series
 from .imagebind_transforms import clip_starts
 from .pictures import square
 
-FOCAL, BASELINE = 518.86, 0.075  # of the first Kinect, which took NYU-D and most of SUN RGB-D
+FOCAL, BASELINE = 518.86, 0.075  # of the first Kinect, as NYU Depth v2 has it; other cameras have others
 NEAR, FAR = 0.01, 50.0  # metres that depth is cut to
 LARGEST = 75.0  # pixels of disparity
 

@@ -1,7 +1,8 @@
 """The sizes of ImageBind's six trunks: those left out are of the published model (arXiv 2305.05665, `imagebind_huge`).
 
 A trunk's sizes are a frozen dataclass, whose fields a user may set; what the published checkpoint fixes for a modality
-(the name of its stem, whether its attention has a learned key, the factor of its embeddings) are class variables.
+(the name of its stem, whether its attention has a learned key, the factor of its embeddings) are class variables, and
+so are `options`, the names of what its transform may be told.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class VisionSizes:
     kernel: int | Sequence[int] = (2, 14, 14)
     stride: int | Sequence[int] | None = None  # None: the kernel, patches side by side
 
+    options: ClassVar[Sequence[str]] = ("clips", "clip_seconds", "crops")
     stem: ClassVar[str] = "rgbt_stem"
     pixels: ClassVar[int] = 3  # channels of the input
     steps: ClassVar[int] = 2  # the kernel's time where only its side is given
@@ -51,6 +53,7 @@ class AudioSizes:
     kernel: int | Sequence[int] = 16
     stride: int | Sequence[int] | None = 10
 
+    options: ClassVar[Sequence[str]] = ("clips", "clip_seconds", "first_channel")
     stem: ClassVar[str] = "rgbt_stem"
     pixels: ClassVar[int] = 1
     steps: ClassVar[int] = 1
@@ -76,6 +79,7 @@ class DepthSizes:
     kernel: int | Sequence[int] = 16
     stride: int | Sequence[int] | None = None
 
+    options: ClassVar[Sequence[str]] = ("focal", "baseline")
     stem: ClassVar[str] = "depth_stem"
     pixels: ClassVar[int] = 1
     steps: ClassVar[int] = 1
@@ -101,6 +105,7 @@ class ThermalSizes:
     kernel: int | Sequence[int] = 16
     stride: int | Sequence[int] | None = None
 
+    options: ClassVar[Sequence[str]] = ()
     stem: ClassVar[str] = "rgbt_stem"
     pixels: ClassVar[int] = 1
     steps: ClassVar[int] = 1
@@ -126,6 +131,7 @@ class ImuSizes:
     length: int = 2000
     kernel: int = 8
 
+    options: ClassVar[Sequence[str]] = ("clips",)
     bias_kv: ClassVar[bool] = True
     scale: ClassVar[float | None] = 5.0
 
@@ -142,6 +148,7 @@ class TextSizes:
     vocab: int = 49408
     context: int = 77
 
+    options: ClassVar[Sequence[str]] = ("tokenizer",)
     bias_kv: ClassVar[bool] = False
     scale: ClassVar[float | None] = 1 / 0.07  # where training starts: it is learned
 
@@ -158,12 +165,17 @@ SIZES: dict[str, type[Sizes]] = {
 }
 
 
-def sizes_of(trunk: str, given: Mapping[str, Any]) -> Sizes:
-    """The sizes of a trunk: those given, the rest as published."""
+def sizes_of(trunk: str, given: Mapping[str, Any], *, options: bool = False) -> Sizes:
+    """The sizes of a trunk: those given, the rest as published.
+
+    Raises ValueError at names that the trunk has not; with `options`, those of its transform may be given beside.
+    """
     if trunk not in SIZES:
         raise ValueError(f"trunk: {trunk!r} is not one of {', '.join(SIZES)}")
-    known = [field.name for field in fields(SIZES[trunk])]
+    cls = SIZES[trunk]
+    sizes = [field.name for field in fields(cls)]
+    known = [*sizes, *cls.options] if options else sizes
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise ValueError(f"the {trunk} trunk has no {', '.join(unknown)}; its sizes are {', '.join(known)}")
-    return SIZES[trunk](**given)
+        raise ValueError(f"the {trunk} trunk has no {', '.join(unknown)}; it has {', '.join(known)}")
+    return cls(**{name: given[name] for name in sizes if name in given})

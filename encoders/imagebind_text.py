@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PUBLISHED = "clip-merges"  # in `anyx.packaged`
 START, END = "<|startoftext|>", "<|endoftext|>"
 MOST_MERGES = 49152 - 256 - 2  # the published file goes on
+ENTRIES = 2 * 256 + MOST_MERGES + 2
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -71,10 +72,25 @@ class TextTransform:
     """Text to ids (context,): `tokenizer` is CLIP's merges (.txt, .txt.gz), a folder of them, or a JSON.
 
     A JSON without CLIP's start and end tokens gets two ids above its own, so that the end token is always the highest.
+    `vocab` is how many ids the trunk knows: a tokenizer of more is refused, at once where its file is at hand, else
+    with the first text.
     """
 
     tokenizer: str = PUBLISHED
     context: int = 77
+    vocab: int | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the tokenizer against the vocabulary, without fetching it."""
+        if self.tokenizer == PUBLISHED:
+            self._check(ENTRIES)
+        elif self.vocab is not None and Path(self.tokenizer).exists():
+            self._check(self.ends[1] + 1)
+
+    def _check(self, entries: int) -> None:
+        if self.vocab is not None and entries > self.vocab:
+            told = f"makes {entries} ids, more than the text trunk's vocab of {self.vocab}"
+            raise ValueError(f"tokenizer: {self.tokenizer!r} {told}; give vocab={entries} or another tokenizer")
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -95,14 +111,19 @@ class TextTransform:
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone, whether the tokenizer was read or not: what is pickled says what the transform is."""
-        return {"tokenizer": self.tokenizer, "context": self.context}
+        return {"tokenizer": self.tokenizer, "context": self.context, "vocab": self.vocab}
 
     @cached_property
     def ends(self) -> tuple[int, int]:
         """Ids of the start and the end token; the vocabulary has end + 1 entries."""
-        size = self._tokenizer.get_vocab_size()
+        highest = max(self._tokenizer.get_vocab().values(), default=-1)
         start, end = map(self._tokenizer.token_to_id, (START, END))
-        return (size, size + 1) if start is None or end is None else (start, end)
+        if start is None or end is None:
+            start, end = highest + 1, highest + 2
+        if end < highest:  # the trunk reads the state of the highest id
+            raise ValueError(f"tokenizer: {self.tokenizer!r} has ids above {end}, that of its end token {END}")
+        self._check(end + 1)
+        return start, end
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The ids of a string."""

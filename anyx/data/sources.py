@@ -53,16 +53,26 @@ UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises
 class JSONLSource(Sequence[Record]):
     """One JSON record a line, in a file that may be gzipped (`.jsonl.gz`).
 
-    Relative media paths are looked up in `root` (default: the file's folder).
+    Relative media paths are looked up in `root` (default: the file's folder). `media` keeps the records whose media are
+    all of these types, so that a model which reads some of a corpus need not have a copy of it.
     """
 
-    def __init__(self, path: str | Path, *, root: str | Path | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        root: str | Path | None = None,
+        limit: int | None = None,
+        media: Sequence[str] | None = None,
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise ValueError(f"path: no such file: {self.path}")
         self.root = Path(root) if root is not None else self.path.parent
         self.name = self.path.name.removesuffix(".gz").removesuffix(".jsonl")
-        self.lines = [line for line in unpacked(self.path).splitlines() if line.strip()][:limit]
+        lines = [line for line in unpacked(self.path).splitlines() if line.strip()]
+        kept = lines if media is None else [line for line in lines if kinds_in(line) <= set(media)]
+        self.lines = kept[:limit]
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -87,6 +97,16 @@ def unpacked(path: Path) -> bytes:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
+
+
+def kinds_in(line: bytes) -> set[str]:
+    """The types of media in one line's record; none where it cannot be read, which the loader is to count."""
+    try:
+        record = located(json.loads(line), Path())
+        parts = [part for message in record.get("messages", ()) for part in parts_of(message)]
+    except UNREADABLE:
+        return set()
+    return {part["type"] for part in parts} - {"text"} | set(record.get("media", ()))
 
 
 def located(record: Any, root: Path) -> Record:

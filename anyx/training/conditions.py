@@ -1,20 +1,23 @@
 """A training step and its conditions: what the LLM's states project to or, without an LLM, what the captions encode to.
 
-Letters: b items, m rows that a key has, l positions, d width.
+Letters: b items, m media that a key has, l positions, d width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from anyx.data.batches import Cached, Dialogues, Pairs
 from anyx.interfaces import Condition, Decoder, TextTeacher
 from anyx.model import Output
 from anyx.training.backbones import Model
+
+Groups = Literal["all", "first"]
 
 
 class Step(NamedTuple):
@@ -85,6 +88,24 @@ def condition_of(cached: Cached) -> Condition:
     return Condition(split["values."], split["masks."])
 
 
+def counted(batch: Dialogues | Pairs, key: str, groups: Groups) -> Bool[Tensor, " m"] | None:
+    """Which of a key's media count: the first that each conversation shows; None is all, for which no step waits."""
+    if groups not in get_args(Groups):
+        raise ValueError(f"groups: {groups!r} is not one of {', '.join(get_args(Groups))}")
+    if groups == "all":
+        return None
+    owners = (batch.batch.targets[key].rows if isinstance(batch, Dialogues) else batch.rows[key]).tolist()
+    return torch.tensor([owner not in owners[:place] for place, owner in enumerate(owners)])
+
+
+def chosen(cached: Cached, counts: Bool[Tensor, " m"] | None) -> Cached:
+    """Of cached tensors those whose media count."""
+    if counts is None:
+        return cached
+    kept = counts.to(cached.rows.device)[cached.rows]
+    return Cached(cached.rows[kept], {name: x[kept.to(x.device)] for name, x in cached.values.items()})
+
+
 def rows_of(condition: Condition, rows: Tensor) -> Condition:
     """Some rows of a condition."""
     return Condition(*({name: x[rows.to(x.device)] for name, x in part.items()} for part in condition))
@@ -92,15 +113,4 @@ def rows_of(condition: Condition, rows: Tensor) -> Condition:
 
 def dropped(condition: Condition, decoder: Decoder, rate: float) -> Condition:
     """The condition with rows replaced by the null condition at a rate."""
-    if not rate:
-        return condition
-    null = decoder.null_condition()
-    first = next(iter(condition.values.values()))
-    chosen = torch.rand(len(first), device=first.device) < rate
-    values = {n: torch.where(chosen[:, None, None], null.values[n].to(x), x) for n, x in condition.values.items()}
-    masks = {
-        n: torch.where(chosen[:, None], null.masks[n].to(x.device), x)
-        for n, x in condition.masks.items()
-        if n in null.masks
-    }
-    return Condition(values, masks)
+    return condition.dropped(decoder.null_condition(), rate) if rate else condition

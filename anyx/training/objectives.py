@@ -25,7 +25,18 @@ from anyx.interfaces import Reconstructs
 from anyx.model import AnyX
 from anyx.training import losses
 from anyx.training.backbones import Model
-from anyx.training.conditions import LatentSpace, Step, condition_of, conditions, decoder_of, dropped, rows_of
+from anyx.training.conditions import (
+    Groups,
+    LatentSpace,
+    Step,
+    chosen,
+    condition_of,
+    conditions,
+    counted,
+    decoder_of,
+    dropped,
+    rows_of,
+)
 
 Objective = Callable[..., Tensor | None]
 InputKey = Annotated[str, Names(("inputs",))]
@@ -46,17 +57,20 @@ def caption(
     kind: losses.CaptionKind = "l2norm",
     pads: float = 0.0,
     relative: bool = True,
+    groups: Groups = "all",
     keys: Sequence[OutputKey] | None = None,
     weights: Mapping[OutputKey, float] | None = None,
 ) -> Tensor | None:
     """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`.
 
-    `relative` measures each key by its teacher's own scale, so that keys count alike.
+    `relative` measures each key by its teacher's own scale, so that keys count alike. `groups: first` reads only the
+    first group of each key in a conversation, where published systems have room for no more.
     """
     found = {}
     for key, said, batch in conditions(step, keys):
         teacher = batch.teachers.get(key)
-        if teacher is not None:
+        teacher = teacher and chosen(teacher, counted(batch, key, groups))
+        if teacher is not None and len(teacher.rows):
             mine, taught = rows_of(said, teacher.rows), condition_of(teacher)
             found[key] = losses.caption(mine, taught, kind=kind, pads=pads, relative=relative)
     return total(found, weights)
@@ -66,20 +80,25 @@ def denoise(
     step: Step,
     *,
     drop: float = 0.0,
+    groups: Groups = "all",
     keys: Sequence[OutputKey] | None = None,
     weights: Mapping[OutputKey, float] | None = None,
 ) -> Tensor | None:
-    """The decoders' diffusion loss; `drop` replaces conditions by the null one at that rate, for guidance."""
+    """The decoders' diffusion loss; `drop` replaces conditions by the null one at that rate, for guidance.
+
+    `groups`: as `caption` has it.
+    """
     found = {}
     for key, said, batch in conditions(step, keys):
         decoder = decoder_of(step.model, key)
-        cached = batch.latents.get(key)
+        cached, counts = batch.latents.get(key), counted(batch, key, groups)
         if cached is not None and isinstance(decoder, LatentSpace):
-            said = dropped(rows_of(said, cached.rows), decoder, drop)
-            found[key] = decoder.denoising_loss(said, cached.values["latents"])
+            if len((cached := chosen(cached, counts)).rows):
+                said = dropped(rows_of(said, cached.rows), decoder, drop)
+                found[key] = decoder.denoising_loss(said, cached.values["latents"])
             continue
         media = batch.batch.targets[key].media if isinstance(batch, Dialogues) else batch.media[key]
-        rows = [row for row, item in enumerate(media) if item is not None]
+        rows = [row for row, item in enumerate(media) if item is not None and (counts is None or counts[row])]
         if rows:
             said = dropped(rows_of(said, torch.tensor(rows)), decoder, drop)
             found[key] = decoder.loss(said, [media[row] for row in rows])

@@ -2,8 +2,8 @@
 
 Every distinct medium, in each of its augmented copies, goes once through its frozen encoder or autoencoder, and every
 caption once through its decoder's frozen text encoder; the results are kept in the cache, and these components do not
-run again while the stage trains, nor in a later run. Where a feed augments without end, or a component is learning,
-nothing of it is kept.
+run again while the stage trains, nor in a later run; text encoders leave memory. Where a feed augments without end,
+or a component is learning, nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -47,6 +47,15 @@ class Scaled(Protocol):
         ...
 
 
+@runtime_checkable
+class Releases(Protocol):
+    """A decoder whose text encoder can leave memory, and come back when it is asked."""
+
+    def release_text(self) -> None:
+        """Drop the text encoder from memory, where it can be loaded again as it is."""
+        ...
+
+
 def fit_scales(trainee: Trainee, feeds: Sequence[Feed]) -> None:
     """After a stage that trained autoencoders: set the scales of their latents, from the first media of the feeds."""
     model = trainee.model
@@ -86,6 +95,8 @@ def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCach
             teacher = decoder_of(model, key)
             assert isinstance(teacher, TextTeacher)
             cache.put(dict(zip(some, encode(teacher, [texts[name] for name in some]), strict=True)))
+        if isinstance(decoder := model.outputs[key].decoder, Releases):
+            decoder.release_text()
     encoders = reader.encoders if isinstance(reader, DialogueReader) else {}
     for key in dict.fromkeys(item.key for _, item in todo.values()):
         for makers, side in ((encoders, "in"), (reader.latents, "out")):

@@ -38,6 +38,16 @@ def test_jsonl_records_have_ids_and_located_media(tmp_path: Path) -> None:
     assert [record["id"] for record in source[0:2]] == ["chat/0", "second"]
 
 
+def test_jsonl_keeps_the_records_whose_media_are_named(tmp_path: Path) -> None:
+    heard = {"messages": [{"role": "user", "content": [{"type": "audio", "path": "a.wav"}]}]}
+    words = {"messages": [{"role": "user", "content": "Hi."}]}
+    pair = {"media": {"audio": "a.wav", "image": "a.png"}, "caption": "a fox"}
+    path = write(tmp_path / "chat.jsonl", dialogue(), heard, words, "{broken", pair)
+    assert [record["id"] for record in JSONLSource(path, media=["audio"], limit=2)] == ["chat/0", "chat/1"]
+    assert len(JSONLSource(path, media=["image"])) == 3, "a line that cannot be read is left for the loader to count"
+    assert len(JSONLSource(path, media=["image", "audio"])) == len(JSONLSource(path)) == 5
+
+
 def test_jsonl_may_be_gzipped(tmp_path: Path) -> None:
     plain = write(tmp_path / "chat.jsonl", dialogue(), dialogue())
     packed = tmp_path / "chat.jsonl.gz"

@@ -15,12 +15,12 @@ def condition(items: int, fill: float, mask: bool = True) -> Condition:
 
 def test_drop_replaces_whole_conditions_at_the_rate() -> None:
     given, null = condition(2000, 0.0), condition(1, 1.0, False)
-    out = conditions.drop(given, null, 0.1, torch.Generator().manual_seed(0))
+    out = given.dropped(null, 0.1, torch.Generator().manual_seed(0))
     share = torch.cat([value.flatten(1) for value in out.values.values()], 1).mean(1)
     assert set(share.tolist()) == {0.0, 1.0}, "an item is dropped with all its tensors, or kept"
     assert 0.07 < share.mean() < 0.13
     assert all(torch.equal(mask.all(1), share == 0) for mask in out.masks.values())
-    assert conditions.drop(given, null, 0.0) is given
+    assert given.dropped(null, 0.0) is given
 
 
 def test_conditions_and_generators_are_checked() -> None:

@@ -169,7 +169,7 @@ def test_mistakes_are_named(seeds: Seeds) -> None:
         LTXDecoder(**ROW | {"frames": 16})
     with pytest.raises(ValueError, match="frames: 0 given"):
         LTXDecoder(**ROW)(Condition({NAME: torch.zeros(1, 5, 12)}, {}), generators=seeds(1), frames=0)
-    with pytest.raises(ValueError, match="not a multiple of 32"):
+    with pytest.raises(ValueError, match="each a multiple of 32"):
         LTXDecoder(**ROW | {"size": [32, 40]})
     with pytest.raises(ValueError, match="'layers' not in LTXVideoTransformer3DModel"):
         LTXDecoder(**ROW | {"transformer": {"layers": 2}})

@@ -18,5 +18,5 @@ def test_noise_may_be_given() -> None:
     given, generators = torch.randn(2, 3, 4), [torch.Generator(), torch.Generator()]
     like = torch.zeros(1, dtype=torch.bfloat16)
     assert torch.equal(pipelines.starting_noise((3, 4), generators, like, given), given.bfloat16())
-    with pytest.raises(ValueError, match=r"latents: \(2, 3, 4\) given; they are \(2, 3, 5\)"):
+    with pytest.raises(ValueError, match=r"latents: \(2, 3, 4\) given; they are \(2, 3, 5\), a tensor"):
         pipelines.starting_noise((3, 5), generators, like, given)

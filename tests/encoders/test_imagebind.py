@@ -140,25 +140,26 @@ def test_trunks_share_one_space_and_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trunk", ["vision", "text", "audio", "depth", "thermal", "imu"])
-def test_a_tower_reads_its_part_of_the_whole_checkpoint(tmp_path: Path, trunk: str) -> None:
+def test_a_tower_reads_its_part_of_the_whole_checkpoint(tmp_path: Path, trunk: str, tokenizer: str) -> None:
     """A file like imagebind_huge.pth, shrunk: all six towers, one tower read, everything of it and nothing else."""
     towers = SIZES | OTHERS
     whole = ImageBind(towers)
     torch.save(whole.state_dict(), tmp_path / "imagebind_huge.pth")
-    encoder = ImageBindEncoder(trunk=trunk, path=str(tmp_path / "imagebind_huge.pth"), **towers[trunk])  # type: ignore[arg-type]
+    given: dict[str, Any] = {"trunk": trunk} | towers[trunk] | ({"tokenizer": tokenizer} if trunk == "text" else {})
+    encoder = ImageBindEncoder(path=str(tmp_path / "imagebind_huge.pth"), **given)
     own = {k: v for k, v in whole.state_dict().items() if k.split(".")[1] == trunk}
     assert encoder.state_dict().keys() == own.keys()
     assert all(torch.equal(v, own[k]) for k, v in encoder.state_dict().items())
     key = f"modality_trunks.{trunk}.blocks.0.norm_1.weight"
     torch.save({k: v for k, v in whole.state_dict().items() if k != key}, tmp_path / "missing.pth")
     with pytest.raises(ValueError, match=f"lacks 1 of the .* first '{key}'"):
-        ImageBindEncoder(trunk=trunk, path=str(tmp_path / "missing.pth"), **towers[trunk])  # type: ignore[arg-type]
+        ImageBindEncoder(path=str(tmp_path / "missing.pth"), **given)
     deeper = ImageBind({trunk: towers[trunk] | {"depth": 3}}).state_dict()
     save_file(deeper, tmp_path / "model.safetensors")
     with pytest.raises(
         ValueError, match=rf"keys have no place in the sizes given, first 'modality_trunks\.{trunk}\.bl"
     ):
-        ImageBindEncoder(trunk=trunk, path=str(tmp_path), **towers[trunk])  # type: ignore[arg-type]
+        ImageBindEncoder(path=str(tmp_path), **given)
 
 
 @pytest.mark.parametrize("trunk", ["vision", "text", "audio", "thermal", "imu"])
@@ -170,12 +171,12 @@ def test_one_row_of_the_last_block_is_that_of_all(trunk: str) -> None:
     torch.testing.assert_close(transformer.at(x, place), transformer(x)[torch.arange(3), place])
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, tokenizer: str) -> None:
     with pytest.raises(ValueError, match="no weights at"):
         ImageBindEncoder(path=str(tmp_path / "gone.pth"), **SIZES["vision"])
     save_file(ImageBind({"vision": SIZES["vision"]}).state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"lacks 19 of the 19 keys wanted, first 'modality_preprocessors\.text"):
-        ImageBindEncoder(path=str(tmp_path), trunk="text", **SIZES["text"])
+        ImageBindEncoder(path=str(tmp_path), trunk="text", tokenizer=tokenizer, **SIZES["text"])
     with pytest.raises(ValueError, match=r"first 'modality_heads.vision.2.weight': \(6, 8\)"):
         ImageBindEncoder(path=str(tmp_path), **(SIZES["vision"] | {"out_dim": 5}))
     with torch.device("meta"):  # planning reads no weights
@@ -193,8 +194,8 @@ def test_sizes_of_the_published_model_are_the_defaults() -> None:
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="'touch' is not one of vision, audio, text, depth, thermal, imu"):
         ImageBindEncoder(trunk="touch")
-    with pytest.raises(ValueError, match="the audio trunk has no image_size; its sizes are dim,"):
-        ImageBindEncoder(trunk="audio", image_size=8)
+    with pytest.raises(ValueError, match=r"the audio trunk has no image_size, crops; it has dim, .*, first_channel$"):
+        ImageBindEncoder(trunk="audio", image_size=8, crops=1)
     with pytest.raises((ValueError, TypeError), match="global"):
         ImageBindEncoder(output="tokens")  # type: ignore[arg-type]
     encoder = ImageBindEncoder(**SIZES["vision"])
@@ -205,6 +206,51 @@ def test_errors_name_what_was_given() -> None:
     for transform, media in ((VisionTransform(), sound(1)), (AudioTransform(), image()), (TextTransform("x"), image())):
         with pytest.raises(ValueError, match="trunk reads"):
             transform(media)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "given"),
+    [
+        ("vision", {"clips": 2, "clip_seconds": 0.5, "crops": 1}),
+        ("audio", {"clips": 2, "clip_seconds": 0.5, "first_channel": True}),
+        ("text", {"tokenizer": "x"}),
+        ("depth", {"focal": 5.0, "baseline": 0.5}),
+        ("thermal", {}),
+        ("imu", {"clips": 2}),
+    ],
+)
+def test_a_trunk_takes_its_own_options_and_refuses_the_others(trunk: str, given: dict[str, Any]) -> None:
+    """What is given reaches the transform; left out or null, the transform's own defaults stand."""
+    every = {"clips": 1, "clip_seconds": 2.0, "crops": 3, "first_channel": False}
+    every |= {"tokenizer": "x", "focal": 500.0, "baseline": 0.1}
+    with torch.device("meta"):
+        transform: Any = ImageBindEncoder(trunk=trunk, **given).transform  # type: ignore[arg-type]
+        assert {name: getattr(transform, name) for name in given} == given
+        plain = ImageBindEncoder(trunk=trunk, **dict.fromkeys(every)).transform  # type: ignore[arg-type]
+        assert plain == ImageBindEncoder(trunk=trunk).transform  # type: ignore[arg-type]
+        for name in every.keys() - given.keys():
+            with pytest.raises(ValueError, match=rf"^the {trunk} trunk has no {name}; it has dim, "):
+                ImageBindEncoder(trunk=trunk, **{name: every[name]})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{"clips": 0}, {"clip_seconds": 0.0}, {"crops": 2}])
+def test_cuts_that_are_none_are_refused(given: dict[str, Any]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(ValueError, match=rf"{name}: {value} given; it is (more than 0|1 \(the centre\))"):
+        ImageBindEncoder(**SIZES["vision"], **given)
+
+
+def test_a_vocabulary_too_small_for_the_tokenizer_is_refused(tmp_path: Path, tokenizer: str) -> None:
+    """The tokenizer has five words; its start and end come on top, 5 and 6."""
+    few = SIZES["text"] | {"vocab": 6}
+    with pytest.raises(ValueError, match=r"tokenizer\.json' makes 7 ids, more than the text trunk's vocab of 6"):
+        ImageBindEncoder(trunk="text", tokenizer=tokenizer, **few)
+    with pytest.raises(ValueError, match=r"'clip-merges' makes 49408 ids, .* vocab of 6; give vocab=49408"):
+        ImageBindEncoder(trunk="text", **few)
+    late = ImageBindEncoder(trunk="text", tokenizer=str(tmp_path / "late.json"), **few).transform
+    Path(tokenizer).rename(tmp_path / "late.json")
+    with pytest.raises(ValueError, match="makes 7 ids"):
+        pickle.loads(pickle.dumps(late))("a cow")
 
 
 @pytest.mark.parametrize("transform", [VisionTransform(16), AudioTransform(mels=24, length=40)])

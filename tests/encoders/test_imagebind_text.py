@@ -86,15 +86,25 @@ def test_what_is_no_tokenizer_says_so(tmp_path: Path, merges: Path) -> None:
     (tmp_path / "wrong.txt").write_text("#version\na b\na b c\n")
     (tmp_path / "wrong.json").write_text("{}")
     for name, said in (("wrong.txt", "line 3 does not hold"), ("wrong.json", "Model missing"), ("gone.json", "")):
-        transform = ImageBindEncoder(
-            trunk="text", dim=8, depth=1, heads=2, out_dim=6, vocab=9, tokenizer=str(tmp_path / name)
-        ).transform
         with pytest.raises(
             ValueError, match=rf"tokenizer: '.*{name}' is neither CLIP's merges .* nor the JSON.*{said}"
         ):
-            transform("a cow")
+            ImageBindEncoder(
+                trunk="text", dim=8, depth=1, heads=2, out_dim=6, vocab=9, tokenizer=str(tmp_path / name)
+            ).transform("a cow")
     with pytest.raises(ValueError, match="two merges make the same piece"):
         clip_tokenizer([("a", "bc"), ("ab", "c")])
+
+
+def test_the_end_token_has_the_highest_id(tmp_path: Path, merges: Path) -> None:
+    """The trunk reads the state of the highest id: a token after the end would be read in its place."""
+    tokenizer = clip_tokenizer(read_merges(merges))
+    tokenizer.save(str(tmp_path / "clip.json"))
+    assert TextTransform(str(tmp_path / "clip.json"), vocab=519).ends == (517, 518)
+    tokenizer.add_tokens(["<later>"])
+    tokenizer.save(str(tmp_path / "clip.json"))
+    with pytest.raises(ValueError, match="has ids above 518, that of its end token"):
+        TextTransform(str(tmp_path / "clip.json"), vocab=520)
 
 
 def test_published_merges_make_the_published_vocabulary() -> None:

@@ -6,13 +6,18 @@ import pytest
 import soundfile
 import tiny
 import torch
+from components import TINY
 
 from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
+from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed
+from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.interfaces import Media
 from anyx.media import Audio, Image, MediaError
+from anyx.training.backbones import Backbones
 from anyx.training.prepare import fill
+from anyx.training.readers import teacher_digest
 
 
 def ask(*parts: object, role: str = "user") -> dict[str, object]:
@@ -45,3 +50,19 @@ def test_a_bad_record_or_file_costs_itself_only(tmp_path: Path) -> None:
     )
     fill(model, reader, [Feed("chat", records, picky)], cache)
     assert len(cache) == 2  # of three pictures, one of which the augmentation refuses
+
+
+def test_a_teacher_leaves_memory_once_it_has_spoken(tmp_path: Path) -> None:
+    """Its conditions are in the cache; what would be lost with it, as it is in no folder, stays."""
+    given = TINY["decoders"]["stable_diffusion"][0] | {"tokenizer": {"words": ["cow"], "length": 5}}
+    text = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    built = StableDiffusionDecoder(**given, text=text)
+    for decoder, stays in ((StableDiffusionDecoder(path=str(built.save(tmp_path / "sd"))), False), (built, True)):
+        model = Backbones({}, {"image": decoder}, kinds={"image": Image})
+        for _ in range(2):  # the second time the cache has everything already
+            cache = FeatureCache(tmp_path / f"features{stays}")
+            reader = PairReader(model.kinds, {}, cache, {"image": teacher_digest(decoder, "")})
+            assert decoder.parts()["text"]
+            fill(model, reader, [Feed("pairs", [{"media": {"image": "a.png"}, "caption": "a cow"}])], cache)
+            assert bool(decoder.parts()["text"]) == stays

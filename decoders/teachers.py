@@ -1,4 +1,4 @@
-"""T5's encoder as the teacher of a decoder.
+"""Text encoders that teach several decoders: CLIP's and T5's states as a condition.
 
 Letters: b captions, n positions, d width.
 """
@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from anyx.interfaces import Condition
 
 from .conditions import NAME
-from .text import Encode, TextEncoders, Tower
+from .text import Encode, TextEncoders
+from .towers import Tower
+
+
+def clip(width: int) -> Tower:
+    """CLIP's text encoder, `width` wide."""
+    return Tower("CLIPTextModel", widths={"hidden_size": width})
+
+
+def clip_states(text: TextEncoders, captions: Sequence[str]) -> Condition:
+    """CLIP's last states, without a mask, as in diffusers: the encoder is causal."""
+    output, mask = text.read("encoder", captions)
+    return Condition({NAME: output[0]}, {NAME: mask})
 
 
 def t5(width: int, length: int) -> Tower:
