@@ -22,6 +22,7 @@ from anyx.signatures import require
 from .pictures import CLIP_MEAN, CLIP_STD, PictureTransform
 
 LN_VISION_EPS = 1e-5  # LAVIS's `ln_vision`; transformers' port has the blocks' 1e-6
+WHOLE = {r"^vision_model\.": ""}  # what a whole BLIP-2's file has before the tower's keys
 PostLn = Literal["loaded", "identity", "none"]
 
 
@@ -64,7 +65,12 @@ class EvaClipEncoder(Encoder):
         if size < sizes.patch_size or size % sizes.patch_size:
             raise ValueError(f"size: {size} is no multiple of the patches' {sizes.patch_size}")
         planning = torch.get_default_device().type == "meta"  # reads no weights
-        tower: Any = Blip2VisionModel(sizes) if path is None or planning else Blip2VisionModel.from_pretrained(path)
+        if path is None or planning:
+            tower: Any = Blip2VisionModel(sizes)
+        else:
+            tower, read = Blip2VisionModel.from_pretrained(path, key_mapping=WHOLE, output_loading_info=True)
+            if missing := sorted(read["missing_keys"]):
+                raise ValueError(f"path: {path} lacks {len(missing)} weights of the tower, first {missing[0]!r}")
         tower.encoder.layers = tower.encoder.layers[:blocks]
         if size != sizes.image_size:
             own = tower.embeddings.position_embedding.detach()[0]
