@@ -10,6 +10,7 @@ from anyx import registry
 from anyx.config import Config, ConfigError, load, parts
 from anyx.interfaces import Decoder
 from anyx.schema import Share
+from anyx.templates import TEMPLATES
 
 VISION = {"type": "imagebind"} | next(one for one in TINY["encoders"]["imagebind"] if one["trunk"] == "vision")
 DECODER = {"type": "stable_diffusion", "path": "some/pipeline"}
@@ -90,7 +91,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "sede: Key 'sede' not in 'config'. Did you mean: 'seed'?",
         "llm.lora.r: is missing; 'lora' requires it",
         "llm.lora.rank: Key 'rank' not in 'lora'.",
-        "llm.template: 'chatmal' is not one of chatml, vicuna_v0, vicuna_v1, plain",
+        f"llm.template: 'chatmal' is not one of {', '.join(TEMPLATES)}",
         "llm.dtype: 'int3' is not one of float32, bfloat16, float16",
         "encoders.vision.depht: Key 'depht' not in 'ImageBindEncoder'. Did you mean: 'depth'?",
         f"encoders.other.type: 'clop' is not one of {names('encoders')}",
