@@ -108,6 +108,27 @@ def test_a_batch_answers_as_its_rows_and_as_full_passes(name: str, pictures: lis
 
 
 @EACH
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision(name: str, autocast: bool, pictures: list[str], tiny_llm_folder: str) -> None:
+    """A body in bfloat16 beside weights of ours in float32, and all of it under autocast, as stages train."""
+    raw = raw_of(name, tiny_llm_folder)
+    raw["llm"]["dtype"] = "float32" if autocast else "bfloat16"
+    model = shaken(build(configs.check(raw)))
+    for parameters in model.parts().values():
+        for parameter in parameters:
+            parameter.requires_grad_(parameter.dtype == torch.float32)
+    chat = [*user("What?", *pictures[:2]), {"role": "assistant", "content": "A fox."}]
+    batch = model.processor.collate([model.processor(chat), model.processor([*user("Hi"), chat[-1]])])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = model(batch)
+        loss = torch.nn.functional.cross_entropy(output.logits, output.labels)
+    loss.backward()
+    for part, parameters in model.parts().items():
+        if part.startswith("llm.adapters"):
+            assert any(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in parameters), part
+
+
+@EACH
 def test_media_change_the_answer_and_stand_where_they_should(
     name: str, pictures: list[str], tiny_llm_folder: str
 ) -> None:

@@ -49,6 +49,7 @@ SIZES = {
         "llm.adapters.tuned": TUNED,
         "inputs.image.projector": 1025 * D + 3 * (D + 3 * D * 4 * D),
     },
+    "octavius": {"llm.adapters.mixture": 4 * 5120 + 40 * 4 * 4 * 2 * 32 * 5120},  # a gate, 4 experts of rank 32
 }
 
 

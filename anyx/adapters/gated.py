@@ -122,7 +122,7 @@ class GatedCrossAttention(Adapter):
         there = layout.mask.new_zeros(batch, most, longest)
         begins = torch.full((batch, most), layout.mask.shape[1], device=rows.device)
         if media:
-            values = values.index_put((rows, slot), torch.cat(padded))
+            values = values.index_put((rows, slot), torch.cat(padded).to(values.dtype))
             there = there.index_put((rows, slot), torch.cat(real))
             begins = begins.index_put((rows, slot), starts)
         columns = torch.arange(layout.mask.shape[1], device=rows.device)

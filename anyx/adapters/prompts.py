@@ -62,7 +62,7 @@ class ZeroInitPrompts(Adapter):
         for rows, _, tokens in media:
             if tokens.values.shape[1] not in (1, length):
                 raise ValueError(f"{self.name}: a medium has {tokens.values.shape[1]} tokens, a layer {length} prompts")
-            total = total.index_add(0, rows, tokens.values.expand(-1, length, -1))
+            total = total.index_add(0, rows, tokens.values.expand(-1, length, -1).to(total.dtype))
             count = count.index_add(0, rows, torch.ones_like(rows, dtype=count.dtype))
         return Reading({"media": total / count.clamp(min=1)[:, None, None]})
 

@@ -93,6 +93,7 @@ def system(config: Config, parts: Parts) -> Table:
     assert config.llm is not None
     row("LLM", ["llm.body"])
     row("LoRA", [name for name in parts if name == "llm.lora"])
+    row("in the LLM's layers", [name for name in parts if name.startswith("llm.adapters.")])
     row("signal tokens", [name for name in parts if name == "llm.signal_tokens"])
     for key, port in config.outputs.items():
         row(f"output projector: {key}", [f"outputs.{key}.projector"])

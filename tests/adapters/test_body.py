@@ -129,3 +129,16 @@ def test_a_plant_stands_under_the_names_of_its_path() -> None:
     plant(root, "0.self_attn.q_proj", nn.Linear(1, 1, bias=False))
     plant(root, "0.self_attn.k_proj", nn.Linear(1, 1, bias=False))
     assert list(root.state_dict()) == ["0.self_attn.q_proj.weight", "0.self_attn.k_proj.weight"]
+
+
+@pytest.mark.parametrize("maker", ["gated", "routed", "routed_norms"])
+def test_weights_for_media_take_part_in_batches_of_words(maker: str) -> None:
+    """With gradients of zero: ranks of a distributed run that got no media must not leave the others waiting."""
+    model, adapter = made("llama", maker)
+    ids, mask = batch([2])  # a row without media
+    with carry(context(model, adapter, [2])):
+        model(input_ids=ids, attention_mask=mask.long()).logits.sum().backward()
+    for name, parameter in adapter.named_parameters():
+        assert parameter.grad is not None, name
+        if "ff" not in name:
+            assert not parameter.grad.any(), name
