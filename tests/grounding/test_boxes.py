@@ -31,7 +31,7 @@ CASES: list[tuple[str, dict[str, Any], float]] = [
 ]
 IDS = [" ".join([name, *map(str, options.values())]) for name, options, _ in CASES]
 SIDES = st.integers(40, 3000)
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=25, deadline=None)
 
 
 @st.composite
