@@ -40,10 +40,24 @@ class LinearInputProjector(InputProjector):
         return _spread(x, self.proj(self.norm(x.values)), self.tokens)
 
 
+class ResidualBlock(nn.Module):
+    """Normalise, then add two linear maps with a GELU between to what is normalised (LLaVA's `SimpleResBlock`)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.pre_norm = nn.LayerNorm(dim)
+        self.proj = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Map each token by itself."""
+        x = self.pre_norm(x)
+        return x + self.proj(x)  # type: ignore[no-any-return]
+
+
 class MLPInputProjector(InputProjector):
     """Linear maps with GELU between (with `layers=2` LLaVA-1.5's `mlp2x_gelu` and NExT-GPT v2's `mlp`).
 
-    `hidden` is the width between them, `dim_out` unless given.
+    `hidden` is the width between them, `dim_out` unless given. `residual` blocks may follow (`mlpNx_resMx_gelu`).
 
     `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
     `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
@@ -62,6 +76,7 @@ class MLPInputProjector(InputProjector):
         stack: int = 1,
         norm: Norm = False,
         dropout: float = 0.0,
+        residual: int = 0,
     ):
         super().__init__()
         self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
@@ -71,6 +86,7 @@ class MLPInputProjector(InputProjector):
         maps: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
         for i in range(1, layers):
             maps += [nn.GELU(), nn.Linear(widths[i], widths[i + 1])]
+        maps += [ResidualBlock(widths[-1]) for _ in range(residual)]
         self.proj = nn.Sequential(*maps)
 
     def forward(self, x: Tokens) -> Tokens:

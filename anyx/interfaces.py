@@ -26,11 +26,14 @@ OutputKind = Literal["global", "patches"]
 
 
 class Tokens(NamedTuple):
-    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real."""
+    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real.
+
+    `layout` says, one an item, in which grid the last real tokens lie: (rows, columns), or (frames, rows, columns).
+    """
 
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
-    layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+    layout: tuple[tuple[int, ...], ...] | None = None
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
@@ -76,10 +79,12 @@ class InputProjector(nn.Module, ABC):
     """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
 
     One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
-    what was said in the turn of each medium, or None.
+    what was said in the turn of each medium, or None. One that `reads_vocabulary` (Macaw-LLM) has the LLM's table of
+    token embeddings (v, d) there instead, or None where only widths are asked.
     """
 
     words: Words | None = None
+    reads_vocabulary: bool = False
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

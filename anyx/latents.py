@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anyx.layers import Attention, Mlp
+from anyx.layers import Attention, Mlp, stretched
 
 Residual = Literal["latents", "normed", "none"]
 FeedForward = Literal["gelu", "swiglu", "none"]
@@ -202,13 +202,3 @@ def grid_waves(side: int, dim: int, device: torch.device) -> Float[Tensor, "n d"
     """Positions on a grid, row by row: the first half of the width tells the column, the second the row."""
     one = waves(torch.arange(side, device=device), dim // 2)
     return torch.cat([one.repeat(side, 1), one.repeat_interleave(side, dim=0)], dim=1)
-
-
-def stretched(table: Float[Tensor, "n d"], side: int) -> Float[Tensor, "m d"]:
-    """A table of a g x g grid for one of `side` x `side`, by bicubic interpolation."""
-    own = round(len(table) ** 0.5)
-    if own == side:
-        return table
-    picture = table.reshape(1, own, own, -1).permute(0, 3, 1, 2)
-    picture = F.interpolate(picture, size=(side, side), mode="bicubic", align_corners=False)
-    return picture.flatten(2)[0].T

@@ -8,10 +8,15 @@ Letters: b batch, n query tokens, m context tokens, d width, h heads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Activation = Literal["gelu", "quick_gelu"]
 
 
 def attend(
@@ -34,12 +39,22 @@ def attend(
 class Attention(nn.Module):
     """Multi-head attention over the tokens themselves, or over a context.
 
-    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has. `inner` is the width of all heads
-    together where that is not `dim`; without `bias` no map has one (both: Flamingo's).
+    `bias_kv` appends one learned key and value, as ImageBind's audio trunk has, `zero_kv` one of zeros. `inner` is the
+    width of all heads together where that is not `dim`; without `bias` no map has one (both: Flamingo's).
     """
 
-    def __init__(self, dim: int, heads: int, *, bias_kv: bool = False, inner: int | None = None, bias: bool = True):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        bias_kv: bool = False,
+        zero_kv: bool = False,
+        inner: int | None = None,
+        bias: bool = True,
+    ):
         super().__init__()
+        self.zero_kv = zero_kv
         inner = dim if inner is None else inner
         if heads < 1 or inner % heads:
             raise ValueError(f"heads must divide dim: given dim={inner}, heads={heads}")
@@ -65,7 +80,7 @@ class Attention(nn.Module):
         causal: bool = False,
         mask: Bool[Tensor, "b m"] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend from `x` to `context` (default `x`); `mask` is True at the real tokens of the context.
+        """Attend from `x` to `context` (default `x`; one for all items or one each); `mask` is True at its real tokens.
 
         `keys` are what keys are made of where that is not the context itself, as with positions on keys alone.
         """
@@ -82,36 +97,64 @@ class Attention(nn.Module):
             k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(k), -1, -1)], dim=1)
             v = torch.cat([v, self.bias_v.to(v.dtype).expand(len(v), -1, -1)], dim=1)
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+        if self.zero_kv:
+            k, v = (F.pad(t, (0, 0, 0, 1)) for t in (k, v))
+            mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+        k, v = (t.expand(len(q), -1, -1) for t in (k, v))
         return self.out_proj(attend(q, k, v, self.heads, mask, causal=causal))  # type: ignore[no-any-return]
 
 
-class Mlp(nn.Module):
-    """Two linear maps with a GELU between."""
+def quick_gelu(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """OpenAI CLIP's approximation of the GELU."""
+    return x * torch.sigmoid(1.702 * x)
 
-    def __init__(self, dim: int, hidden: int, *, bias: bool = True):
+
+class Mlp(nn.Module):
+    """Two linear maps with a GELU between, or with OpenAI CLIP's `quick_gelu`."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool = True, activation: Activation = "gelu"):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden, bias=bias)
+        self.activation: Callable[[Tensor], Tensor] = quick_gelu if activation == "quick_gelu" else F.gelu
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Map each token by itself."""
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(self.activation(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block."""
+    """A transformer block: each half normalises what it reads (pre-norm), or with `post_norm` what it adds (EVA-02-E).
 
-    def __init__(self, dim: int, heads: int, *, mlp_ratio: int = 4, bias_kv: bool = False, eps: float = 1e-6):
+    `hidden` is the width of its MLP where that is no multiple of `dim`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        mlp_ratio: int = 4,
+        hidden: int | None = None,
+        bias_kv: bool = False,
+        post_norm: bool = False,
+        activation: Activation = "gelu",
+        eps: float = 1e-6,
+    ):
         super().__init__()
+        self.post_norm = post_norm
         self.norm_1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, bias_kv=bias_kv)
         self.norm_2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, hidden or int(dim * mlp_ratio), activation=activation)
 
     def forward(
         self, x: Float[Tensor, "b n d"], *, causal: bool = False, mask: Bool[Tensor, "b n"] | None = None
     ) -> Float[Tensor, "b n d"]:
         """Attend, then map; `mask` is True at real tokens."""
+        if self.post_norm:
+            x = x + self.norm_1(self.attn(x, causal=causal, mask=mask))
+            return x + self.norm_2(self.mlp(x))  # type: ignore[no-any-return]
         x = x + self.attn(self.norm_1(x), causal=causal, mask=mask)
         return x + self.mlp(self.norm_2(x))  # type: ignore[no-any-return]
 
@@ -159,3 +202,13 @@ def stacked(
     missing = -values.shape[1] % k
     values = F.pad(values * mask[..., None], (0, 0, 0, missing))
     return values.reshape(len(values), -1, k * values.shape[-1]), F.pad(mask, (0, missing))[:, ::k]
+
+
+def stretched(table: Float[Tensor, "n d"], side: int) -> Float[Tensor, "m d"]:
+    """A table of positions on a square grid for one of `side` x `side`, by bicubic interpolation."""
+    own = round(len(table) ** 0.5)
+    if own == side:
+        return table
+    picture = table.reshape(1, own, own, -1).permute(0, 3, 1, 2)
+    picture = F.interpolate(picture, size=(side, side), mode="bicubic", align_corners=False)
+    return picture.flatten(2)[0].T

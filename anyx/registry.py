@@ -19,6 +19,8 @@ ENCODERS = {
     "blip2": "anyx.encoders.blip2:Blip2Encoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "points": "anyx.encoders.points:PointCloudEncoder",
+    "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
 DECODERS = {
@@ -38,7 +40,10 @@ INPUT_PROJECTORS = {
     "stack": "anyx.input_projectors:StackInputProjector",
     "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
+    "glu": "anyx.glu:GluInputProjector",
+    "lexicon": "anyx.lexicon:LexiconInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
+    "anyres": "anyx.anyres:AnyResInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

@@ -12,9 +12,20 @@ if TYPE_CHECKING:
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
+    from .points import PointCloudEncoder
+    from .vit import ViTEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["Blip2Encoder", "ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = [
+    "Blip2Encoder",
+    "ClipEncoder",
+    "EfficientNetEncoder",
+    "EvaClipEncoder",
+    "ImageBindEncoder",
+    "PointCloudEncoder",
+    "ViTEncoder",
+    "WhisperEncoder",
+]
 
 _FILES = {
     "Blip2Encoder": "blip2",
@@ -22,6 +33,8 @@ _FILES = {
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",
     "ImageBindEncoder": "imagebind",
+    "PointCloudEncoder": "points",
+    "ViTEncoder": "vit",
     "WhisperEncoder": "whisper",
 }
 

@@ -52,18 +52,23 @@ def run(
     anyx run --audio moo.wav outputs.image.decoder.steps=5
     anyx run -m models/minigpt_v2 --image farm.jpg --task refer "the cow"
     anyx run -m models/minigpt_v2 --image farm.jpg --task identify --box 10,20,110,220 "what is this {box}"
+    anyx run --model configs/models/llava15_hf.yaml --image cow.png "What is this?"
 
     Boxes in the answer are written to boxes.json, in pixels, and drawn on the picture, boxes.png.
     """
     from anyx.commands import boxes
+    from anyx.model import AnyX
 
     words, values = options.first_word(prompt, "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
-    loaded = options.load_model(model, device, values)
+    loaded = options.load_answering(model, device, values)
     places = boxes.numbers(box or ())
-    ground = boxes.ground_of(loaded.config.inputs if loaded.config else {}, media, places)
+    config = loaded.config if isinstance(loaded, AnyX) else None
+    ground = boxes.ground_of(config.inputs if config else {}, media, places)
     words = boxes.with_boxes(words, places, ground)
-    words = loaded.processor.prompt.template.asked(task, words) if task else words
+    if task and not isinstance(loaded, AnyX):
+        raise ValueError("--task: a whole model of transformers has its own prompts; write the task into the words")
+    words = loaded.processor.prompt.template.asked(task, words) if task and isinstance(loaded, AnyX) else words
     sent: list[tuple[str, Path | Media]] = [*media]
     if ground and ground.image:
         sent[ground.number] = (media[ground.number][0], ground.image)

@@ -8,4 +8,5 @@ SYSTEMS: Mapping[str, str] = {
     "minigpt4_llama2": "anyx.converters.minigpt:MiniGPT4Llama2",
     "minigpt_v2": "anyx.converters.minigpt:MiniGPTv2",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
+    "llava": "anyx.converters.llava:LLaVA",
 }

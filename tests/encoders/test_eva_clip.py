@@ -119,3 +119,13 @@ def test_errors_name_what_was_given(tmp_path: Path) -> None:
         EvaClipEncoder(config=CONFIG, post_ln="unloaded")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"config.hiden_size: .* Did you mean: 'hidden_size'"):
         EvaClipEncoder(config=CONFIG | {"hiden_size": 8})
+
+
+def test_a_file_without_the_tower_is_refused(tmp_path: Path) -> None:
+    """transformers would leave what it does not find random."""
+    sizes = CONFIG | {"num_hidden_layers": 1}
+    tower = Blip2VisionModel(Blip2VisionConfig(**sizes))
+    tower.save_pretrained(tmp_path)
+    Blip2VisionConfig(**CONFIG).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks 24 weights of the tower, first 'encoder.layers.1"):
+        EvaClipEncoder(path=str(tmp_path))

@@ -1,0 +1,111 @@
+"""Systems that look, listen and answer in words, on `meta`: the counts of their parts, and how many tokens a medium is.
+
+Counts are those of the published sizes (hidden widths, layers, vocabularies), summed by hand where no file says them:
+BLIP-2's tower and Q-Former in tests/encoders/test_eva_clip.py and tests/test_queries.py, Qwen-VL's tower in
+tests/encoders/test_vit.py, resamplers in tests/test_resampling.py. Tokens are those of the systems' own papers.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from anyx.build import build
+from anyx.config import load
+from anyx.media import Audio, Image, Series, Video
+from anyx.model import AnyX
+from anyx.processor import stack
+
+MODELS = Path(__file__).parent.parent / "configs" / "models"
+LLAMA_7B, LLAMA_13B, OPT, QWEN = 6_738_415_616, 13_015_864_320, 2_651_596_800, 7_721_324_544
+EVA, QUERIES, INSTRUCTED = 985_952_256, 105_137_664 + 32 * 768, 185_660_160 + 32 * 768
+CLIP_L, CLIP_B = 303_179_776, 85_799_424
+
+
+def attention(width: int) -> int:
+    return 4 * (width**2 + width)
+
+
+def lexicon(width: int, kernel: int, dim: int = 4096, *, proj: int = 0, mix: bool = False) -> int:
+    """Convolution, map, attention to the words with its learned key and value; a map before, attention among frames."""
+    shortened = width**2 * kernel + width + width * dim + dim + attention(dim) + 2 * dim
+    return shortened + proj * width + mix * (attention(width) + 2 * width)
+
+
+COUNTS: dict[str, dict[str, int]] = {
+    "blip2": {"encoders.vision": EVA, "inputs.image.projector": QUERIES + 769 * 2560, "llm.body": OPT},
+    "instructblip": {"encoders.vision": EVA, "inputs.image.projector": INSTRUCTED + 769 * 4096, "llm.body": LLAMA_7B},
+    "xinstructblip": {
+        "encoders.vision": EVA - 2 * 1408,
+        "inputs.image.projector": INSTRUCTED + 769 * 4096 + 2 * 1408,
+        "inputs.video.projector": INSTRUCTED + 769 * 4096 + 2 * 1408,
+        "llm.body": LLAMA_7B,
+    },
+    "qwen_vl": {"encoders.vision": 1_842_770_688, "inputs.image.projector": 91_791_360, "llm.body": QWEN},
+    "mplug_owl": {"encoders.vision": CLIP_L, "llm.lora": 4 * 8 * 4096 * 32, "llm.body": LLAMA_7B},
+    "lamm": {
+        "encoders.vision": CLIP_L,
+        "inputs.image.projector": 1025 * 5120,
+        "inputs.cloud.projector": 1025 * 5120,
+        "llm.lora": 2 * 4 * 32 * 5120 * 40,
+        "llm.body": LLAMA_13B,
+    },
+    "macaw": {
+        "encoders.vision": CLIP_B,
+        "encoders.film": CLIP_B,
+        "inputs.image.projector": lexicon(512, 48, proj=768),
+        "inputs.video.projector": lexicon(512, 36, proj=768, mix=True),
+        "inputs.audio.projector": lexicon(512, 240),
+        "llm.body": LLAMA_7B,
+    },
+}
+WHOLE = {
+    "qwen_vl": 9.66e9,
+    "instructblip": 7.91e9,
+    "blip2": 3.74e9,
+    "mplug_owl": 7.1e9,
+}  # as papers and cards round them
+PICTURE = Image(torch.zeros(3, 60, 40, dtype=torch.uint8))
+FILM = Video(torch.zeros(9, 3, 60, 40, dtype=torch.uint8), 3.0)
+TOKENS = [
+    ("blip2", "image", PICTURE, 32),
+    ("instructblip", "image", PICTURE, 32),
+    ("xinstructblip", "video", FILM, 4 * 32),
+    ("qwen_vl", "image", PICTURE, 256),
+    ("mplug_owl", "image", PICTURE, 65),
+    ("lamm", "image", PICTURE, 256),
+    ("lamm", "cloud", Series(torch.zeros(3, 500)), 256),
+    ("macaw", "image", PICTURE, 5),
+    ("macaw", "video", FILM, 39),
+    ("macaw", "audio", Audio(torch.zeros(1, 16000), 16000), 6),
+]
+
+
+@cache
+def planned(name: str) -> AnyX:
+    return build(load(MODELS / f"{name}.yaml"), meta=True)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_published_counts(name: str) -> None:
+    parts = planned(name).parts()
+    found = {part: sum(parameter.numel() for parameter in parts[part]) for part in parts}
+    assert {part: found[part] for part in COUNTS[name]} == COUNTS[name]
+    if name in WHOLE:
+        assert sum(found.values()) == pytest.approx(WHOLE[name], rel=0.02)
+
+
+@pytest.mark.parametrize(("name", "key", "medium", "count"), TOKENS, ids=lambda x: x if isinstance(x, str) else "")
+def test_the_published_tokens(name: str, key: str, medium: Any, count: int) -> None:
+    model = planned(name)
+    tensors = {part: x.to("meta") for part, x in stack([model.processor.transforms[key](medium)]).items()}
+    if key == "cloud":  # which points are near is not known without values
+        seen = torch.zeros(1, 256, model.encoders["points"].dim, device="meta")
+        assert model.encoders["points"].states(seen, seen[..., :3]).shape[1] == count
+        return
+    tokens = model.encode(key, tensors)
+    assert model.inputs[key].projector(tokens._replace(values=tokens.values.float())).values.shape[1] == count
