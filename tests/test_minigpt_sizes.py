@@ -16,6 +16,7 @@ from anyx.commands import main
 from anyx.config import load
 from anyx.media import Image
 from anyx.model import AnyX
+from anyx.training.stage import select
 
 MODELS = Path(__file__).parent.parent / "configs" / "models"
 WIDE, INNER, BLOCKS = 1408, 6144, 39
@@ -66,6 +67,18 @@ def test_minigpt_v2() -> None:
     assert made["pixels"].shape == (3, 448, 448), "stretched, nothing is cut off"
 
 
+def test_minigpt_4_over_llama_2() -> None:
+    model = planned("minigpt4_llama2")
+    assert counts(model) == {
+        "llm.body": VICUNA_7B,
+        "encoders.vision": tower(16, 0),
+        "inputs.image.projector": 23_072_768,
+    }
+    with torch.device("meta"):
+        tokens = model.encoders["vision"]({"pixels": torch.zeros(1, 3, 224, 224)})
+        assert model.inputs["image"].projector(tokens).values.shape == (1, 64, WIDTH)
+
+
 @pytest.mark.parametrize(("size", "width", "body"), [("7b", 4096, VICUNA_7B), ("13b", 5120, 13_015_864_320)])
 def test_minigpt_4(size: str, width: int, body: int) -> None:
     model = planned("minigpt4", f"llm.path=weights/vicuna-{size}-v0")
@@ -79,21 +92,21 @@ def test_minigpt_4(size: str, width: int, body: int) -> None:
     assert tokens.values.shape == (1, 32, 768)
 
 
-@pytest.mark.parametrize(
-    ("path", "learns"),
-    [
-        ("configs/models/minigpt4.yaml", {"llm.body": "frozen", "encoders.vision": "frozen", "all": "3.15"}),
-        (
-            "experiments/minigpt_v2/experiment.yaml",
-            {"llm.lora": "learns", "inputs.image.projector": "learns", "encoders.vision": "frozen", "all": "56.6"},
-        ),
-    ],
-)
-def test_what_learns_is_what_was_published(
-    path: str, learns: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(("name", "learns"), [("minigpt4", 3_149_824), ("minigpt4_llama2", 23_072_768)])
+def test_only_the_map_learns(name: str, learns: int) -> None:
+    parts = planned(name).parts()
+    for stage in load(MODELS / f"{name}.yaml").stages.values():
+        assert (
+            sum(parameter.numel() for part in select(parts, stage.train).names for parameter in parts[part]) == learns
+        )
+
+
+def test_the_plan_says_what_was_published(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["plan", str(MODELS.parents[1] / path)])
+        main(["plan", str(MODELS.parents[1] / "experiments" / "minigpt_v2" / "experiment.yaml")])
     assert ended.value.code == 0
-    rows = {words[0]: words[2] for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 2}
-    assert {part: rows[part] for part in learns} == learns
+    rows = {words[0]: words[1:3] for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 2}
+    assert rows["llm.lora"] == ["33,554,432", "learns"]
+    assert rows["inputs.image.projector"] == ["23,072,768", "learns"]
+    assert rows["encoders.vision"] == [f"{tower(32, 0):,}", "frozen"]
+    assert rows["all"][1] == "56.6"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 SYSTEMS: Mapping[str, str] = {
     "nextgpt": "anyx.converters.nextgpt:NextGPT",
     "minigpt4": "anyx.converters.minigpt:MiniGPT4",
+    "minigpt4_llama2": "anyx.converters.minigpt:MiniGPT4Llama2",
     "minigpt_v2": "anyx.converters.minigpt:MiniGPTv2",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
     "llava": "anyx.converters.llava:LLaVA",

@@ -21,38 +21,47 @@ from anyx.converters.systems import Converter, Sizes, State
 PREFIX = "llama_model.base_model.model."
 SIDES = {"side": ("q_proj", "v_proj")}
 OURS = "inputs.image.projector.proj"
-STACKED = 4  # neighbouring patches
-PROJECTION = [
-    Rule("llama_proj.weight", f"{OURS}.weight", "width encoded"),
-    Rule("llama_proj.bias", f"{OURS}.bias", "width"),
-]
+PROJECTION, STACKED = (  # of a Q-Former's token, of four neighbouring patches
+    [Rule("llama_proj.weight", f"{OURS}.weight", f"width {read}"), Rule("llama_proj.bias", f"{OURS}.bias", "width")]
+    for read in ("encoded", "4*encoded")
+)
+STACKING = {
+    "llm": "Llama-2-chat 7B",
+    "eva": "EVA-CLIP-g as transformers' Blip2VisionModel saves it; its LayerNorm at the end is not used",
+}
+
+
+def standing(system: str, llm: str, eye: str) -> dict[str, Any]:
+    """A shipped YAML with the paths of its LLM and encoder."""
+    raw = shipped(system)
+    raw["llm"]["path"], raw["encoders"]["vision"]["path"] = llm, eye
+    return raw
+
+
+def plain(system: str, state: State, tables: State, config: Config) -> dict[str, Tensor]:
+    """The tensors of a folder that holds nothing else than these systems train."""
+    if tables or config.outputs or (config.llm and config.llm.added_tokens):
+        raise ValueError(f"{system} has no llm.tables, no llm.added_tokens and no outputs; this model has")
+    return dict(state)
 
 
 class MiniGPTv2(Converter):
     """It has no options. The released file was written by PEFT 0.2, which writes no name of the adapter."""
 
-    bases: ClassVar[Mapping[str, str]] = {
-        "llm": "Llama-2-chat 7B",
-        "eva": "EVA-CLIP-g as transformers' Blip2VisionModel saves it; its LayerNorm at the end is not used",
-    }
+    bases: ClassVar[Mapping[str, str]] = STACKING
     notes: ClassVar[Sequence[str]] = ("Converted from MiniGPT-v2. The LLM is under Llama 2's licence.",)
 
     def __init__(self) -> None:
         self.published = {"7b": {"width": 4096, "layer": 32, "rank": 64, "encoded": 1408}}
-        projection = [
-            Rule("llama_proj.weight", f"{OURS}.weight", f"width {STACKED}*encoded"),
-            Rule("llama_proj.bias", f"{OURS}.bias", "width"),
-        ]
         self.layouts = {
-            "peft 0.2": Layout([*lora_rules(PREFIX, ""), *projection], SIDES),
-            "peft 0.3": Layout([*lora_rules(PREFIX), *projection], SIDES),
+            "peft 0.2": Layout([*lora_rules(PREFIX, ""), *STACKED], SIDES),
+            "peft 0.3": Layout([*lora_rules(PREFIX), *STACKED], SIDES),
         }
 
     def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
         """`configs/models/minigpt_v2.yaml` on these bases, with LoRA of the file's rank."""
-        raw = shipped("minigpt_v2")
-        raw["llm"] |= {"path": bases["llm"], "lora": raw["llm"]["lora"] | {"r": sizes["rank"]}}
-        raw["encoders"]["vision"]["path"] = bases["eva"]
+        raw = standing("minigpt_v2", bases["llm"], bases["eva"])
+        raw["llm"]["lora"]["r"] = sizes["rank"]
         return raw
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -61,11 +70,34 @@ class MiniGPTv2(Converter):
 
     def theirs(self, state: State, tables: State, config: Config) -> dict[str, Tensor]:
         """The names are all that changes."""
-        return _plain("minigpt_v2", state, tables, config)
+        return plain("minigpt_v2", state, tables, config)
+
+
+class MiniGPT4Llama2(Converter):
+    """MiniGPT-4 over Llama-2-chat: MiniGPT-v2's stacks at 224 pixels, without LoRA. It has no options."""
+
+    bases: ClassVar[Mapping[str, str]] = STACKING
+    notes: ClassVar[Sequence[str]] = ("Converted from MiniGPT-4. The LLM is under Llama 2's licence.",)
+
+    def __init__(self) -> None:
+        self.published = {"7b": {"width": 4096, "encoded": 1408}}
+        self.layouts = {"projection": Layout(STACKED)}
+
+    def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
+        """`configs/models/minigpt4_llama2.yaml` on these bases."""
+        return standing("minigpt4_llama2", bases["llm"], bases["eva"])
+
+    def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The names are all that changes."""
+        return dict(state), {}
+
+    def theirs(self, state: State, tables: State, config: Config) -> dict[str, Tensor]:
+        """The names are all that changes."""
+        return plain("minigpt4_llama2", state, tables, config)
 
 
 class MiniGPT4(Converter):
-    """It has no options. Vicuna v0 of 7B or 13B; the file over Llama-2 has no Q-Former, and is not read."""
+    """It has no options. Vicuna v0 of 7B or 13B; the file over Llama-2 is `minigpt4_llama2`'s."""
 
     bases: ClassVar[Mapping[str, str]] = {
         "llm": "Vicuna v0 of 7B or 13B",
@@ -79,10 +111,7 @@ class MiniGPT4(Converter):
 
     def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
         """`configs/models/minigpt4.yaml` on these bases."""
-        raw = shipped("minigpt4")
-        raw["llm"]["path"] = bases["llm"]
-        raw["encoders"]["vision"]["path"] = bases["blip2"]
-        return raw
+        return standing("minigpt4", bases["llm"], bases["blip2"])
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The names are all that changes."""
@@ -90,10 +119,4 @@ class MiniGPT4(Converter):
 
     def theirs(self, state: State, tables: State, config: Config) -> dict[str, Tensor]:
         """The names are all that changes."""
-        return _plain("minigpt4", state, tables, config)
-
-
-def _plain(system: str, state: State, tables: State, config: Config) -> dict[str, Tensor]:
-    if tables or config.outputs or (config.llm and config.llm.added_tokens):
-        raise ValueError(f"{system} has no llm.tables, no llm.added_tokens and no outputs; this model has")
-    return dict(state)
+        return plain("minigpt4", state, tables, config)

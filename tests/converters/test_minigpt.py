@@ -19,7 +19,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Vision
 
 from anyx import AnyX, Image
 from anyx.converters.keys import KeysError, best
-from anyx.converters.minigpt import MiniGPT4, MiniGPTv2
+from anyx.converters.minigpt import MiniGPT4, MiniGPT4Llama2, MiniGPTv2
 from anyx.converters.systems import check_sizes, convert, export
 
 Shapes = dict[str, tuple[int, ...]]
@@ -102,6 +102,21 @@ def test_minigpt_v2_there_and_back(bases: dict[str, str], tmp_path: Path) -> Non
     found = torch.load(tmp_path / "back.pt", weights_only=True)
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_minigpt_4_over_llama_2_there_and_back(bases: dict[str, str], tmp_path: Path) -> None:
+    state = saved({"llama_proj.weight": (32, 32), "llama_proj.bias": (32,)}, tmp_path / "llama2.pth")
+    overrides = ["llm.dtype=float32", "encoders.vision.size=56"]
+    folder = tmp_path / "out"
+    convert("minigpt4_llama2", tmp_path / "llama2.pth", folder, bases=bases, overrides=overrides, any_size=True)
+    picture = Image(torch.randint(0, 255, (3, 40, 70), dtype=torch.uint8))
+    assert_eye_without_blip_2_s_norm(AnyX.from_pretrained(folder), picture, state)
+    export("minigpt4_llama2", folder, tmp_path / "back.pt")
+    found = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {n: x.tolist() for n, x in state.items()}
+    made = MiniGPT4Llama2()
+    _, match = best(made.layouts, {"llama_proj.weight": (4096, 5632), "llama_proj.bias": (4096,)}, "x")
+    check_sizes("x", made, match.sizes)
 
 
 def assert_eye_without_blip_2_s_norm(model: AnyX, picture: Image, state: dict[str, Tensor]) -> None:

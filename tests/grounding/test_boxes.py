@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from anyx.config import load
 from anyx.grounding import CODECS, BoxCodec, Parsed, Region, Size, codec
 from anyx.grounding.fuyu import FuyuCodec
 
@@ -31,7 +33,7 @@ CASES: list[tuple[str, dict[str, Any], float]] = [
 ]
 IDS = [" ".join([name, *map(str, options.values())]) for name, options, _ in CASES]
 SIDES = st.integers(40, 3000)
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=25, deadline=None)
 
 
 @st.composite
@@ -208,6 +210,21 @@ def test_a_space_that_a_tokenizer_writes_after_a_tag_is_read_over() -> None:
     text = "<ref> a dog</ref><box> (100,200),(500,600)</box>"
     (region,) = codec("qwen_vl").parse(text, Size(200, 100)).regions
     assert region == Region("a dog", (pytest.approx((20, 20, 100, 60)),))
+
+
+SYSTEMS = [  # system, input, its codec: table 6 of the reference sheet
+    ("minigpt_v2", "image", {"type": "minigpt_v2"}),
+    ("qwen_vl", "image", {"type": "qwen_vl"}),
+    ("llava15", "image", {"type": "llava"}),
+    ("lamm", "image", {"type": "llava", "frame": "picture"}),
+    ("lamm", "cloud", {"type": "space"}),
+]
+
+
+@pytest.mark.parametrize(("system", "key", "boxes"), SYSTEMS)
+def test_systems_name_their_codec(system: str, key: str, boxes: dict[str, str]) -> None:
+    config = load(Path(__file__).parents[2] / "configs" / "models" / f"{system}.yaml")
+    assert config.inputs[key].boxes == boxes
 
 
 def test_every_codec_says_its_frame_and_what_it_needs() -> None:
