@@ -1,8 +1,8 @@
-"""Between an encoder and the LLM: linear, mlp, resampler. All carry (b, n, dim_in) to (b, m, dim_out).
+"""Between an encoder and the LLM: linear, mlp. All carry (b, n, dim_in) to (b, m, dim_out).
 
 `linear` and `mlp` map token by token and may expand each into several (`tokens`), for encoders that give one global
-token; `resampler` reads any number of tokens into a fixed number with learned latents (Perceiver), our choice for
-encoders that give patches; `anyx/grouping.py` has the published one for these.
+token. What reads any number of tokens into a fixed number is in `anyx/resampling.py`, `anyx/queries.py` and
+`anyx/grouping.py`.
 
 Letters: b media items, n encoder tokens, m LLM tokens, k tokens made of one.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyx.interfaces import InputProjector, Tokens
-from anyx.layers import LatentResampler, Standardise, stacked
+from anyx.layers import Standardise, stacked
 
 Norm = bool | Literal["data"]
 
@@ -37,10 +37,24 @@ class LinearInputProjector(InputProjector):
         return _spread(x, self.proj(self.norm(x.values)), self.tokens)
 
 
+class ResidualBlock(nn.Module):
+    """Normalise, then add two linear maps with a GELU between to what is normalised (LLaVA's `SimpleResBlock`)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.pre_norm = nn.LayerNorm(dim)
+        self.proj = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Map each token by itself."""
+        x = self.pre_norm(x)
+        return x + self.proj(x)  # type: ignore[no-any-return]
+
+
 class MLPInputProjector(InputProjector):
     """Linear maps with GELU between (with `layers=2` LLaVA-1.5's `mlp2x_gelu` and NExT-GPT v2's `mlp`).
 
-    `hidden` is the width between them, `dim_out` unless given.
+    `hidden` is the width between them, `dim_out` unless given. `residual` blocks may follow (`mlpNx_resMx_gelu`).
 
     `stack` lays that many neighbouring tokens end to end first (MiniGPT-v2: 4); what is missing at the end is zero.
     `norm: data` standardises every feature by its statistics over the training data: features of a frozen encoder
@@ -59,6 +73,7 @@ class MLPInputProjector(InputProjector):
         stack: int = 1,
         norm: Norm = False,
         dropout: float = 0.0,
+        residual: int = 0,
     ):
         super().__init__()
         self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
@@ -68,6 +83,7 @@ class MLPInputProjector(InputProjector):
         maps: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
         for i in range(1, layers):
             maps += [nn.GELU(), nn.Linear(widths[i], widths[i + 1])]
+        maps += [ResidualBlock(widths[-1]) for _ in range(residual)]
         self.proj = nn.Sequential(*maps)
 
     def forward(self, x: Tokens) -> Tokens:
@@ -76,26 +92,6 @@ class MLPInputProjector(InputProjector):
             x = Tokens(*stacked(x.values, x.mask, self.stack))
         values = self.norm(x.values, x.mask) if isinstance(self.norm, Standardise) else self.norm(x.values)
         return _spread(x, self.proj(self.dropout(values)), self.tokens)
-
-
-class ResamplerInputProjector(InputProjector):
-    """`tokens` learned latents read the encoder's tokens through `depth` blocks of width `hidden` (default `dim_in`).
-
-    32 are what BLIP-2 makes of 257 patches of an image; each costs the LLM as much as a word.
-    """
-
-    def __init__(
-        self, dim_in: int, dim_out: int, *, tokens: int = 32, depth: int = 2, heads: int = 8, hidden: int | None = None
-    ):
-        super().__init__()
-        width = hidden or max(heads, dim_in // heads * heads)
-        self.proj_in = nn.Linear(dim_in, width)
-        self.resampler = LatentResampler(width, _positive("tokens", tokens), depth=depth, heads=heads)
-        self.proj_out = nn.Linear(width, dim_out)
-
-    def forward(self, x: Tokens) -> Tokens:
-        """Read all real tokens of an item into a fixed number."""
-        return Tokens.full(self.proj_out(self.resampler(self.proj_in(x.values), x.mask)))
 
 
 def _norm(kind: Norm, dim: int) -> nn.Module:

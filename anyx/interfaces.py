@@ -26,11 +26,14 @@ OutputKind = Literal["global", "patches"]
 
 
 class Tokens(NamedTuple):
-    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real."""
+    """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real.
+
+    `layout` says, one an item, in which grid the last real tokens lie: (rows, columns), or (frames, rows, columns).
+    """
 
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
-    layout: tuple[tuple[int, int], ...] | None = None  # grids (rows, columns), one an item, for AnyRes packing
+    layout: tuple[tuple[int, ...], ...] | None = None
     number: Num[Tensor, " b"] | None = None  # to a projector that decides how many: the wanted; from it: its own
 
     @classmethod
@@ -78,11 +81,14 @@ class InputProjector(nn.Module, ABC):
     """Encoder tokens -> LLM tokens. Constructed as `(dim_in, dim_out, *, ...)`.
 
     One that reads the instruction too (InstructBLIP) has `words`, and a second argument of `forward`: a `TextBatch` of
-    what was said in the turn of each medium, or None. One that `counts` decides how many tokens to make: it is told the
-    `number` for each item in training (0: unknown), and answers with its own, which need not be whole.
+    what was said in the turn of each medium, or None. One that `reads_vocabulary` (Macaw-LLM) has the LLM's table of
+    token embeddings (v, d) there instead, or None where only widths are asked. One that `counts` decides how many
+    tokens to make: it is told the `number` for each item in training (0: unknown), and answers with its own, which need
+    not be whole.
     """
 
     words: Words | None = None
+    reads_vocabulary: bool = False
     counts: bool = False
     pieces: int = 1  # how many pieces (frames) an item's tokens lie end to end of, where each is read by itself
     parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or ports share

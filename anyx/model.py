@@ -100,7 +100,8 @@ class AnyX(nn.Module, ModelHubMixin):
     def project(self, key: str, media: MediaBatch) -> Tokens:
         """A key's media as LLM tokens, from cached encoder tokens where they are given."""
         tokens = media.tokens if media.tokens is not None else self.encode(key, media.tensors)
-        return self.inputs[key].project(tokens._replace(values=tokens.values.float(), number=media.counts), media.text)
+        tokens = tokens._replace(values=tokens.values.float(), number=media.counts)
+        return self.inputs[key].project(tokens, media.text, self.llm.model.get_input_embeddings)
 
     def encode(self, key: str, tensors: Mapping[str, Tensor]) -> Tokens:
         """A key's transformed media through its encoder, without gradients where the encoder is frozen."""

@@ -8,7 +8,7 @@ NExT-GPT v2 do, what all voices say there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -52,9 +52,12 @@ class Words:
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         self._forbidden = _any_of(special | {mark for text in written for mark in self._marks.findall(text)})
 
-    def follows(self, piece: int) -> bool:
-        """Whether the tokenizer itself knows a special token, and so may write what comes after it otherwise."""
-        return piece != self.bos and piece in self._own
+    def follows(self, piece: int, ids: Sequence[int]) -> bool:
+        """Whether the tokenizer itself knows a special token after `ids`, and so may write what comes next otherwise.
+
+        A {bos} that begins a text, of the whole page or after a medium, is not in the text to the tokenizer.
+        """
+        return piece in self._own and (piece != self.bos or bool(ids and ids[-1] != PLACEHOLDER))
 
     def pieces(self, text: str) -> list[str | int]:
         """A string of the template as plain text and ids of special tokens."""
@@ -117,9 +120,10 @@ class Page:
             else:
                 self._trim()
                 self.apart()
+                follows = self._joined is not None and self._words.follows(piece, self._encoded.ids)
                 self._append([piece])
                 self._beside = self._tight
-                self._after = piece if self._joined and self._words.follows(piece) else None
+                self._after = piece if follows else None
 
     def apart(self) -> None:
         """What comes next is tokenised by itself."""

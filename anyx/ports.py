@@ -6,7 +6,7 @@ Letters: m supervised positions, v vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -41,10 +41,14 @@ class InputPort(nn.Module):
         self.projector = projector
         self.kind = kind
 
-    def project(self, tokens: Tokens, text: TextBatch | None = None) -> Tokens:
-        """The encoder's tokens as LLM tokens; a projector that has `words` reads the instruction too."""
-        given = (tokens,) if self.projector.words is None else (tokens, text)
-        projected: Tokens = self.projector(*given)
+    def project(self, tokens: Tokens, text: TextBatch | None, table: Callable[[], Any]) -> Tokens:
+        """The encoder's tokens as LLM tokens; some projectors read the instruction too, or the `table` of all words."""
+        more: list[Any] = []
+        if self.projector.words is not None:
+            more = [text]
+        elif self.projector.reads_vocabulary:
+            more = [table().weight]
+        projected: Tokens = self.projector(tokens, *more)
         return projected
 
 

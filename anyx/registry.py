@@ -18,6 +18,8 @@ ENCODERS = {
     "clip": "anyx.encoders.clip:ClipEncoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
+    "points": "anyx.encoders.points:PointCloudEncoder",
+    "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }
 DECODERS = {
@@ -34,10 +36,13 @@ DECODERS = {
 INPUT_PROJECTORS = {
     "linear": "anyx.input_projectors:LinearInputProjector",
     "mlp": "anyx.input_projectors:MLPInputProjector",
-    "resampler": "anyx.input_projectors:ResamplerInputProjector",
+    "resampler": "anyx.resampling:ResamplerInputProjector",
     "grouping": "anyx.grouping:GroupingInputProjector",
     "cformer": "anyx.cformer:CFormerInputProjector",
+    "glu": "anyx.glu:GluInputProjector",
+    "lexicon": "anyx.lexicon:LexiconInputProjector",
     "qformer": "anyx.queries:QFormerInputProjector",
+    "anyres": "anyx.anyres:AnyResInputProjector",
 }
 OUTPUT_PROJECTORS = {
     "transformer": "anyx.output_projectors:TransformerOutputProjector",

@@ -121,6 +121,12 @@ def _section(name: str, cls: type[Any], given: Any) -> Any:
 SECTIONS: Mapping[str, type[Turn] | type[Joined]] = {**dict.fromkeys((*ROLES, "first"), Turn), "joined": Joined}
 
 
+VICUNA = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
 def _chatml(role: str) -> Turn:
     return Turn(f"<|im_start|>{role}\n", "<|im_end|>", "\n")
 
@@ -143,8 +149,33 @@ TEMPLATES: Mapping[str, Template] = {
         user=Turn("USER: ", "", " "),
         assistant=Turn("ASSISTANT: ", "{eos}", ""),
         system=Turn("", "", " "),
-        system_default="A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions.",
+        system_default=VICUNA,
     ),
     "plain": Template(user=Turn(), assistant=Turn("", "{eos}", ""), system=Turn()),
+    # LLaVA's, id for id: one text between media, each medium on a line of its own.
+    "llava_v1": Template(
+        begin="{bos}",
+        user=Turn("USER: ", "", " "),
+        assistant=Turn("ASSISTANT: ", "{eos}", ""),
+        system=Turn("", "", " "),
+        system_default=VICUNA,
+        media_end="\n",
+        joined=Joined(),
+    ),
+    "llava_plain": Template(begin="{bos}", user=Turn(), assistant=Turn("", "\n", ""), joined=Joined()),
+    "llava_mistral": Template(
+        begin="{bos}",
+        user=Turn("[INST] ", "", " [/INST] "),
+        assistant=Turn("", " {eos}", ""),
+        media_end="\n",
+        joined=Joined(),
+    ),
+    "llava_chatml": Template(
+        user=Turn("<|im_start|>user\n", "", "<|im_end|>"),
+        assistant=Turn("<|im_start|>assistant\n", "<|im_end|>", ""),
+        system=Turn("<|im_start|>system\n", "", "<|im_end|>"),
+        system_default="Answer the questions.",
+        media_end="\n",
+        joined=Joined(),
+    ),
 }

@@ -11,15 +11,27 @@ if TYPE_CHECKING:
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
     from .imagebind import ImageBindEncoder
+    from .points import PointCloudEncoder
+    from .vit import ViTEncoder
     from .whisper import WhisperEncoder
 
-__all__ = ["ClipEncoder", "EfficientNetEncoder", "EvaClipEncoder", "ImageBindEncoder", "WhisperEncoder"]
+__all__ = [
+    "ClipEncoder",
+    "EfficientNetEncoder",
+    "EvaClipEncoder",
+    "ImageBindEncoder",
+    "PointCloudEncoder",
+    "ViTEncoder",
+    "WhisperEncoder",
+]
 
 _FILES = {
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",
     "ImageBindEncoder": "imagebind",
+    "PointCloudEncoder": "points",
+    "ViTEncoder": "vit",
     "WhisperEncoder": "whisper",
 }
 

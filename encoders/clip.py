@@ -1,27 +1,34 @@
 """CLIP's vision tower through transformers: a published one by path, or a tiny one from a mapping of sizes.
 
-Letters: b items, t frames, n patches, d width, h height, w width.
+Letters: b items, t frames, k pictures or tiles, n patches, d width, h height, w width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from typing import Any, Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, OutputKind, TextBatch, Tokens
 from anyx.signatures import require
 
-from .pictures import CLIP_MEAN, CLIP_STD, PictureTransform
+from .pictures import CLIP_MEAN, CLIP_STD, Fit, PictureTransform
+from .tiles import Merge, TileTransform, grids_of, lay_tiles
+
+Join = Literal["mean", "frames"]
 
 
 class ClipEncoder(Encoder):
     """Patch tokens of hidden layer `layer` (LLaVA: -2) or one pooled token (`global`).
 
     `path` is a folder or hub id of CLIP weights, `config` a mapping for transformers' `CLIPVisionConfig` (random
-    weights); one of the two. A video is the mean over `frames` of its frames.
+    weights); one of the two. `fit` says what becomes of pictures that are no squares (LLaVA-1.5: `pad`). With `grids`,
+    sizes (width, height) in pixels, a picture is read in tiles, `merge`d as `tiles.lay` says (LLaVA-NeXT). `frames` are
+    taken of a video: their mean, or with `join: frames` one after the other.
     """
 
     def __init__(
@@ -32,12 +39,20 @@ class ClipEncoder(Encoder):
         output: OutputKind = "patches",
         config: Mapping[str, Any] | None = None,
         frames: int = 4,
+        join: Join = "mean",
+        fit: Fit = "crop",
+        grids: Sequence[Sequence[int]] | None = None,
+        merge: Merge = "unpad",
     ):
         super().__init__()
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
-        if output not in ("global", "patches"):
-            raise ValueError(f"output: {output!r} is not one of global, patches")
+        choices = {"output": (output, OutputKind), "join": (join, Join), "fit": (fit, Fit), "merge": (merge, Merge)}
+        for name, (value, kind) in choices.items():
+            if value not in get_args(kind):
+                raise ValueError(f"{name}: {value!r} is not one of {', '.join(get_args(kind))}")
+        if grids is not None and output == "global":
+            raise ValueError("grids: tiles are read in patches; output is global")
         if (path is None) == (config is None):
             raise ValueError("give either path (a folder or hub id) or config (sizes of a random tower)")
         facts: Mapping[str, Any] = {}
@@ -58,16 +73,33 @@ class ClipEncoder(Encoder):
             tuple(map(float, facts.get(f"image_{key}", usual)))
             for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD))
         )
-        self.transform = PictureTransform(sizes.image_size, frames, mean, std)
+        picture = PictureTransform(sizes.image_size, frames, mean, std, fit)
+        tiled = None if grids is None else grids_of(grids, sizes.image_size)
+        self.transform = picture if tiled is None else TileTransform(picture, tiled)
+        self.join, self.merge = join, merge
 
     def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:
-        """Encode pixels (b, 3, h, w) or (b, t, 3, h, w)."""
-        pixels = inputs["pixels"].to(next(self.tower.parameters()).dtype)
-        states = self.tower(pixel_values=pixels.flatten(0, -4), output_hidden_states=self.output == "patches")
-        x = states.pooler_output[:, None] if self.output == "global" else states.hidden_states[self.layer][:, 1:]
-        if pixels.ndim == 5:
-            x = x.reshape(*pixels.shape[:2], *x.shape[1:]).mean(1)
-        return Tokens.full(x)
+        """Encode pixels (b, 3, h, w) or (b, t, 3, h, w), or those of tiles with their grids."""
+        if "grid" in inputs:
+            return lay_tiles(self._states, inputs, self.merge)
+        pixels = inputs["pixels"]
+        x = self._states(pixels.flatten(0, -4))
+        if pixels.ndim == 4:
+            return Tokens.full(x)
+        x = x.reshape(*pixels.shape[:2], *x.shape[1:])
+        if self.join == "mean":
+            return Tokens.full(x.mean(1))
+        side = isqrt(x.shape[2])
+        grids = ((x.shape[1], side, side),) * len(x) if self.output == "patches" else None
+        return Tokens.full(x.flatten(1, 2))._replace(layout=grids)
+
+    def _states(self, pixels: Float[Tensor, "k 3 h w"]) -> Float[Tensor, "k n d"]:
+        """Patches, or one token, of pictures of the tower's size."""
+        pixels = pixels.to(next(self.tower.parameters()).dtype)
+        states = self.tower(pixel_values=pixels, output_hidden_states=self.output == "patches")
+        if self.output == "global":
+            return states.pooler_output[:, None]  # type: ignore[no-any-return]
+        return states.hidden_states[self.layer][:, 1:]  # type: ignore[no-any-return]
 
 
 def _facts(path: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A ViT (EVA, arXiv 2303.15389) of width 1408, pre-norm, patches of 14, of whose 4
 LayerNorm of BLIP-2's own (`ln_vision`). MiniGPT-v2 creates that LayerNorm but never loads it, so it runs with weight 1
 and bias 0: `post_ln: identity`. Positions are learned for 16 x 16 patches and interpolated once to other sizes.
 
-Letters: b items, t frames, n tokens of a picture, d width, h height, w width, g side of the grid of patches.
+Letters: b items, t frames, n tokens of a picture, d width, h height, w width.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anyx.interfaces import Encoder, TextBatch, Tokens
+from anyx.layers import stretched
 from anyx.signatures import require
 
 from .pictures import CLIP_MEAN, CLIP_STD, PictureTransform
@@ -68,8 +67,9 @@ class EvaClipEncoder(Encoder):
         tower: Any = Blip2VisionModel(sizes) if path is None or planning else Blip2VisionModel.from_pretrained(path)
         tower.encoder.layers = tower.encoder.layers[:blocks]
         if size != sizes.image_size:
-            table = resized(tower.embeddings.position_embedding.detach(), size // sizes.patch_size)
-            tower.embeddings.position_embedding = nn.Parameter(table)
+            own = tower.embeddings.position_embedding.detach()[0]
+            table = torch.cat([own[:1], stretched(own[1:], size // sizes.patch_size)])
+            tower.embeddings.position_embedding = nn.Parameter(table[None])
         if post_ln == "none":
             tower.post_layernorm = nn.Identity()
         elif post_ln == "identity":
@@ -78,7 +78,7 @@ class EvaClipEncoder(Encoder):
             tower.post_layernorm.eps = eps
         self.tower: nn.Module = tower
         self.keep_cls, self.dim = keep_cls, sizes.hidden_size
-        self.transform = PictureTransform(size, frames, CLIP_MEAN, CLIP_STD, crop=False)
+        self.transform = PictureTransform(size, frames, CLIP_MEAN, CLIP_STD, fit="stretch")
 
     def forward(self, inputs: Mapping[str, Tensor], text: TextBatch | None = None) -> Tokens:
         """Encode pixels (b, 3, h, w) to (b, n, d), or (b, t, 3, h, w) to (b, t n, d)."""
@@ -86,11 +86,3 @@ class EvaClipEncoder(Encoder):
         states = self.tower(pixel_values=pixels.flatten(0, -4)).last_hidden_state
         states = states if self.keep_cls else states[:, 1:]
         return Tokens.full(states.reshape(len(pixels), -1, self.dim))
-
-
-def resized(table: Float[Tensor, "1 n d"], grid: int) -> Float[Tensor, "1 m d"]:
-    """A table of positions (class token, then g g patches) for `grid` x `grid` patches, by bicubic interpolation."""
-    side = round((table.shape[1] - 1) ** 0.5)
-    patches = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat([table[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anyx.media import Image, Video
 
+Fit = Literal["crop", "pad", "stretch"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -48,6 +49,17 @@ def resize_and_crop(picture: PILImage.Image, size: int) -> UInt8[Tensor, "3 h w"
     return pixels_of(square(picture, size))
 
 
+def padded(picture: PILImage.Image, colour: tuple[int, int, int]) -> PILImage.Image:
+    """The picture in the middle of a square of its longer side."""
+    width, height = picture.size
+    side = max(width, height)
+    if width == height:
+        return picture
+    canvas = PILImage.new("RGB", (side, side), colour)
+    canvas.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return canvas
+
+
 def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the deviation of each channel, the first dimension."""
     shape = (-1, *[1] * (pixels.ndim - 1))
@@ -58,14 +70,15 @@ def normalise(pixels: Float[Tensor, "c *t h w"], mean: Sequence[float], std: Seq
 class PictureTransform:
     """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames.
 
-    Of a picture that is no square the centre is cut out, or all of it is stretched into one (`crop=False`).
+    `fit` says what becomes of one that is no square: `crop` keeps its middle, `pad` lays it on the mean colour (LLaVA),
+    `stretch` keeps all of it, out of proportion (BLIP-2).
     """
 
     size: int
     frames: int
     mean: Sequence[float] = CLIP_MEAN
     std: Sequence[float] = CLIP_STD
-    crop: bool = True
+    fit: Fit = "crop"
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The pixels of an Image or a Video."""
@@ -77,5 +90,9 @@ class PictureTransform:
 
     def picture(self, image: Image) -> Float[Tensor, "3 h w"]:
         """One picture, made a square and normalised."""
-        fitted = (square if self.crop else stretched)(image.to_pil(), self.size)
+        picture = image.to_pil()
+        if self.fit == "pad":
+            red, green, blue = (int(255 * share) for share in self.mean)
+            picture = padded(picture, (red, green, blue))
+        fitted = (stretched if self.fit == "stretch" else square)(picture, self.size)
         return normalise(pixels_of(fitted) / 255, self.mean, self.std)

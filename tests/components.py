@@ -108,6 +108,7 @@ EVA = {
     "patch_size": 8,
     "initializer_range": 0.02,
 }
+VIT = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "patch": 8, "size": 16}
 WHISPER = {
     "d_model": 16,
     "encoder_layers": 1,
@@ -135,18 +136,54 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             TRUNK | {"trunk": "thermal", "image_size": 16, "kernel": 8, "output": "patches"},
             TRUNK | {"trunk": "imu", "length": 32},
         ],
-        "clip": [{"config": CLIP}, {"config": CLIP, "output": "global"}],
+        "clip": [
+            {"config": CLIP},
+            {"config": CLIP, "output": "global"},
+            {"config": CLIP, "grids": [[32, 16], [16, 32]], "fit": "pad", "join": "frames"},
+        ],
         "eva_clip": [
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
+        "points": [
+            {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 6, "neighbours": 3},
+            {
+                "width": 16,
+                "layers": 1,
+                "heads": 2,
+                "tokens": 4,
+                "points": 12,
+                "channels": 6,
+                "neighbours": 3,
+                "tasks": 2,
+            },
+        ],
+        "vit": [
+            VIT | {"class_token": False, "norm_pre": True, "table": 3},
+            VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
+            VIT | {"joint": 2, "frames": 2, "norm_post": True, "keep_class": True},
+        ],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],
-        "mlp": [{"hidden": 8}],
-        "resampler": [{"tokens": 3, "depth": 1, "heads": 2, "hidden": 8}],
+        "mlp": [{"hidden": 8}, {"residual": 1}],
+        "anyres": [{}, {"whole": False, "limit": 1, "frame_ends": "one_token"}],
+        "glu": [{"hidden": 8}, {"hidden": 8, "ends": False}],
+        "lexicon": [
+            {"kernel": 2, "stride": 1, "heads": 2},
+            {"kernel": 2, "stride": 2, "heads": 2, "hidden": 6, "mix": 2},
+        ],
+        "resampler": [
+            {"tokens": 3, "depth": 1, "heads": 2, "hidden": 8},
+            {"preset": "flamingo", "tokens": 3, "depth": 1, "heads": 2, "head_dim": 4, "frames": 1},
+            {"preset": "qwen", "tokens": 4, "heads": 2, "hidden": 8},
+            {"preset": "owl", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "owl2", "tokens": 3, "depth": 1, "heads": 2, "feed": 12},
+            {"preset": "kosmos2", "tokens": 3, "heads": 2},
+            {"preset": "octavius", "tokens": 3, "hidden": 8, "heads": 2, "head_dim": 4},
+        ],
         "grouping": [{"groups": [3, 2], "depths": [1, 1, 1], "heads": 2, "hidden": 8, "gumbel": False}],
         "cformer": [
             {"hidden": 8, "layers": 1, "heads": 2, "positions": 300, "relu": False, "dropout": 0.0},

@@ -24,9 +24,10 @@ FLOORS = {
     "weights": 0, "tables": 0, "integrate": 0,
     "encoders": 1, "decoders": 1, "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "decoding": 1, "reply": 1, "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1,
-    "pages": 1, "cformer": 1, "queries": 1,
+    "pages": 1, "cformer": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
+    "anyres": 1,
     "model": 2, "processor": 2,
-    "data": 3, "build": 3, "hub": 3,
+    "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
@@ -34,7 +35,7 @@ SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
     ("model", "processor"), ("hub", "build"), ("schema", "signatures"), ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
-    ("arrays", "codecs"), ("prompt", "pages"),
+    ("arrays", "codecs"), ("latents", "layers"), ("prompt", "pages"), ("anyres", "input_projectors"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

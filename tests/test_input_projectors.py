@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from anyx.grouping import GroupingInputProjector
-from anyx.input_projectors import LinearInputProjector, MLPInputProjector, ResamplerInputProjector
+from anyx.input_projectors import LinearInputProjector, MLPInputProjector
 from anyx.interfaces import InputProjector, Tokens
+from anyx.resampling import ResamplerInputProjector
 
 GROUPS = {"groups": [4, 3], "depths": [1, 1, 1], "heads": 2, "hidden": 8}
 ALL = [

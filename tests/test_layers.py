@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from anyx.layers import Attention, Block, LatentResampler, Standardise
+from anyx.layers import Attention, Block, Standardise
 
 
 @pytest.mark.parametrize("bias_kv", [False, True])
@@ -37,15 +37,6 @@ def test_block_leaves_padding_out() -> None:
     block, x = Block(8, 2), torch.randn(1, 5, 8)
     mask = torch.tensor([[True, True, True, False, False]])
     torch.testing.assert_close(block(x, mask=mask)[:, :3], block(x[:, :3]))
-
-
-def test_resampler_reads_only_real_tokens_in_any_order() -> None:
-    resampler, x = LatentResampler(8, 3, depth=2, heads=2), torch.randn(2, 6, 8)
-    assert resampler(x).shape == (2, 3, 8)
-    mask = torch.arange(6) < torch.tensor([[6], [4]])
-    torch.testing.assert_close(resampler(x, mask)[1], resampler(x[1:, :4])[0])
-    torch.testing.assert_close(resampler(x), resampler(x.flip(1)))
-    assert not torch.allclose(resampler(x)[:, 0], resampler(x)[:, 1])
 
 
 def test_standardised_features_leave_padding_out() -> None:

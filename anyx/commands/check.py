@@ -20,8 +20,13 @@ def check(
     anyx check experiments/emoji/experiment.yaml
     anyx check configs/models/nextgpt.yaml outputs.image.tokens=8 --resolved
     """
+    from anyx import backends
     from anyx.config import load
 
+    if backends.is_whole(config):
+        given = backends.settings(config, overrides or ())
+        console.print(f"[green]ok[/green] {config}: {given['path']} as transformers has it", highlight=False)
+        return
     checked = load(config, overrides or ())
     if resolved:
         typer.echo(checked.to_yaml())

@@ -37,8 +37,9 @@ def convert(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="What the model stands on: llm= its LLM, imagebind= ImageBind's weights; a system that lacks one says "
-            "which. A folder, file or Hub id: it is named in the config.yaml, not copied, and need not be here yet.",
+            help="What the model stands on: llm= its LLM, imagebind= ImageBind's, vision= CLIP's; a system that "
+            "lacks one says which. A folder, file or Hub id: it is named in the config.yaml, not copied, and "
+            "need not be here yet.",
         ),
     ] = None,
     delimiters: Annotated[
@@ -70,6 +71,7 @@ def convert(
     anyx convert nextgpt nextgpt_7b_tiva_v0/pytorch_model.pt models/nextgpt \\
         --base llm=weights/vicuna-7b-v0 --base imagebind=weights/imagebind_huge.pth
     anyx chat --model models/nextgpt
+    anyx convert llava llava-v1.6-mistral-7b models/llava_next --base llm=... --base vision=...
     anyx convert pandagpt pandagpt_7b.pt models/pandagpt --base llm=... --base imagebind=...
     anyx convert nextgpt models/nextgpt pytorch_model.pt --export
     """

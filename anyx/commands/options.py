@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from anyx.backends import WholeModel
     from anyx.interfaces import Media
     from anyx.model import AnyX
 
@@ -86,6 +87,16 @@ def load_model(path: Path, device: str | None, overrides: Sequence[str] | None) 
     disable_progress_bar()
     with console.status(f"reading {path}"):
         return load(path, device=pick_device(device), overrides=overrides or ()).eval()
+
+
+def load_answering(path: Path, device: str | None, overrides: Sequence[str] | None) -> AnyX | WholeModel:
+    """A trained model, or a whole one of transformers that a YAML names by `backend`."""
+    from anyx import backends
+
+    if backends.is_whole(path):
+        with console.status(f"reading {path}"):
+            return backends.load(path, overrides=overrides or (), device=pick_device(device))
+    return load_model(path, device, overrides)
 
 
 def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:

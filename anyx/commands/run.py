@@ -37,10 +37,11 @@ def run(
     anyx run "Draw a penguin." --decode image.guidance=3 --decode image.steps=30
     anyx run "Draw a penguin." outputs.image.decoder.guidance=3
     anyx run --audio moo.wav outputs.image.decoder.steps=5
+    anyx run --model configs/models/llava15_hf.yaml --image cow.png "What is this?"
     """
     words, values = options.first_word(prompt, "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs)
-    loaded = options.load_model(model, device, values)
+    loaded = options.load_answering(model, device, values)
     turn = options.user_turn(words, media, list(loaded.inputs))
     reply = loaded.chat(
         [turn],

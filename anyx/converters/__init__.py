@@ -5,4 +5,5 @@ from collections.abc import Mapping
 SYSTEMS: Mapping[str, str] = {
     "nextgpt": "anyx.converters.nextgpt:NextGPT",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
+    "llava": "anyx.converters.llava:LLaVA",
 }

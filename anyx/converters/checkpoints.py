@@ -1,11 +1,16 @@
-"""Published checkpoints as flat mappings of tensors: found, read (`anyx/weights.py`), written as they were."""
+"""Published checkpoints as flat mappings of tensors: found, read (`anyx/weights.py`), written as they were.
+
+A folder holds one file of weights; or several that an index lists; or LoRA's, with what else was trained beside it.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,16 +19,44 @@ from torch import Tensor
 from anyx import weights
 
 NAMES = ("pytorch_model.pt", "pytorch_model.bin", "model.safetensors")  # what a folder's file may be called
+INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+ADAPTERS, BESIDE = ("adapter_model.safetensors", "adapter_model.bin"), "non_lora_trainables.bin"
+SETTINGS = ("config.json", "adapter_config.json")
 PREFIX = "module."  # DistributedDataParallel and DeepSpeed put it before every name
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file, or of the one file of weights in a folder, on the CPU, in their own types.
+    """The tensors of a file, or of the files of weights in a folder, on the CPU, in their own types.
 
     `module.` before every name is taken away. ValueError for what is no file, no weights, or more than weights.
     """
-    _, found = weights.read(locate(path))
+    found: dict[str, Tensor] = {}
+    for file in files(path):
+        _, state = weights.read(file)
+        if twice := sorted(found.keys() & state.keys()):
+            raise ValueError(f"{path}: {twice[0]} is in two of its files")
+        found |= state
     return unwrapped(found)
+
+
+def files(path: str | Path) -> list[Path]:
+    """The files of weights at a path."""
+    place = Path(path)
+    for index in (place / name for name in INDICES if (place / name).is_file()):
+        return [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    adapters = [place / name for name in ADAPTERS if (place / name).is_file()][:1]
+    beside = [place / BESIDE] if adapters and (place / BESIDE).is_file() else []
+    return [*adapters, *beside] or [locate(place)]
+
+
+def settings(path: str | Path) -> dict[str, Any]:
+    """What the JSON files of settings beside the weights say, those of an adapter last; nothing where none is."""
+    place = Path(path)
+    found: dict[str, Any] = {}
+    for file in ((place if place.is_dir() else place.parent) / name for name in SETTINGS):
+        if file.is_file():
+            found |= json.loads(file.read_text())
+    return found
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The model folder that a conversion writes, and reading one for the way back.
 
 config.yaml model.safetensors README.md config.json   as every model folder (`anyx.hub`)
+llm/, an encoder's name/                               bodies that the checkpoint changed, as transformers reads them
 tables.safetensors                                     the LLM's whole embedding and head, where the file had them
 adapter/                                               LoRA once more, as `peft.PeftModel.from_pretrained` reads it
 tokenizer/                                             the base LLM's, where the base is on this machine
@@ -26,6 +27,7 @@ from anyx import hub, yamls
 from anyx import tables as whole
 from anyx.compact import restored
 from anyx.config import Config
+from anyx.converters import bodies
 
 ORIGIN, ADAPTER = "conversion.json", "adapter"
 LORA = "llm.lora."
@@ -82,6 +84,12 @@ def write(
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
     tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
+    state, whole_bodies = bodies.split(state)
+    for name, tensors in whole_bodies.items():
+        bodies.check(name, _base(config.raw, name), tensors)
+    for name, tensors in whole_bodies.items():
+        place = bodies.write(out / name, _base(config.raw, name), tensors)
+        config = dataclasses.replace(config, raw=_standing_on(config.raw, name, place))
     hub.write(out, config, state, tokenizer, notes)
     if tables:
         whole.save(tables, out / hub.TABLES)
@@ -118,7 +126,7 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
     if missing := [name for name in (hub.CONFIG, hub.WEIGHTS) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / hub.CONFIG)
-    state = restored(load_file(folder / hub.WEIGHTS))
+    state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     note = folder / ORIGIN
     try:
@@ -132,6 +140,19 @@ def unshared(config: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a folder, where a shared projector stands under the name of the port that owns it, once."""
     shared = tuple(hub.twins(config))
     return {name: tensor for name, tensor in state.items() if not name.startswith(shared)}
+
+
+def _base(raw: Mapping[str, Any], name: str) -> Any:
+    """The path of the LLM, or of an encoder by its name."""
+    return (raw["llm"] if name == "llm" else raw["encoders"][name])["path"]
+
+
+def _standing_on(raw: Mapping[str, Any], name: str, place: Path) -> dict[str, Any]:
+    """The YAML with the LLM, or an encoder, from another place."""
+    path = {"path": str(place.resolve())}
+    if name == "llm":
+        return {**raw, "llm": {**raw["llm"], **path}}
+    return {**raw, "encoders": {**raw["encoders"], name: {**raw["encoders"][name], **path}}}
 
 
 def _checked(raw: Mapping[str, Any], overrides: Sequence[str]) -> Config:

@@ -21,7 +21,7 @@ from anyx.data.features import Wanted, augmented, feature_digest, lookup, taught
 from anyx.data.sources import Feed, Record
 from anyx.interfaces import Tokens
 from anyx.processor import Processor, Sample, source_of
-from anyx.prompt import parts_of
+from anyx.prompt import IGNORE, parts_of
 
 
 class DialogueSample(NamedTuple):
@@ -64,7 +64,8 @@ class DialogueReader:
         if self.cache is None or "digest" not in part:
             return None
         value = self.cache[part["digest"]]
-        return Tokens(value["values"][None], value["mask"][None])
+        layout = (tuple(value["layout"].tolist()),) if "layout" in value else None
+        return Tokens(value["values"][None], value["mask"][None], layout)
 
     def read(self, record: Record, feed: Feed, variant: int) -> DialogueSample:
         """The processor's sample, with cached features and augmented media."""
@@ -89,6 +90,8 @@ class DialogueReader:
                     parts.append({**part, "digest": name} if name else self.augment(part, feed, variant))
             messages.append({**message, "content": parts})
         sample = self.processor(messages)  # it may have been cut
+        if all(label == IGNORE for label in sample.labels):
+            raise ValueError(f"record {record.get('id')!r}: the assistant says nothing that could be learnt")
         return DialogueSample(sample, captions[: len(sample.received)], latents[: len(sample.targets)])
 
     def digest(self, makers: Mapping[str, str], part: Mapping[str, Any], feed: Feed, variant: int) -> str | None:

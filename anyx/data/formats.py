@@ -17,11 +17,16 @@ from typing import Any
 
 from anyx.data.rows import Root, Rows
 from anyx.data.sources import Record
-from anyx.data.turns import Direction, Part, captioned, lay, listed, marks_of, prompts_of, repacked
+from anyx.data.turns import Direction, Part, captioned, lay, listed, marks_of, message, prompts_of, repacked
 
 
 class LlavaSource(Rows):
-    """LLaVA's JSON. `media` lists the row keys that hold files, each marked `<key>` in the text."""
+    """LLaVA's JSON. `media` lists the row keys that hold files, each marked `<key>` in the text.
+
+    With `front` media stand before the words of their turn, wherever their marks are: as LLaVA trains. Without
+    `requests` the words beside a user's media are left out: of a caption's request only the picture remains, as in
+    LLaVA's first stage.
+    """
 
     def __init__(
         self,
@@ -29,10 +34,12 @@ class LlavaSource(Rows):
         *,
         root: Root = None,
         media: Sequence[str] = ("image", "video", "audio"),
+        front: bool = False,
+        requests: bool = True,
         limit: int | None = None,
     ) -> None:
         super().__init__(path, root, limit)
-        self.media = tuple(media)
+        self.media, self.front, self.requests = tuple(media), front, requests
         self.marks = marks_of(self.media)
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -51,7 +58,15 @@ class LlavaSource(Rows):
         messages = lay(row["conversations"], self.marks, take)
         if marks != (held := sum(map(len, files.values()))):
             raise ValueError(f"{marks} marks but {held} files; each file has one mark")
-        return {"messages": messages}
+        return {"messages": [self._arranged(one) for one in messages]}
+
+    def _arranged(self, said: dict[str, Any]) -> dict[str, Any]:
+        """A turn with its media in front, and without its words, where that is wanted."""
+        shown = [part for part in said["content"] if part["type"] != "text"]
+        if said["role"] != "user" or not shown or (self.requests and not self.front):
+            return said
+        words = [part["text"] for part in said["content"] if part["type"] == "text"] if self.requests else []
+        return message("user", [*shown, *words])
 
 
 class CaptionSource(Rows):

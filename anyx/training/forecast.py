@@ -184,8 +184,13 @@ def learns(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def encode_once(model: AnyX, key: str, tensors: Mapping[str, Tensor]) -> Once:
-    """What one transformed medium of a key costs its encoder, on `meta`, and what is kept of it (tokens and mask)."""
+    """What one transformed medium of a key costs its encoder, on `meta`, and what is kept of it (tokens and mask).
+
+    Whole numbers, such as grids, are facts that encoders ask the values of: they stay where they are.
+    """
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        tokens = model.encode(key, {name: x[None].to("meta") for name, x in tensors.items()})
+        tokens = model.encode(
+            key, {name: x[None].to("meta") if x.is_floating_point() else x[None] for name, x in tensors.items()}
+        )
     kept = tokens.values.numel() * tokens.values.element_size() + tokens.mask.numel()
     return Once(counter.get_total_flops(), kept)

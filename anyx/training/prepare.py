@@ -143,13 +143,14 @@ class Reading(Dataset[tuple[str, Media | None]]):
 
 
 def encoded(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
-    """The encoder's tokens, one set an item, without padding."""
+    """The encoder's tokens, one set an item, without padding, and their grid where they have one."""
     assert isinstance(model, AnyX)
     transform = model.processor.transforms[key]
     tokens = model.encode(key, on(model, stack([transform(item) for item in media])))
+    grids = [{"layout": torch.tensor(grid)} for grid in tokens.layout or ()] or [{}] * len(media)
     return [
-        {"values": values[mask].cpu().clone(), "mask": mask[mask].cpu().clone()}
-        for values, mask in zip(tokens.values, tokens.mask, strict=True)
+        {"values": values[mask].cpu().clone(), "mask": mask[mask].cpu().clone(), **grid}
+        for values, mask, grid in zip(tokens.values, tokens.mask, grids, strict=True)
     ]
 
 

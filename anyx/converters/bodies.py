@@ -1,0 +1,90 @@
+"""Whole third-party bodies in a checkpoint: a fine-tuned LLM, a fine-tuned tower, as folders that transformers reads.
+
+A model folder of ours names such bodies by path. Where a checkpoint changed one, it is written beside our weights, with
+the configuration and the tokenizer of the base that it grew from: `llm/`, and a folder for each encoder by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+LLM = "llm.body."
+TOWER = "tower."
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+BESIDE = ("generation_config.json", "preprocessor_config.json")
+
+
+def split(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    """(our own weights, bodies by the name of their folder with their own names)."""
+    own: dict[str, Tensor] = {}
+    bodies: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        section, _, rest = name.partition(".")
+        encoder, _, inner = rest.partition(".")
+        if name.startswith(LLM):
+            bodies.setdefault("llm", {})[name.removeprefix(LLM)] = tensor
+        elif section == "encoders" and inner.startswith(TOWER):
+            bodies.setdefault(encoder, {})[inner.removeprefix(TOWER)] = tensor
+        else:
+            own[name] = tensor
+    return own, bodies
+
+
+def check(name: str, base: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Hold a body against the configuration of its base: its names and shapes are those of the base's class."""
+    with torch.device("meta"):
+        expected = {key: tuple(x.shape) for key, x in planned(name, base, tensors).state_dict().items()}
+    found = {key: tuple(x.shape) for key, x in tensors.items()}
+    if wrong := sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)):
+        shown = ", ".join(f"{key} {found.get(key)} instead of {expected.get(key)}" for key in wrong[:4])
+        raise ValueError(f"base {name}: {base} is not what the checkpoint grew from, {len(wrong)} differ: {shown}")
+
+
+def planned(name: str, base: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The base's class by its configuration, with as many rows in its table as the body has."""
+    from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel
+
+    if not isinstance(base, str) or not Path(base, CONFIG).is_file():
+        raise ValueError(f"base {name}: the checkpoint holds a whole {name}; {base} must be a folder with its {CONFIG}")
+    if name != "llm":
+        return CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+    config = AutoConfig.from_pretrained(base)
+    config.vocab_size = rows_of(tensors) or config.vocab_size
+    model: nn.Module = AutoModelForCausalLM.from_config(config)
+    return model
+
+
+def rows_of(tensors: Mapping[str, Tensor]) -> int | None:
+    """How many rows a body's table has; None where it has none."""
+    return next((len(x) for name, x in tensors.items() if name.endswith("embed_tokens.weight")), None)
+
+
+def write(folder: Path, base: str, tensors: Mapping[str, Tensor]) -> Path:
+    """Write a body with its base's configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = json.loads(Path(base, CONFIG).read_text())
+    if (rows := rows_of(tensors)) is not None:
+        settings["vocab_size"] = rows
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
+    for name in BESIDE:
+        if Path(base, name).is_file():
+            shutil.copyfile(Path(base, name), folder / name)
+    save_file({name: x.contiguous() for name, x in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    return folder
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """The bodies that lie in a model folder, by our names."""
+    state: dict[str, Tensor] = {}
+    for place in sorted(path.parent for path in folder.glob(f"*/{WEIGHTS}")):
+        prefix = LLM if place.name == "llm" else f"encoders.{place.name}.{TOWER}"
+        state |= {f"{prefix}{name}": x for name, x in load_file(place / WEIGHTS).items()}
+    return state

@@ -1,0 +1,204 @@
+"""Flamingo's perceiver, Qwen-VL's resampler and mPLUG-Owl's abstractor: one class, held in values and gradients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from golden import Case, cases, required
+from torch import Tensor, nn
+
+from anyx.interfaces import Tokens
+from anyx.latents import LatentResampler, grid_waves, stretched
+from anyx.resampling import ResamplerInputProjector
+
+
+class Part(NamedTuple):
+    """Some rows of one of our parameters, by the name the reference has for them."""
+
+    parameter: nn.Parameter
+    rows: slice = slice(None)
+    shape: tuple[int, ...] = ()
+
+    @property
+    def grad(self) -> Tensor | None:
+        return None if self.parameter.grad is None else self.parameter.grad[self.rows]
+
+    def fill(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.parameter[self.rows].copy_(value.reshape(self.parameter[self.rows].shape))
+
+
+class Parts(dict[str, Part]):
+    """Every parameter of a reference: filled from its weights, asked for its gradients."""
+
+    def fill(self, weights: Mapping[str, Tensor]) -> None:
+        assert weights.keys() == self.keys(), sorted(weights.keys() ^ self.keys())
+        for name, part in self.items():
+            part.fill(weights[name])
+
+    def named_parameters(self) -> Parts:
+        return self
+
+
+def whole(module: nn.Module, names: Mapping[str, str]) -> Parts:
+    """Parameters as they are: theirs -> ours."""
+    found = dict(module.named_parameters())
+    return Parts({theirs: Part(found[ours]) for theirs, ours in names.items()})
+
+
+def layers(case: Case, prefix: str) -> range:
+    return range(len({key.removeprefix(prefix).split(".")[0] for key in case.shapes if key.startswith(prefix)}))
+
+
+@pytest.mark.parametrize("found", cases("10_flamingo", "perceiver_resampler*"))
+def test_perceiver(found: Case | None) -> None:
+    case = required(found)
+    sizes, weights = case.sizes, case.weights()
+    tokens, dim = case.shapes["latents"]
+    (frames, media) = (case.shapes.get(name, [0])[0] for name in ("frame_embs", "media_time_embs"))
+    hidden = case.shapes["layers.0.1.1.weight"][0]
+    projector = ResamplerInputProjector(
+        dim,
+        dim,
+        preset="flamingo",
+        tokens=tokens,
+        depth=len(layers(case, "layers.")),
+        heads=sizes["heads"],
+        head_dim=case.shapes["layers.0.0.to_q.weight"][0] // sizes["heads"],
+        feed=hidden,
+        frames=frames,
+    ).eval()
+    ours = projector.resampler
+    if media:
+        ours.media_embeddings = nn.Parameter(torch.zeros(media, dim))
+    names = {"latents": "latents", "norm.weight": "norm.weight", "norm.bias": "norm.bias"}
+    names |= {"frame_embs": "frame_embeddings"} if frames else {}
+    names |= {"media_time_embs": "media_embeddings"} if media else {}
+    parts = whole(ours, names)
+    for i in layers(case, "layers."):
+        block: Any = ours.blocks[i]
+        inner = block.attn.inner
+        read, feed = f"layers.{i}.0.", f"layers.{i}.1."
+        for theirs, norm in ((f"{read}norm_media", block.norm_context), (f"{read}norm_latents", block.norm_latents)):
+            parts |= {f"{theirs}.weight": Part(norm.weight), f"{theirs}.bias": Part(norm.bias)}
+        parts |= {
+            f"{read}to_q.weight": Part(block.attn.in_proj_weight, slice(inner)),
+            f"{read}to_kv.weight": Part(block.attn.in_proj_weight, slice(inner, None)),
+            f"{read}to_out.weight": Part(block.attn.out_proj.weight),
+            f"{feed}0.weight": Part(block.norm_mlp.weight),
+            f"{feed}0.bias": Part(block.norm_mlp.bias),
+            f"{feed}1.weight": Part(block.mlp.fc1.weight),
+            f"{feed}3.weight": Part(block.mlp.fc2.weight),
+        }
+    parts.fill(weights)
+    assert len(list(projector.parameters())) == len(parts) - len(layers(case, "layers."))  # two of theirs are one
+    x = case.part("in")["x"].requires_grad_()
+    items, times, clip = x.shape[:3]
+    flat = x.reshape(items * times, -1, dim)
+    order = torch.arange(times).repeat(items) if media else None
+    y = ours(flat, frames=clip, order=order)
+    if clip == frames and not media:
+        torch.testing.assert_close(projector(Tokens.full(flat)).values, y)
+    outputs = {"y": y.reshape(items, times, tokens, dim)}
+    case.compare(outputs)
+    case.compare_gradients(outputs, {"x": x}, parts)  # type: ignore[arg-type]
+
+
+def pooled(case: Case, prefix: str, eps: float) -> tuple[LatentResampler, nn.Module, Parts]:
+    """Qwen-VL's resampler with its map before, and its parameters by the reference's names."""
+    shapes = {key.removeprefix(prefix): shape for key, shape in case.shapes.items() if key.startswith(prefix)}
+    tokens, dim = shapes["query"]
+    context = shapes["kv_proj.weight"][1] if "kv_proj.weight" in shapes else dim
+    heads = case.sizes["heads"] if prefix == "" else dim // 128
+    projector = ResamplerInputProjector(context, dim, preset="qwen", tokens=tokens, heads=heads, eps=eps).eval()
+    ours = projector.resampler
+    block: Any = ours.blocks[0]
+    parts = Parts(
+        {
+            "query": Part(ours.latents),
+            "attn.in_proj_weight": Part(block.attn.in_proj_weight),
+            "attn.in_proj_bias": Part(block.attn.in_proj_bias),
+            "attn.out_proj.weight": Part(block.attn.out_proj.weight),
+            "attn.out_proj.bias": Part(block.attn.out_proj.bias),
+            "ln_q.weight": Part(block.norm_latents.weight),
+            "ln_q.bias": Part(block.norm_latents.bias),
+            "ln_kv.weight": Part(block.norm_context.weight),
+            "ln_kv.bias": Part(block.norm_context.bias),
+        }
+    )
+    if context != dim:
+        parts["kv_proj.weight"] = Part(projector.proj_in.weight)  # type: ignore[arg-type]
+    return ours, projector, parts
+
+
+@pytest.mark.parametrize("found", cases("09_qwen_vl", "resampler*"))
+def test_qwen(found: Case | None) -> None:
+    """Its fixed table of positions is made here, not read."""
+    case = required(found)
+    given = re.search(r"eps ([\d.e-]+)", case.sizes.get("norm", ""))
+    ours, projector, parts = pooled(case, "", float(given[1]) if given else 1e-6)
+    weights = case.weights()
+    table = weights.pop("pos_embed")
+    side = round(len(table) ** 0.5)
+    torch.testing.assert_close(grid_waves(side, table.shape[1], table.device), table)
+    parts.fill(weights)
+    x = case.part("in")["x"].requires_grad_()
+    outputs = {"y": ours(projector.proj_in(x))}  # type: ignore[operator]
+    case.compare(outputs | {"pos_kv": stretched(table, round(x.shape[1] ** 0.5))})
+    case.compare_gradients(outputs, {"x": x}, parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("found", cases("11_mplug_owl", "visual_abstractor*"))
+def test_abstractor(found: Case | None) -> None:
+    case = required(found)
+    prefix = "abstractor.encoder.layers."
+    dim_out, dim = case.shapes["abstractor.visual_fc.weight"]
+    cross = f"{prefix}0.crossattention."
+    projector = ResamplerInputProjector(
+        dim,
+        dim_out,
+        preset="owl",
+        tokens=case.shapes["query_tokens"][1],
+        depth=len(layers(case, prefix)),
+        heads=case.sizes["heads"],
+        feed=case.shapes[f"{cross}output.mlp.w1.weight"][0],
+    ).eval()
+    parts = whole(
+        projector,
+        {
+            "query_tokens": "resampler.latents",
+            "abstractor.vit_eos": "end",
+            "abstractor.visual_fc.weight": "proj_out.weight",
+            "abstractor.visual_fc.bias": "proj_out.bias",
+        },
+    )
+    for i in layers(case, prefix):
+        block: Any = projector.resampler.blocks[i]
+        cross = f"{prefix}{i}.crossattention."
+        pairs = {
+            "norm1": block.norm_latents,
+            "normk": block.norm_context,
+            "output.norm2": block.norm_mlp,
+            "output.out_proj": block.attn.out_proj,
+            "output.mlp.ffn_ln": block.mlp.ffn_ln,
+            **{f"output.mlp.w{n}": getattr(block.mlp, f"w{n}") for n in (1, 2, 3)},
+        }
+        for theirs, module in pairs.items():
+            parts |= {f"{cross}{theirs}.weight": Part(module.weight), f"{cross}{theirs}.bias": Part(module.bias)}
+        for n, theirs in enumerate(("query", "key", "value")):
+            rows = slice(n * dim, (n + 1) * dim)
+            parts[f"{cross}attention.{theirs}.weight"] = Part(block.attn.in_proj_weight, rows)
+            parts[f"{cross}attention.{theirs}.bias"] = Part(block.attn.in_proj_bias, rows)
+    parts.fill(case.weights())
+    given = case.part("in")
+    x = given["x"].requires_grad_()
+    outputs = {
+        "y": projector(Tokens.full(x)).values,
+        "y_masked": projector(Tokens(x, given["mask"].bool())).values,
+    }
+    case.compare(outputs)
+    case.compare_gradients(outputs, {"x": x}, parts)  # type: ignore[arg-type]
