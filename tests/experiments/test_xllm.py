@@ -66,6 +66,20 @@ def test_the_plan_tells_what_it_weighs(capsys: pytest.CaptureFixture[str], monke
     assert told["inputs.video.projector.proj"] == "3,149,824"
 
 
+def test_the_plan_forecasts_its_phases(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip's projector is asked with a token a frame; a part learns where the whole of it is trained."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(XLLM / "tiny.yaml")])
+    printed = capsys.readouterr()
+    assert ended.value.code == 0, printed.err
+    rows = {line.split()[0]: line.split()[2:] for line in printed.out.splitlines() if line.startswith(" inputs.")}
+    assert rows["inputs.image.projector.qformer"] == ["learns", "frozen", "frozen", "frozen"]
+    assert rows["inputs.video.projector.qformer"] == rows["inputs.image.projector.qformer"]
+    assert rows["inputs.video.projector.proj"] == ["frozen", "learns", "frozen", "learns"]
+    assert rows["inputs.speech.projector.post"] == ["frozen", "frozen", "learns", "learns"]
+
+
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     """One record of each modality, and one of two."""
