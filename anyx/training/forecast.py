@@ -89,7 +89,11 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
 def shape_of(llm: LLM) -> Shape:
     """The sizes of the LLM's body."""
     body = llm.model.config.get_text_config(decoder=True)
-    return Shape(body.num_hidden_layers, body.hidden_size, body.intermediate_size, llm.vocabulary)
+    sizes = body.to_dict()
+    hidden = sizes.get(
+        "intermediate_size", sizes.get("ffn_dim", 4 * body.hidden_size)
+    )  # OPT's name for it; GPT's ratio
+    return Shape(body.num_hidden_layers, body.hidden_size, hidden, llm.vocabulary)
 
 
 def runs_llm(stage: Stage, selection: Selection) -> bool:
