@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from anyx.interfaces import InputProjector, TextBatch, Tokens
 from anyx.qformer import DEVIATION, QFormer
@@ -98,9 +99,10 @@ class QFormerInputProjector(InputProjector):
     def forward(self, x: Tokens, text: TextBatch | None = None) -> Tokens:
         """Read (b, n, dim_in), and the instruction, into (b, k q, dim_out)."""
         items, tokens = x.mask.shape
-        if tokens % self.pieces:
+        lacking = max(0, self.pieces - tokens)  # of fewer tokens than pieces each is one, and the rest are missing
+        if (tokens + lacking) % self.pieces:
             raise ValueError(f"pieces: {self.pieces} given, but an item of {tokens} tokens is no multiple of that")
-        values, mask = self.norm(x.values), x.mask
+        values, mask = F.pad(self.norm(x.values), (0, 0, 0, lacking)), F.pad(x.mask, (0, lacking))
         if self.pieces > 1:
             values = values.reshape(items * self.pieces, -1, values.shape[-1])
             mask = mask.reshape(items * self.pieces, -1)

@@ -35,7 +35,10 @@ STEPS = (64, 128)  # widths of the tokenizer's MLP before the last
 
 @dataclass(frozen=True)
 class PointTransform:
-    """A Series (c, n) to so many points (points, c): every so-manieth of more, all again and again of fewer."""
+    """A Series (c, n) to so many points (points, channels): some of more, all again and again of fewer.
+
+    Of more than `channels` the first are read.
+    """
 
     points: int
     channels: int
@@ -45,11 +48,11 @@ class PointTransform:
         if not isinstance(media, Series):
             raise ValueError(f"this encoder reads Series, given {type(media).__name__}")
         channels, count = media.values.shape
-        if channels != self.channels:
+        if channels < self.channels:
             raise ValueError(f"a cloud of {self.channels} channels (x, y, z, ...) is read, given {channels}")
         places = torch.arange(self.points)
         chosen = places * count // self.points if count >= self.points else places % count
-        return {"points": media.values[:, chosen].T.contiguous()}
+        return {"points": media.values[: self.channels, chosen].T.contiguous()}
 
 
 class SetAbstraction(nn.Module):

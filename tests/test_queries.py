@@ -45,6 +45,7 @@ def test_every_piece_is_read_by_itself() -> None:
         alone = one(Tokens.full(x[:, 4 * frame : 4 * frame + 4]))
         torch.testing.assert_close(read.values[0, 3 * frame : 3 * frame + 3], alone.values[0])
     assert read.mask.tolist() == [[True] * 9, [True] * 6 + [False] * 3]
+    assert three(Tokens.full(x[:, :2])).mask.sum(1).tolist() == [6, 6]  # fewer tokens than pieces
     with pytest.raises(ValueError, match="pieces: 3 given, but an item of 4 tokens"):
         three(Tokens.full(x[:, :4]))
 

@@ -15,6 +15,7 @@ Letters: b rows, s tokens of a row, d width, f feed-forward width, v vocabulary.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -98,7 +99,11 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
 def shape_of(llm: LLM) -> Shape:
     """The sizes of the LLM's body."""
     body = llm.model.config.get_text_config(decoder=True)
-    return Shape(body.num_hidden_layers, body.hidden_size, body.intermediate_size, llm.vocabulary)
+    sizes = body.to_dict()
+    hidden = sizes.get(
+        "intermediate_size", sizes.get("ffn_dim", 4 * body.hidden_size)
+    )  # OPT's name for it; GPT's ratio
+    return Shape(body.num_hidden_layers, body.hidden_size, hidden, llm.vocabulary)
 
 
 def runs_llm(stage: Stage, selection: Selection) -> bool:
@@ -194,12 +199,17 @@ def below_learns(selection: Selection) -> bool:
 def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tensor]:
     """Last states of a batch and the logits of half of its positions, on `meta`.
 
-    The mask is four-dimensional because transformers asks two-dimensional ones for their values.
+    The mask is four-dimensional because transformers asks two-dimensional ones for their values; from such a mask OPT
+    cannot tell positions, so they are given where the body takes them.
     """
     dtype = llm.model.dtype
     x = torch.zeros(rows, length, llm.dim, device="meta", dtype=dtype, requires_grad=to_inputs)
     mask = torch.zeros(rows, 1, length, length, device="meta", dtype=dtype)
-    states = llm.model.get_decoder()(inputs_embeds=x, attention_mask=mask, use_cache=False).last_hidden_state
+    body = llm.model.get_decoder()
+    given = {"inputs_embeds": x, "attention_mask": mask, "use_cache": False}
+    if "position_ids" in inspect.signature(body.forward).parameters:
+        given["position_ids"] = torch.arange(length, device="meta").expand(rows, -1)
+    states = body(**given).last_hidden_state
     return [llm.logits(states[:, : max(1, length // 2)])]
 
 
