@@ -8,7 +8,9 @@ from components import TINY
 
 from anyx.config import Config, ConfigError, load, parts
 from anyx.interfaces import Decoder
+from anyx.registry import INPUT_PROJECTORS
 from anyx.schema import Share
+from anyx.templates import TEMPLATES
 
 VISION = {"type": "imagebind"} | next(one for one in TINY["encoders"]["imagebind"] if one["trunk"] == "vision")
 DECODER = {"type": "stable_diffusion", "path": "some/pipeline"}
@@ -84,7 +86,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "sede: Key 'sede' not in 'config'. Did you mean: 'seed'?",
         "llm.lora.r: is missing; 'lora' requires it",
         "llm.lora.rank: Key 'rank' not in 'lora'.",
-        "llm.template: 'chatmal' is not one of chatml, vicuna_v0, vicuna_v1, plain",
+        f"llm.template: 'chatmal' is not one of {', '.join(TEMPLATES)}",
         "llm.dtype: 'int3' is not one of float32, bfloat16, float16",
         "encoders.vision.depht: Key 'depht' not in 'ImageBindEncoder'. Did you mean: 'depth'?",
         "encoders.other.type: 'clop' is not one of clip, efficientnet, imagebind, whisper",
@@ -92,7 +94,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
         "inputs.smell.media: 'smell' is not one of image, audio, video, series",
-        "inputs.audio.projector: is missing; its type is one of grouping, linear, mlp, resampler",
+        f"inputs.audio.projector: is missing; its type is one of {', '.join(sorted(INPUT_PROJECTORS))}",
         "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, contrastive, reconstruct",
         "stages.encode.data.caption: 'caption' is not one of captions",
         "stages.encode: give either steps or epochs",
