@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
     "README.md",
     "CONTRIBUTING.md",
+    "configs/README.md",
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("experiments/*/README.md"))),
 )
 TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
