@@ -57,6 +57,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     else:
         stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
     place = write(folder, config, stored, model.llm.tokenizer)
+    (place / LEARNT).unlink(missing_ok=True)  # another model's, saved here before
     if model.learnt:
         kind = dtype if dtype != torch.int8 else None
         learnt = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _learnt(model, model.learnt).items()}

@@ -267,7 +267,8 @@ class LLM(nn.Module):
     def _tables(self) -> list[nn.Parameter]:
         """The body's whole embedding and head, once where they are tied; they may learn without the rest of it."""
         tables = [self.model.get_input_embeddings(), self.model.get_output_embeddings()]
-        return list({id(found): found for module in tables for found in module.parameters()}.values())
+        named = (pair for module in tables for pair in module.named_parameters())
+        return list({id(found): found for name, found in named if "lora_" not in name}.values())
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]

@@ -99,7 +99,8 @@ def test_gradients_reach_projectors_and_signal_tokens_only() -> None:
         "outputs.image.projector", "outputs.audio.projector",
     }  # fmt: skip
     assert set(model.parts()) - reached == {
-        "llm.body", "encoders.eye", "outputs.image.decoder.denoiser", "outputs.audio.decoder.denoiser"
+        "llm.body", "llm.body.tables", "encoders.eye",
+        "outputs.image.decoder.denoiser", "outputs.audio.decoder.denoiser",
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 LLM = "llm.body."
+TABLES = {"embedding": f"{LLM}model.embed_tokens.weight", "head": f"{LLM}lm_head.weight"}  # as LLaMA names them
 TOWER = "tower."
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 BESIDE = ("generation_config.json", "preprocessor_config.json")

@@ -130,6 +130,9 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
     state |= bodies.learnt(folder / hub.LEARNT)
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
+    for name, place in bodies.TABLES.items():  # a training changed them since
+        if name in tables and place in state:
+            tables[name] = state.pop(place)
     note = folder / ORIGIN
     try:
         origin = Origin(**json.loads(note.read_text())) if note.is_file() else None

@@ -136,8 +136,8 @@ def load_weights(path: Path, into: Mapping[str, Tensor]) -> None:
     put_weights(path, found, into)
 
 
-def load_some(path: Path, into: Mapping[str, Tensor]) -> None:
-    """Fill some of a model's tensors from another stage's file or folder; unknown and misshapen keys are errors."""
+def load_some(path: Path, into: Mapping[str, Tensor]) -> set[str]:
+    """Fill some of a model's tensors from another stage's file or folder, and name them; bad keys are errors."""
     file = path / FINAL if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"init: no weights at {file}")
@@ -145,6 +145,7 @@ def load_some(path: Path, into: Mapping[str, Tensor]) -> None:
     if unknown := sorted(found.keys() - into.keys()):
         raise ValueError(f"init: {file} has unknown keys ({', '.join(unknown[:3])}, ...)")
     put_weights(file, found, into)
+    return set(found)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -108,7 +108,7 @@ def counted(batch: Dialogues | Pairs, key: str, groups: Groups) -> Bool[Tensor, 
     if groups == "all":
         return None
     owners = (batch.batch.targets[key].rows if isinstance(batch, Dialogues) else batch.rows[key]).tolist()
-    return torch.tensor([owner not in owners[:place] for place, owner in enumerate(owners)])
+    return torch.tensor([owner not in owners[:place] for place, owner in enumerate(owners)], dtype=torch.bool)
 
 
 def chosen(cached: Cached, counts: Bool[Tensor, " m"] | None) -> Cached:

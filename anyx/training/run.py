@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,15 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
+    if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
+        brought = checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
+        if isinstance(model, AnyX):
+            model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
         log.info("%s is done already", stage.name)
         fit_scales(trainee, feeds)
         return
-    if stage.init is not None:
-        checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
     state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
     run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
@@ -126,6 +128,12 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     log.info("%s: %s", stage.name, loader.report)
     checkpoint.finish(folder, trainee)
     fit_scales(trainee, feeds)
+
+
+def wholes(model: AnyX, names: Collection[str]) -> list[str]:
+    """The parts that a model folder holds only as a whole, and all of whose parameters are among those named."""
+    held = {id(parameter) for name, parameter in model.named_parameters() if name in names}
+    return [part for part, own in model.parts().items() if not kept(part) and all(id(one) in held for one in own)]
 
 
 def make_loader(

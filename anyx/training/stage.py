@@ -57,6 +57,7 @@ def select(parts: Parts, train: Mapping[str, float]) -> Selection:
         if not found:
             raise ValueError(f"train: {glob!r} matches no part; the parts are {', '.join(parts) or 'none'}")
         owner |= dict.fromkeys(found, glob)
+        owner |= {name: glob for name in owner if any(name.startswith(f"{part}.") for part in found)}  # it lies within
     globs = {glob: [name for name in parts if owner.get(name) == glob] for glob in train}
     seen: dict[int, str] = {}
     for glob, names in globs.items():  # a parameter shared by parts of two globs would have two owners

@@ -104,5 +104,16 @@ def test_the_whole_tables_learn_as_they_did_there(tmp_path: Path) -> None:
     assert {x.shape for x in before.values()} == {torch.Size([32000, 32])}
     assert learnt.keys() == before.keys()
     assert not any(torch.equal(x, before[name]) for name, x in learnt.items())
-    loaded = dict(AnyX.from_pretrained(folder).named_parameters())
+    model = AnyX.from_pretrained(folder)
+    loaded = dict(model.named_parameters())
     assert all(torch.equal(x, loaded[name]) for name, x in learnt.items())
+    model.learnt = ()
+    assert not (model.save_pretrained(folder) / "learnt.safetensors").exists(), "another model's would be laid over it"
+    raw["stages"]["decode"]["init"] = str(folder / "instruct")  # whoever starts from such a stage keeps its tables
+    for again in (False, True):
+        after = train(
+            check(raw), out=tmp_path / "next", stages=["decode"], cache=tmp_path / "cache", device="cpu", resume=again
+        )
+        kept = load_file(after / "learnt.safetensors")
+        assert kept.keys() == learnt.keys()
+        assert all(torch.equal(x, kept[name]) for name, x in learnt.items())

@@ -131,7 +131,7 @@ def test_media_stand_between_their_names() -> None:
     content = [{"type": "speech"}, {"type": "image"}, {"type": "text", "text": "ok"}]
     encoded = processor.prompt.encode([{"role": "user", "content": content}], generate=True)
     written = processor.prompt.template
-    assert written.around("speech") == ("<Speech>", "</Speech>")
+    assert written.around("speech", 1) == ("<Speech>", "</Speech>")
     assert [slot.key for slot in encoded.media] == ["speech", "image"]
     plain = processor.prompt.tokenizer("</Speech><Image>", add_special_tokens=False)["input_ids"]
     between = encoded.ids[encoded.media[0].position + 1 : encoded.media[1].position]

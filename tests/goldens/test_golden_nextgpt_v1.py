@@ -197,7 +197,7 @@ def test_losses_of_every_stage(found: Case | None) -> None:
         outputs |= {f"{stage}.{name}": x for name, x in made.items() if f"out.{stage}.{name}" in case.tensors}
         if "caption" in found_losses:
             ours = losses_of(model, value, output, {})["caption"]
-            assert 0 < ours < found_losses["caption"]
+            assert 0 < ours <= 1.001 * found_losses["caption"]
     assert {f"out.{name}" for name in outputs} == {name for name in case.tensors if name.startswith("out.")}
     case.compare(outputs)
 

@@ -196,7 +196,7 @@ def test_losses_of_outputs(found: Case | None) -> None:
         )
         noise, steps, pred = (given[f"{name}_{key}"].detach() for name in ("noise", "timesteps", "pred"))
         latents = given[f"latents_{key}"].detach() * case.sizes["scaling_factor"][key]
-        if len(latents) != len(noise):  # frames one after the other
+        if latents.ndim != noise.ndim:  # frames one after the other
             latents = latents.unflatten(0, (len(noise), -1)).transpose(1, 2)
         noisy: list[Tensor] = []
 

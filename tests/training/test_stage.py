@@ -43,6 +43,14 @@ def test_the_later_glob_owns_a_part() -> None:
     assert selection.globs["inputs.image.projector"] == ["inputs.image.projector"]
 
 
+def test_what_lies_within_a_part_follows_the_later_glob() -> None:
+    body, table = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))
+    parts = {"llm.body": [body, table], "llm.body.tables": [table]}
+    selection = select(parts, {"llm.*": 1e-3, "llm.body": 1e-5})
+    assert selection.globs == {"llm.body": ["llm.body", "llm.body.tables"]}
+    assert len(selection.parameters()) == 2
+
+
 def test_shared_parameters_have_one_glob() -> None:
     shared = nn.Parameter(torch.zeros(2))
     assert len(select({"a": [shared], "b": [shared]}, {"*": 1.0}).parameters()) == 1
