@@ -133,6 +133,21 @@ def test_a_model_that_was_read_and_saved_goes_back_too(converted: Converted, mod
     assert all(torch.equal(half[name], tensor) for name, tensor in converted.state.items())
 
 
+def test_tables_that_learnt_go_back_in_the_place_of_the_file_s(converted: Converted, tmp_path: Path) -> None:
+    model = AnyX.from_pretrained(converted.folder)
+    with torch.no_grad():
+        for table in model.llm.parts()["llm.body.tables"]:
+            table.add_(1)
+    model.learnt = ("llm.body.tables",)
+    export("nextgpt", model.save_pretrained(tmp_path / "tuned"), tmp_path / "back.pt")
+    state = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert state.keys() == converted.state.keys()
+    moved = {name for name, x in state.items() if not torch.equal(x, converted.state[name].to(x))}
+    assert moved == {f"llama_model.base_model.model.{name}.weight" for name in ("model.embed_tokens", "lm_head")}
+    body = state["llama_model.base_model.model.lm_head.weight"][: model.llm.vocabulary]
+    assert torch.equal(body, model.llm.model.get_output_embeddings().weight.to(body))
+
+
 @pytest.mark.parametrize(("stage", "prefix"), [(1, ""), (3, "module.")])
 def test_both_spellings_and_a_prefix_are_known(converted: Converted, tmp_path: Path, stage: int, prefix: str) -> None:
     state = checkpoints.random(checkpoints.nextgpt(SIZES, stage=stage))
