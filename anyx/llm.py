@@ -265,10 +265,9 @@ class LLM(nn.Module):
         return {name.replace(".default", ""): p for name, p in self.model.named_parameters() if ".lora_" in name}
 
     def _tables(self) -> list[nn.Parameter]:
-        """The body's whole embedding and head, once where they are tied; they may learn without the rest of it."""
-        tables = [self.model.get_input_embeddings(), self.model.get_output_embeddings()]
-        named = (pair for module in tables for pair in module.named_parameters())
-        return list({id(found): found for name, found in named if "lora_" not in name}.values())
+        """The body's whole embedding and head, once where they are tied."""
+        ends = self.model.get_input_embeddings(), self.model.get_output_embeddings()
+        return [p for p in self._body() if any(p is held for end in ends for held in end.parameters())]
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
