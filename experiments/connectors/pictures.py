@@ -15,7 +15,7 @@ class PictureCorpus(emoji.EmojiCorpus):  # type: ignore[name-defined, misc]
 
     keys: tuple[str, ...] = ("text", "image")
     apart: Mapping[str, Sequence[str]] = {}
-    judged: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ("seen", "unseen")
     synthetic: Mapping[str, Sequence[str]] = {}
 
     def plain(self) -> list[str]:
