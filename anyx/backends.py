@@ -58,7 +58,7 @@ class WholeModel:
 
         kind = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, attn_implementation=attention)
-        return cls(model.to(device), AutoProcessor.from_pretrained(processor or path), key=key)
+        return cls(model.to(device), without_torchvision(AutoProcessor.from_pretrained(processor or path)), key=key)
 
     @property
     def device(self) -> torch.device:
@@ -131,6 +131,18 @@ class WholeModel:
         if len(turns) != 1 or turns[0]["role"] != "user":
             raise ValueError(f"{type(self.processor).__name__} has no chat template: it reads one message of the user")
         return " ".join(part["text"] for part in turns[0]["content"] if part["type"] == "text")
+
+
+def without_torchvision(processor: Any) -> Any:
+    """The processor, cutting tensors into patches where transformers 5.23's own, for Fuyu, takes arrays only."""
+    from transformers import FuyuImageProcessorPil, FuyuProcessor
+
+    if isinstance(processor, FuyuProcessor) and isinstance(processor.image_processor, FuyuImageProcessorPil):
+        cut = processor.image_processor.patchify_image
+        processor.image_processor.patchify_image = lambda image, patch_size: torch.as_tensor(
+            cut(image.numpy(), patch_size)
+        )
+    return processor
 
 
 def is_whole(path: Path) -> bool:
