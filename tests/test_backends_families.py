@@ -81,9 +81,7 @@ def test_a_picture_is_seen_and_answered(family: Callable[[], tuple[Any, Any]], t
     torch.manual_seed(0)
     for part in family():
         part.save_pretrained(tmp_path)
-    for said in tmp_path.glob(
-        "*processor_config.json"
-    ):  # the Hub says no Pil
+    for said in tmp_path.glob("*processor_config.json"):  # the Hub says no Pil
         said.write_text(said.read_text().replace("ProcessorPil", "Processor"))
     whole = WholeModel.load(str(tmp_path))
     logits = []
