@@ -96,8 +96,8 @@ class InstructBLIP(Converter):
 class XInstructBLIP(Converter):
     """X-InstructBLIP's picture and video over Vicuna, a file each; one file, or a folder of one or both.
 
-    The project's documentation names a modality's norm `image_ln` and its Q-Former `image_qformer`. That queries and map
-    have the modality before their names too, and that the Q-Former may be spelled as elsewhere in LAVIS
+    The project's documentation names a modality's norm `image_ln` and its Q-Former `image_qformer`. That the queries
+    and the map have the modality before their names too, and that the Q-Former may be spelled as elsewhere in LAVIS
     (`image_Qformer`), is assumed: no file could be opened where this was written. A file that is otherwise is refused.
     """
 

@@ -126,8 +126,8 @@ def export(
 ) -> tuple[int, int]:
     """Write a model folder as a file that the published code loads; the numbers of its tensors and parameters.
 
-    A folder that `convert` wrote gives its checkpoint again, bit for bit. `dtype` stores another type. Of a system that is
-    published in several files, a `checkpoint` without a suffix is a folder of them.
+    A folder that `convert` wrote gives its checkpoint again, bit for bit. `dtype` stores another type. Of a system
+    that is published in several files, a `checkpoint` without a suffix is a folder of them.
     """
     if Path(checkpoint).exists():
         raise ValueError(f"{checkpoint} is there already; name a new file")

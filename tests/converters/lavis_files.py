@@ -103,7 +103,7 @@ def tower(theirs: Any) -> dict[str, Tensor]:
 
 
 def first_stage(layers: int, width: int, hidden: int, rows: int, places: int) -> dict[str, Tensor]:
-    """What the first stage's Q-Former has of words and leaves behind: embeddings, feed-forward, head; BERT's own names."""
+    """What the first stage's Q-Former has of words: embeddings, feed-forward, head; in BERT's own names."""
     sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": hidden, "num_attention_heads": 2}
     bert = BertLMHeadModel(BertConfig(**sizes, vocab_size=rows, max_position_embeddings=places, is_decoder=True))
     kept = ("embeddings.word", "embeddings.position_emb", ".intermediate.", "cls.")
