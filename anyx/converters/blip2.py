@@ -102,7 +102,10 @@ class XInstructBLIP(Converter):
     """
 
     bases: ClassVar[Mapping[str, str]] = {"llm": VICUNA, "eva": EVA, "bert": BERT}
-    notes: ClassVar[Sequence[str]] = (f"Converted from X-InstructBLIP. {LICENCE}",)
+    notes: ClassVar[Sequence[str]] = (
+        f"Converted from X-InstructBLIP. {LICENCE}",
+        "Its sound and its points are not here: they need encoders that anyx does not have.",
+    )
     files: ClassVar[Mapping[str, str]] = {"image_qformer.pth": "image_", "video_qformer.pth": "video_"}
 
     def __init__(self) -> None:

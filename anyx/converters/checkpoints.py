@@ -49,7 +49,7 @@ def files(path: str | Path, named: Collection[str] = ()) -> list[Path]:
         return [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
     adapters = [place / name for name in ADAPTERS if (place / name).is_file()][:1]
     beside = [place / BESIDE] if adapters and (place / BESIDE).is_file() else []
-    return [*adapters, *beside] or [locate(place)]
+    return [*adapters, *beside] or [locate(place, named)]
 
 
 def settings(path: str | Path) -> dict[str, Any]:
@@ -82,13 +82,14 @@ def write(state: Mapping[str, Tensor], file: str | Path) -> Path:
     return file
 
 
-def locate(path: str | Path) -> Path:
-    """The file at a path; in a folder, the one that has a usual name."""
+def locate(path: str | Path, named: Collection[str] = ()) -> Path:
+    """The file at a path; in a folder, the one that has a usual name, or one of those `named`."""
     place = Path(path)
     if place.is_dir():
-        there = [place / name for name in NAMES if (place / name).is_file()]
+        known = (*named, *NAMES)
+        there = [place / name for name in known if (place / name).is_file()]
         if len(there) != 1:
-            raise ValueError(f"{place} has {len(there)} of {', '.join(NAMES)}; name the file itself")
+            raise ValueError(f"{place} has {len(there)} of {', '.join(known)}; name the file itself")
         return there[0]
     if not place.is_file():
         raise ValueError(f"there is no checkpoint '{place}'")

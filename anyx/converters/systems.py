@@ -111,7 +111,8 @@ def convert(
         if not Path(path).exists():
             log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
     raw = made.heeded(made.config(match.sizes, paths), checkpoints.settings(checkpoint))
-    raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
+    if tables or any(name.startswith("llm.") for name in own):  # else the file says nothing of the LLM
+        raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
     origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
     return folders.write(out, raw, overrides, own, tables, origin, made.notes)
 
