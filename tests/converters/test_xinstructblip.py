@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_named(theirs: dict[str, Any], bases: dict[str, str
     with pytest.raises(ValueError, match=r"neither image_\* nor video_\*"):
         convert("xinstructblip", tmp_path / "x.pth", tmp_path / "out", bases=bases, any_size=True)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="image_qformer.pth, video_qformer.pth"):
+    with pytest.raises(ValueError, match=r"image_qformer\.pth, video_qformer\.pth"):
         convert("xinstructblip", tmp_path / "empty", tmp_path / "out", bases=bases, any_size=True)
     assert not (tmp_path / "out").exists()
 
