@@ -26,9 +26,13 @@ def named_bases(given: Sequence[str]) -> dict[str, str]:
 def convert(
     system: Annotated[str, typer.Argument(help=f"Whose checkpoint it is: {', '.join(SYSTEMS)}.")],
     source: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="The published file, or the folder it lies in; see --export.")
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="The published file, or the folder it or they lie in; see --export."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new model folder; with --export the new file.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="The new model folder; with --export the new file, or folder of files."),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[a.b=c]...", help="Values of the new config.yaml, e.g. llm.dtype=bfloat16."),
@@ -37,9 +41,9 @@ def convert(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="What the model stands on: llm= its LLM, imagebind= ImageBind's, vision= CLIP's; a system that "
-            "lacks one says which. A folder, file or Hub id: it is named in the config.yaml, not copied, and "
-            "need not be here yet.",
+            help="What the model stands on: llm= its LLM, imagebind= ImageBind's, vision= CLIP's, eva= EVA-CLIP-g, "
+            "bert= BERT's tokenizer; a system that lacks one says which. A folder, file or Hub id: it is named in the "
+            "config.yaml, not copied, and need not be here yet.",
         ),
     ] = None,
     delimiters: Annotated[
@@ -73,6 +77,8 @@ def convert(
     anyx chat --model models/nextgpt
     anyx convert llava llava-v1.6-mistral-7b models/llava_next --base llm=... --base vision=...
     anyx convert pandagpt pandagpt_7b.pt models/pandagpt --base llm=... --base imagebind=...
+    anyx convert instructblip instruct_blip_vicuna7b_trimmed.pth models/instructblip \\
+        --base llm=... --base eva=Salesforce/instructblip-vicuna-7b --base bert=google-bert/bert-base-uncased
     anyx convert nextgpt models/nextgpt pytorch_model.pt --export
     """
     from anyx.converters import systems

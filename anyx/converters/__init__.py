@@ -9,4 +9,7 @@ SYSTEMS: Mapping[str, str] = {
     "minigpt_v2": "anyx.converters.minigpt:MiniGPTv2",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
     "llava": "anyx.converters.llava:LLaVA",
+    "blip2": "anyx.converters.blip2:BLIP2",
+    "instructblip": "anyx.converters.blip2:InstructBLIP",
+    "xinstructblip": "anyx.converters.blip2:XInstructBLIP",
 }

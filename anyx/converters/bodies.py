@@ -21,6 +21,7 @@ TABLES = {"embedding": f"{LLM}model.embed_tokens.weight", "head": f"{LLM}lm_head
 TOWER = "tower."
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 BESIDE = ("generation_config.json", "preprocessor_config.json")
+EVA = ("blip-2", "blip_2_vision_model", "instructblip", "instructblip_vision_model", "instructblipvideo")
 
 
 def split(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
@@ -52,11 +53,17 @@ def check(name: str, base: Any, tensors: Mapping[str, Tensor]) -> None:
 def planned(name: str, base: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The base's class by its configuration, with as many rows in its table as the body has."""
     from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel
+    from transformers.models.blip_2 import Blip2VisionConfig, Blip2VisionModel
 
     if not isinstance(base, str) or not Path(base, CONFIG).is_file():
         raise ValueError(f"base {name}: the checkpoint holds a whole {name}; {base} must be a folder with its {CONFIG}")
     if name != "llm":
-        tower: nn.Module = CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        eva = json.loads(Path(base, CONFIG).read_text()).get("model_type") in EVA
+        tower: nn.Module = (
+            Blip2VisionModel(Blip2VisionConfig.from_pretrained(base))
+            if eva
+            else CLIPVisionModel(CLIPVisionConfig.from_pretrained(base))
+        )
         return tower
     config = AutoConfig.from_pretrained(base)
     config.vocab_size = rows_of(tensors) or config.vocab_size

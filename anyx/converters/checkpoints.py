@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ SETTINGS = ("config.json", "adapter_config.json")
 PREFIX = "module."  # DistributedDataParallel and DeepSpeed put it before every name
 
 
-def read(path: str | Path) -> dict[str, Tensor]:
+def read(path: str | Path, named: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors of a file, or of the files of weights in a folder, on the CPU, in their own types.
 
-    `module.` before every name is taken away. ValueError for what is no file, no weights, or more than weights.
+    In a folder that has any of the files `named`, these are read. `module.` before every name is taken away. ValueError
+    for what is no file, no weights, or more than weights.
     """
     found: dict[str, Tensor] = {}
-    for file in files(path):
+    for file in files(path, named):
         _, state = weights.read(file)
         if twice := sorted(found.keys() & state.keys()):
             raise ValueError(f"{path}: {twice[0]} is in two of its files")
@@ -39,14 +40,16 @@ def read(path: str | Path) -> dict[str, Tensor]:
     return unwrapped(found)
 
 
-def files(path: str | Path) -> list[Path]:
+def files(path: str | Path, named: Collection[str] = ()) -> list[Path]:
     """The files of weights at a path."""
     place = Path(path)
+    if there := [place / name for name in named if (place / name).is_file()]:
+        return there
     for index in (place / name for name in INDICES if (place / name).is_file()):
         return [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
     adapters = [place / name for name in ADAPTERS if (place / name).is_file()][:1]
     beside = [place / BESIDE] if adapters and (place / BESIDE).is_file() else []
-    return [*adapters, *beside] or [locate(place)]
+    return [*adapters, *beside] or [locate(place, named)]
 
 
 def settings(path: str | Path) -> dict[str, Any]:
@@ -79,13 +82,14 @@ def write(state: Mapping[str, Tensor], file: str | Path) -> Path:
     return file
 
 
-def locate(path: str | Path) -> Path:
-    """The file at a path; in a folder, the one that has a usual name."""
+def locate(path: str | Path, named: Collection[str] = ()) -> Path:
+    """The file at a path; in a folder, the one that has a usual name, or one of those `named`."""
     place = Path(path)
     if place.is_dir():
-        there = [place / name for name in NAMES if (place / name).is_file()]
+        known = (*named, *NAMES)
+        there = [place / name for name in known if (place / name).is_file()]
         if len(there) != 1:
-            raise ValueError(f"{place} has {len(there)} of {', '.join(NAMES)}; name the file itself")
+            raise ValueError(f"{place} has {len(there)} of {', '.join(known)}; name the file itself")
         return there[0]
     if not place.is_file():
         raise ValueError(f"there is no checkpoint '{place}'")

@@ -3,6 +3,7 @@
 config.yaml model.safetensors README.md config.json   as every model folder (`anyx.hub`)
 llm/, an encoder's name/                               bodies that the checkpoint changed, as transformers reads them
 tables.safetensors                                     the LLM's whole embedding and head, where the file had them
+unread.safetensors                                     what no part of the model reads, for the way back alone
 adapter/                                               LoRA once more, as `peft.PeftModel.from_pretrained` reads it
 tokenizer/                                             the base LLM's, where the base is on this machine
 conversion.json                                        which system, layout and options: what the way back needs
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
@@ -29,8 +31,10 @@ from anyx.compact import restored
 from anyx.config import Config
 from anyx.converters import bodies
 
+log = logging.getLogger(__name__)
+
 ORIGIN, ADAPTER = "conversion.json", "adapter"
-LORA = "llm.lora."
+LORA, UNREAD = "llm.lora.", "unread."
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -84,7 +88,8 @@ def write(
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
     tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
-    state, whole_bodies = bodies.split(state)
+    unread = {name.removeprefix(UNREAD): x for name, x in state.items() if name.startswith(UNREAD)}
+    state, whole_bodies = bodies.split({name: x for name, x in state.items() if not name.startswith(UNREAD)})
     for name, tensors in whole_bodies.items():
         bodies.check(name, _base(config.raw, name), tensors)
     for name, tensors in whole_bodies.items():
@@ -93,6 +98,11 @@ def write(
     hub.write(out, config, state, tokenizer, notes)
     if tables:
         whole.save(tables, out / hub.TABLES)
+    if unread:
+        file, count = out / f"{UNREAD}safetensors", sum(tensor.numel() for tensor in unread.values())
+        save_file({name: x.contiguous() for name, x in unread.items()}, file, metadata={"format": "pt"})
+        told = "%s: %d tensors, %s numbers, which no part of the model reads; they are kept for the way back"
+        log.warning(told, file, len(unread), f"{count:,}")
     lora = {name.removeprefix(LORA): tensor for name, tensor in state.items() if name.startswith(LORA)}
     if lora:
         assert config.llm is not None
@@ -129,6 +139,8 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
     config = configuration.load(folder / hub.CONFIG)
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
     state |= bodies.learnt(folder / hub.LEARNT)
+    if (unread := folder / f"{UNREAD}safetensors").is_file():
+        state |= {f"{UNREAD}{name}": tensor for name, tensor in load_file(unread).items()}
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     for name, place in bodies.TABLES.items():  # a training changed them since
         if name in tables and place in state:

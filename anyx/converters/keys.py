@@ -9,6 +9,9 @@ the letters are, and how far the counts go, is read from the names and shapes th
 they disagree; then every name and every shape of the layout is known, and a file has these and no others. A layout is
 read from either side, so that the way back is held as strictly.
 
+Rules of a `group` are of tensors that some files lack: all of them or none. With `every`, the rule's places count in
+steps: cross-attention in layers 0, 2, 4, ...
+
 Letters: those of the rules.
 """
 
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -32,6 +35,8 @@ class Rule:
     theirs: str
     ours: str
     shape: str
+    group: str = ""
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,21 @@ class Layout:
     rules: Sequence[Rule]
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def expand(self, sizes: Mapping[str, int], *, back: bool = False) -> dict[str, tuple[str, Shape]]:
+    def expand(
+        self, sizes: Mapping[str, int], *, back: bool = False, groups: Collection[str] | None = None
+    ) -> dict[str, tuple[str, Shape]]:
         """Every tensor of a file of these sizes: its name there -> its name here and shape; `back` from here to there.
 
-        `sizes` are numbers for the letters of shapes and for how far the places of names count.
+        `sizes` are numbers for the letters of shapes and for how far the places of names count; `groups` are those that
+        the file has, all unless given.
         """
         found = {}
         for rule in self.rules:
+            if rule.group and groups is not None and rule.group not in groups:
+                continue
             shape = tuple(_evaluate(term, sizes) for term in rule.shape.split())
             places = dict.fromkeys(PLACE.findall(rule.theirs))
-            for values in product(*(self.words.get(place) or range(sizes[place]) for place in places)):
+            for values in product(*(self.words.get(place) or range(0, sizes[place], rule.every) for place in places)):
                 chosen = dict(zip(places, values, strict=True))
                 theirs, ours = rule.theirs.format(**chosen), rule.ours.format(**chosen)
                 found[ours if back else theirs] = (theirs if back else ours, shape)
@@ -60,7 +70,9 @@ class Layout:
         """Hold the names and shapes of a file against the layout; on the way `back` the names are ours."""
         votes: dict[str, Counter[int]] = {}
         furthest: dict[str, int] = {}
+        groups = set[str]()
         for rule, places, shape in self._known(shapes, back=back):
+            groups.add(rule.group)
             for place, value in places.items():
                 if place not in self.words:
                     furthest[place] = max(furthest.get(place, 0), int(value) + 1)
@@ -70,7 +82,7 @@ class Layout:
                 if letter and size % factor == 0:
                     votes.setdefault(letter, Counter())[size // factor] += 1
         sizes = {letter: counter.most_common(1)[0][0] for letter, counter in votes.items()} | furthest
-        expected = self.expand({letter: 1 for letter in self.letters()} | sizes, back=back)
+        expected = self.expand({letter: 1 for letter in self.letters()} | sizes, back=back, groups=groups)
         wrong = {
             name: (shape, expected[name][1])
             for name, shape in shapes.items()

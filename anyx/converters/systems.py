@@ -7,6 +7,7 @@ To add a system, write one file with a final class of `Converter` and one line i
 - `bases`: what the folder will stand on and does not hold: the LLM, encoders, decoders;
 - `config`: the YAML of a file of some sizes;
 - `heeded`: what of a checkpoint's own JSON files it goes by, if anything;
+- `files`: the files that it is published in, where they are several, and how the names in each begin;
 - `ours` and `theirs`: what is more than a change of names, such as tables that are cut in two.
 
 Its keyword arguments are the options of `anyx convert`. Nothing is guessed: a key that no rule knows, a key that is not
@@ -47,6 +48,7 @@ class Converter(ABC):
     published: Mapping[str, Sizes]  # the name of a variant -> its sizes
     hints: ClassVar[Mapping[str, str]] = {}  # a size -> what to do when it is not the published one
     notes: ClassVar[Sequence[str]] = ()  # paragraphs of the folder's card
+    files: ClassVar[Mapping[str, str]] = {}  # the name of a file -> what the names in it begin with
 
     @abstractmethod
     def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def convert(
     options = dict(options or {})
     made = converter(system, options)
     check_bases(system, made, bases)
-    state = checkpoints.read(checkpoint)
+    state = checkpoints.read(checkpoint, made.files)
     what = f"{checkpoint} is no checkpoint of {system}"
     layout, match = best(made.layouts, {name: tuple(tensor.shape) for name, tensor in state.items()}, what)
     paths = {name: folders.anchored(path) for name, path in bases.items()}
@@ -109,7 +111,8 @@ def convert(
         if not Path(path).exists():
             log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
     raw = made.heeded(made.config(match.sizes, paths), checkpoints.settings(checkpoint))
-    raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
+    if tables or any(name.startswith("llm.") for name in own):  # else the file says nothing of the LLM
+        raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
     origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
     return folders.write(out, raw, overrides, own, tables, origin, made.notes)
 
@@ -124,7 +127,8 @@ def export(
 ) -> tuple[int, int]:
     """Write a model folder as a file that the published code loads; the numbers of its tensors and parameters.
 
-    A folder that `convert` wrote gives its checkpoint again, bit for bit. `dtype` stores another type.
+    A folder that `convert` wrote gives its checkpoint again, bit for bit. `dtype` stores another type. Of a system
+    that is published in several files, a `checkpoint` without a suffix is a folder of them.
     """
     if Path(checkpoint).exists():
         raise ValueError(f"{checkpoint} is there already; name a new file")
@@ -137,7 +141,13 @@ def export(
     what = f"{folder} has other parts than {system}"
     _, match = best(layouts, {name: tuple(tensor.shape) for name, tensor in found.items()}, what, back=True)
     stored = {theirs: found[ours] for ours, theirs in match.names.items()}
-    checkpoints.write({name: x.to(dtype) if dtype else x for name, x in stored.items()}, checkpoint)
+    stored = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in stored.items()}
+    apart = made.files if not Path(checkpoint).suffix else {}
+    for file, start in apart.items():
+        if mine := {name: x for name, x in stored.items() if name.startswith(start)}:
+            checkpoints.write(mine, Path(checkpoint, file))
+    if not apart:
+        checkpoints.write(stored, checkpoint)
     return len(stored), sum(tensor.numel() for tensor in stored.values())
 
 

@@ -52,6 +52,10 @@ def test_there_and_back(small: Bases, tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["gill", "a", "b"], f"system: 'gill' is not one of {', '.join(SYSTEMS)}"),
         (["nextgpt", "a", "b"], "base: llm and imagebind missing"),
+        (
+            ["instructblip", "a", "b", "--base", "llm=x"],
+            "base: eva and bert missing; instructblip stands on llm: Vicuna",
+        ),
         (["nextgpt", "a", "b", "--base", "llm"], "--base 'llm' is not of the form name=path"),
         (["nextgpt", "a", "b", "--dtype", "float16"], "--dtype is for --export"),
         (["nextgpt", "a", "b", "--export", "--base", "llm=x"], "--base, --any-size and a.b=c are for making a folder"),

@@ -25,6 +25,27 @@ def test_a_table_names_every_tensor() -> None:
     assert WHOLE["first"] == (1, 4, 7)
 
 
+def test_groups_are_there_whole_or_not_and_places_may_count_in_steps() -> None:
+    layout = Layout(
+        [
+            Rule("layer.{layer}", "body.{layer}", "width"),
+            Rule("cross.{layer}", "crossing.{layer}", "width", every=2),
+            Rule("head", "unread.head", "rows width", "words"),
+            Rule("head.bias", "unread.bias", "rows", "words"),
+        ]
+    )
+    plain = {f"layer.{n}": (4,) for n in range(5)} | {f"cross.{n}": (4,) for n in (0, 2, 4)}
+    match = layout.classify(plain)
+    assert (match.faults, match.sizes) == (0, {"width": 4, "layer": 5})
+    assert match.names["cross.4"] == "crossing.4"
+    assert set(layout.expand({"width": 4, "layer": 5, "rows": 7})) == {*plain, "head", "head.bias"}
+    assert layout.classify(plain | {"head": (7, 4), "head.bias": (7,)}).faults == 0
+    assert layout.classify(plain | {"head": (7, 4)}).missing == ("head.bias",)
+    assert layout.classify(plain | {"cross.3": (4,)}).unknown == ("cross.3",)
+    back = {match.names[name]: shape for name, shape in plain.items()}
+    assert layout.classify(back, back=True).faults == 0
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_sizes_are_read_and_both_ways_agree(back: bool) -> None:
     shapes = {name: shape for name, (_, shape) in LAYOUT.expand(SIZES, back=back).items()}
