@@ -9,4 +9,8 @@ SYSTEMS: Mapping[str, str] = {
     "minigpt_v2": "anyx.converters.minigpt:MiniGPTv2",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
     "llava": "anyx.converters.llava:LLaVA",
+    "qwen_vl": "anyx.converters.qwen_vl:QwenVL",
+    "cogvlm": "anyx.converters.cogvlm:CogVLM",
+    "mplug_owl": "anyx.converters.mplug_owl:MPLUGOwl",
+    "mplug_owl2": "anyx.converters.mplug_owl:MPLUGOwl2",
 }

@@ -3,6 +3,7 @@
 config.yaml model.safetensors README.md config.json   as every model folder (`anyx.hub`)
 llm/, an encoder's name/                               bodies that the checkpoint changed, as transformers reads them
 tables.safetensors                                     the LLM's whole embedding and head, where the file had them
+fixed.safetensors                                      tables of the file that the model computes, for the way back
 adapter/                                               LoRA once more, as `peft.PeftModel.from_pretrained` reads it
 tokenizer/                                             the base LLM's, where the base is on this machine
 conversion.json                                        which system, layout and options: what the way back needs
@@ -28,8 +29,9 @@ from anyx import tables as whole
 from anyx.compact import restored
 from anyx.config import Config
 from anyx.converters import bodies
+from anyx.converters.pieces import FIXED
 
-ORIGIN, ADAPTER = "conversion.json", "adapter"
+ORIGIN, ADAPTER, KEPT = "conversion.json", "adapter", "fixed.safetensors"
 LORA = "llm.lora."
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -78,19 +80,32 @@ def write(
     tables: Mapping[str, Tensor],
     origin: Origin,
     notes: Sequence[str] = (),
+    said: Mapping[str, Any] | None = None,
 ) -> Folder:
-    """Check everything that can be checked without building the model, then write the folder."""
+    """Check everything that can be checked without building the model, then write the folder.
+
+    `said` are values of the LLM's configuration that a checkpoint tells otherwise than its base.
+    """
     llm = dict(raw["llm"]) | ({"tables": str(out.resolve() / hub.TABLES)} if tables else {})
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
     tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
-    state, whole_bodies = bodies.split(state)
+    fixed = {name: tensor for name, tensor in state.items() if name.startswith(FIXED)}
+    state, whole_bodies = bodies.split({name: tensor for name, tensor in state.items() if name not in fixed})
+    state, encoders = bodies.own_encoders(state)
     for name, tensors in whole_bodies.items():
-        bodies.check(name, _base(config.raw, name), tensors)
+        bodies.check(name, _base(config.raw, name), tensors, _of_the_llm(name, said))
+    for name, tensors in encoders.items():
+        bodies.check_own(name, config.encoders[name], tensors)
     for name, tensors in whole_bodies.items():
-        place = bodies.write(out / name, _base(config.raw, name), tensors)
+        place = bodies.write(out / name, _base(config.raw, name), tensors, _of_the_llm(name, said))
+        config = dataclasses.replace(config, raw=_standing_on(config.raw, name, place))
+    for name, tensors in encoders.items():
+        place = bodies.write_own(out / name, tensors)
         config = dataclasses.replace(config, raw=_standing_on(config.raw, name, place))
     hub.write(out, config, state, tokenizer, notes)
+    if fixed:
+        save_file({name: tensor.contiguous() for name, tensor in fixed.items()}, out / KEPT)
     if tables:
         whole.save(tables, out / hub.TABLES)
     lora = {name.removeprefix(LORA): tensor for name, tensor in state.items() if name.startswith(LORA)}
@@ -128,7 +143,7 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
         raise ValueError(f"{folder} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / hub.CONFIG)
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
-    state |= bodies.learnt(folder / hub.LEARNT)
+    state |= bodies.learnt(folder / hub.LEARNT) | (load_file(folder / KEPT) if (folder / KEPT).is_file() else {})
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}
     for name, place in bodies.TABLES.items():  # a training changed them since
         if name in tables and place in state:
@@ -145,6 +160,11 @@ def unshared(config: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a folder, where a shared projector stands under the name of the port that owns it, once."""
     shared = tuple(hub.twins(config))
     return {name: tensor for name, tensor in state.items() if not name.startswith(shared)}
+
+
+def _of_the_llm(name: str, said: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What is said of a body: of the LLM alone."""
+    return (said or {}) if name == "llm" else {}
 
 
 def _base(raw: Mapping[str, Any], name: str) -> Any:
