@@ -1,7 +1,7 @@
 """Files that hold a whole model: their true keys, and what they compute, straight from their own tensors.
 
-Nothing here looks at the converters' tables. Facts: reference sheet 1.7, 1.8, 1.14 and 1.15, and the names in the goldens
-`09_qwen_vl` and `11_mplug_owl`; CogVLM's and mPLUG-Owl's towers by the key lists that their users' reports quote.
+Nothing here looks at the converters' tables. Facts: reference sheet 1.7, 1.8, 1.14 and 1.15, and the names in the
+goldens `09_qwen_vl` and `11_mplug_owl`; the names within CogVLM's and mPLUG-Owl's towers as their users list them.
 """
 
 from __future__ import annotations
