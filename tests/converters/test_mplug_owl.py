@@ -150,12 +150,16 @@ def test_the_true_files_are_known(system: str) -> None:
             assert ("rates" in layout, "positions" in layout) == (rates, positions)
             check_sizes("x", made, match.sizes)
             assert made.config(match.sizes, {"llm": "x"})["encoders"]["vision"]["size"] == (448 if twice else 224)
+    assert len(owl(system, sizes, rates=True)) == (754 if not twice else 754 + 4 * 32)  # 754 in the published index too
     counts = {name: torch.Size(shape).numel() for name, shape in owl(system, sizes).items()}
-    assert len(owl(system, sizes, rates=True)) == (754 if not twice else 754 + 4 * 32)
-    tower = sum(count for name, count in counts.items() if name.startswith(SEEN[system]))
-    assert tower == 303_179_776 + (768 * 1024 if twice else 0)  # CLIP-L's, with more places
+    seen = {name for name in counts if name.startswith(SEEN[system])}
+    read = {name for name in counts if name.startswith((READ[system], QUERIES[system]))}
+    eye = 303_179_776 + (768 * 1024 if twice else 0)  # CLIP-L's, with more places
+    block = 4 * (1024**2 + 1024) + 3 * 2 * 1024 + 3 * 1024 * 2816 + 4 * 2816 + 1024
     body = 6_738_415_616 + (32 * (2 * 4096**2 + 2 * 4096) if twice else 0)
-    assert sum(count for name, count in counts.items() if "proj" not in name or "abstractor" not in name) > body
+    assert sum(counts[name] for name in seen) == eye
+    assert sum(counts[name] for name in read) == 6 * block + 64 * 1024 + 4096 * 1025 + 4096
+    assert sum(counts[name] for name in counts.keys() - seen - read) == body
 
 
 def tower(system: str, state: dict[str, Tensor], pixels: Tensor) -> Tensor:
