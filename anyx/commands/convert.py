@@ -73,6 +73,7 @@ def convert(
     anyx chat --model models/nextgpt
     anyx convert llava llava-v1.6-mistral-7b models/llava_next --base llm=... --base vision=...
     anyx convert pandagpt pandagpt_7b.pt models/pandagpt --base llm=... --base imagebind=...
+    anyx convert cogvlm cogvlm-chat-hf models/cogvlm --base llm=weights/vicuna-7b-v1.5
     anyx convert nextgpt models/nextgpt pytorch_model.pt --export
     """
     from anyx.converters import systems

@@ -3,6 +3,7 @@
 Every layer of the LLM has its maps twice, for words and for pictures: the former become a Llama's, the latter those of
 the adapter `expert`. Queries, keys and values are in one matrix, q above k above v, in the LLM as in the tower.
 The boi and eoi vectors are the two ends of the projector. Some files hold the rotations' rates too, which are fixed.
+CogVLM2's have biases on the experts' maps and a convolution after the tower; they are refused by these names.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Llama's, `multiway.1` the adapter's. The rates of rotations and mPLUG-Owl2's pos
 files hold and others do not.
 
 Not in what this was written from, and so an assumption: the rows of the tower's map are queries, keys and values of one
-head after another, as in Megatron-LM, whose names the map has and where it was trained; and the class token and the
-table of positions have leading dimensions of one, as the abstractor's queries and end have.
+head after another, as Megatron-LM lays a map of that name; and the class token and the table of positions have leading
+dimensions of one, as the abstractor's queries and end have. The names in the tower are those that users' reports list.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def mapped(name: str) -> bool:
 
 
 class MPLUGOwl(Converter):
-    """It has no options. LoRA of its second stage is merged into the published LLM, or was not trained."""
+    """It has no options. A file holds whole maps, and no LoRA beside them."""
 
     bases: ClassVar[Mapping[str, str]] = {"llm": "LLaMA-7B, whose configuration and tokenizer the checkpoint shares"}
     notes: ClassVar[Sequence[str]] = ("Converted from mPLUG-Owl. Its weights are under LLaMA's licence.",)

@@ -173,6 +173,21 @@ def test_there_and_back(base: str, tmp_path: Path, dtype: torch.dtype) -> None:
         (tmp_path / "out" / "fixed.safetensors").unlink(missing_ok=True)
 
 
+def test_a_model_that_was_trained_further(base: str, tmp_path: Path) -> None:
+    state = small()
+    file = written(tmp_path / "in", state)
+    convert("qwen_vl", file, tmp_path / "out", bases={"llm": base}, overrides=VALUES, any_size=True)
+    model = AnyX.from_pretrained(tmp_path / "out")
+    model.learnt = ("encoders.vision", "llm.body")
+    with torch.no_grad():
+        model.llm.model.get_submodule("model.layers.1.self_attn.k_proj").bias += 1
+    export("qwen_vl", model.save_pretrained(tmp_path / "again"), tmp_path / "back.safetensors")
+    found = load_file(tmp_path / "back.safetensors")
+    state["transformer.h.1.attn.c_attn.bias"][32:64] += 1
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], x) for name, x in state.items())
+
+
 def test_refusals(base: str, tmp_path: Path) -> None:
     state = small()
     wrong = state | {f"{SEEN}attn_pool.pos_embed": torch.zeros(SMALL["queries"], SMALL["width"])}
