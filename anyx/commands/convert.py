@@ -79,6 +79,7 @@ def convert(
     anyx convert pandagpt pandagpt_7b.pt models/pandagpt --base llm=... --base imagebind=...
     anyx convert instructblip instruct_blip_vicuna7b_trimmed.pth models/instructblip \\
         --base llm=... --base eva=Salesforce/instructblip-vicuna-7b --base bert=google-bert/bert-base-uncased
+    anyx convert cogvlm cogvlm-chat-hf models/cogvlm --base llm=weights/vicuna-7b-v1.5
     anyx convert nextgpt models/nextgpt pytorch_model.pt --export
     """
     from anyx.converters import systems

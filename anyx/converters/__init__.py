@@ -12,4 +12,8 @@ SYSTEMS: Mapping[str, str] = {
     "blip2": "anyx.converters.blip2:BLIP2",
     "instructblip": "anyx.converters.blip2:InstructBLIP",
     "xinstructblip": "anyx.converters.blip2:XInstructBLIP",
+    "qwen_vl": "anyx.converters.qwen_vl:QwenVL",
+    "cogvlm": "anyx.converters.cogvlm:CogVLM",
+    "mplug_owl": "anyx.converters.mplug_owl:MPLUGOwl",
+    "mplug_owl2": "anyx.converters.mplug_owl:MPLUGOwl2",
 }

@@ -3,7 +3,7 @@
 config.yaml model.safetensors README.md config.json   as every model folder (`anyx.hub`)
 llm/, an encoder's name/                               bodies that the checkpoint changed, as transformers reads them
 tables.safetensors                                     the LLM's whole embedding and head, where the file had them
-unread.safetensors                                     what no part of the model reads, for the way back alone
+unread.safetensors                                     what no part reads, or the model computes: for the way back
 adapter/                                               LoRA once more, as `peft.PeftModel.from_pretrained` reads it
 tokenizer/                                             the base LLM's, where the base is on this machine
 conversion.json                                        which system, layout and options: what the way back needs
@@ -30,11 +30,12 @@ from anyx import tables as whole
 from anyx.compact import restored
 from anyx.config import Config
 from anyx.converters import bodies
+from anyx.converters.pieces import UNREAD
 
 log = logging.getLogger(__name__)
 
 ORIGIN, ADAPTER = "conversion.json", "adapter"
-LORA, UNREAD = "llm.lora.", "unread."
+LORA = "llm.lora."
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -82,18 +83,28 @@ def write(
     tables: Mapping[str, Tensor],
     origin: Origin,
     notes: Sequence[str] = (),
+    said: Mapping[str, Any] | None = None,
 ) -> Folder:
-    """Check everything that can be checked without building the model, then write the folder."""
+    """Check everything that can be checked without building the model, then write the folder.
+
+    `said` are values of the LLM's configuration that a checkpoint tells otherwise than its base.
+    """
     llm = dict(raw["llm"]) | ({"tables": str(out.resolve() / hub.TABLES)} if tables else {})
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
     tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
     unread = {name.removeprefix(UNREAD): x for name, x in state.items() if name.startswith(UNREAD)}
     state, whole_bodies = bodies.split({name: x for name, x in state.items() if not name.startswith(UNREAD)})
+    state, encoders = bodies.own_encoders(state)
     for name, tensors in whole_bodies.items():
-        bodies.check(name, _base(config.raw, name), tensors)
+        bodies.check(name, _base(config.raw, name), tensors, _of_the_llm(name, said))
+    for name, tensors in encoders.items():
+        bodies.check_own(name, config.encoders[name], tensors)
     for name, tensors in whole_bodies.items():
-        place = bodies.write(out / name, _base(config.raw, name), tensors)
+        place = bodies.write(out / name, _base(config.raw, name), tensors, _of_the_llm(name, said))
+        config = dataclasses.replace(config, raw=_standing_on(config.raw, name, place))
+    for name, tensors in encoders.items():
+        place = bodies.write_own(out / name, tensors)
         config = dataclasses.replace(config, raw=_standing_on(config.raw, name, place))
     hub.write(out, config, state, tokenizer, notes)
     if tables:
@@ -157,6 +168,11 @@ def unshared(config: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a folder, where a shared projector stands under the name of the port that owns it, once."""
     shared = tuple(hub.twins(config))
     return {name: tensor for name, tensor in state.items() if not name.startswith(shared)}
+
+
+def _of_the_llm(name: str, said: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What is said of a body: of the LLM alone."""
+    return (said or {}) if name == "llm" else {}
 
 
 def _base(raw: Mapping[str, Any], name: str) -> Any:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
-from anyx.converters.folders import UNREAD, shipped
+from anyx.converters.folders import shipped
 from anyx.converters.keys import Rule
+from anyx.converters.pieces import UNREAD
 
 State = Mapping[str, Tensor]
 Sizes = Mapping[str, int]

@@ -1,7 +1,8 @@
-"""What systems over LLaMA and ImageBind share: PandaGPT, and NExT-GPT, which grew from it.
+"""What systems over LLaMA share, and those over LLaMA and ImageBind: PandaGPT, and NExT-GPT, which grew from it.
 
 LoRA on the four projections of every attention, and one linear map from ImageBind's embedding to an LLM token that
-every input shares.
+every input shares. Of files that hold a LLaMA: what their settings say of it, and the rates of its rotations, which
+older code saved with every layer.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from anyx.converters.keys import Rule
+from anyx.converters.pieces import UNREAD, hold
 
 OWNER = "image"  # the input under whose name the shared projection is stored
 SIDES = {"side": ("q_proj", "k_proj", "v_proj", "o_proj")}
+RATES = ".inv_freq"
+TOLD = ("num_attention_heads", "num_key_value_heads", "rms_norm_eps", "max_position_embeddings")
 
 
 def lora_rules(prefix: str, adapter: str = ".default") -> list[Rule]:
@@ -49,3 +56,22 @@ def llama_and_imagebind(raw: Mapping[str, Any], sizes: Mapping[str, int], bases:
         "encoders": {name: {**node, "path": bases["imagebind"]} for name, node in raw["encoders"].items()},
         "inputs": {key: {**port, "projector": projectors[key]} for key, port in raw["inputs"].items()},
     }
+
+
+def llama_said(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's config.json says of its LLM beyond the shapes of its tensors."""
+    return {name: told[name] for name in TOLD if told.get(name) is not None}
+
+
+def rate_rule(prefix: str) -> Rule:
+    """The rates of rotations of every layer."""
+    name = f"layers.{{layer}}.self_attn.rotary_emb{RATES}"
+    return Rule(f"{prefix}{name}", f"{UNREAD}{name}", "half")
+
+
+def hold_rates(state: Mapping[str, Tensor]) -> None:
+    """A file's rates must be LLaMA's own; ValueError where they are not."""
+    for name, table in state.items():
+        if name.startswith(UNREAD) and name.endswith(RATES):
+            half = len(table)
+            hold(name.removeprefix(UNREAD), table, 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half))

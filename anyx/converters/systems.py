@@ -6,7 +6,7 @@ To add a system, write one file with a final class of `Converter` and one line i
 - `published`: the sizes of its published variants, by the letters of those tables;
 - `bases`: what the folder will stand on and does not hold: the LLM, encoders, decoders;
 - `config`: the YAML of a file of some sizes;
-- `heeded`: what of a checkpoint's own JSON files it goes by, if anything;
+- `heeded`: what of a checkpoint's own JSON files it goes by, if anything, and `said` what they tell of its LLM;
 - `files`: the files that it is published in, where they are several, and how the names in each begin;
 - `ours` and `theirs`: what is more than a change of names, such as tables that are cut in two.
 
@@ -57,6 +57,10 @@ class Converter(ABC):
     def heeded(self, raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
         """The YAML with what the JSON files beside a checkpoint say of it; as it is, unless a system asks."""
         return dict(raw)
+
+    def said(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the LLM's configuration, by transformers' names, that take the place of its base's; none."""
+        return {}
 
     @abstractmethod
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -110,11 +114,12 @@ def convert(
     for name, path in paths.items():
         if not Path(path).exists():
             log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
-    raw = made.heeded(made.config(match.sizes, paths), checkpoints.settings(checkpoint))
+    told = checkpoints.settings(checkpoint)
+    raw = made.heeded(made.config(match.sizes, paths), told)
     if tables or any(name.startswith("llm.") for name in own):  # else the file says nothing of the LLM
         raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
     origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
-    return folders.write(out, raw, overrides, own, tables, origin, made.notes)
+    return folders.write(out, raw, overrides, own, tables, origin, made.notes, made.said(told))
 
 
 def export(

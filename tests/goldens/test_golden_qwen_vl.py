@@ -1,22 +1,21 @@
-"""Qwen-VL's eye: the bigG tower, its resampler and the two layers after it, from pixels to the LLM's width."""
+"""Qwen-VL's eye: the bigG tower, its resampler and the two layers after it, from pixels to the LLM's width.
+
+The published weights become ours by the rules of the converter.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from golden import Case, cases, required
-from test_golden_resamplers import Part, Parts, layers, pooled
-from torch import Tensor
+from test_golden_resamplers import layers
 
+from anyx.converters.keys import Layout
+from anyx.converters.qwen_vl import OURS, POSITIONS, TOWER, WORDS, turned, visual_rules
 from anyx.encoders.vit import ViTEncoder
-from anyx.interfaces import Tokens
+from anyx.resampling import ResamplerInputProjector
 
 EPS = 1e-6  # the tower hands its own to all norms
-
-
-def apart(fused: Tensor, heads: int) -> Tensor:
-    """Rows of q, k and v as ours are, of a map whose rows are q, k and v of one head after another."""
-    return fused.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
 
 
 @pytest.mark.parametrize("found", cases("09_qwen_vl", "vision_transformer*"))
@@ -37,26 +36,15 @@ def test_vision_transformer(found: Case | None) -> None:
         norm_pre=True,
         eps=EPS,
     ).eval()
+    dim = shapes["proj"][0]
+    tokens = shapes["attn_pool.query"][0]
+    projector = ResamplerInputProjector(width, dim, preset="qwen", tokens=tokens, heads=dim // 128, eps=EPS).eval()
     weights = case.weights()
-    weights.pop("attn_pool.pos_embed")
-    _, projector, resampler = pooled(case, "attn_pool.", EPS)
-    parts = Parts({f"attn_pool.{name}": part for name, part in resampler.items()})
-    norm, proj = projector.norm_after, projector.proj_out
-    parts |= {"ln_post.weight": Part(norm.weight), "ln_post.bias": Part(norm.bias), "proj": Part(proj.weight)}
-    weights["proj"] = weights["proj"].T
-    parts |= {"conv1.weight": Part(encoder.stem.weight), "positional_embedding": Part(encoder.positions)}
-    parts |= {f"ln_pre.{kind}": Part(getattr(encoder.norm_pre, kind)) for kind in ("weight", "bias")}
-    for i in layers(case, prefix):
-        block, theirs = encoder.blocks[i], f"{prefix}{i}."
-        modules = {"ln_1": block.norm_1, "ln_2": block.norm_2, "attn.out_proj": block.attn.out_proj}
-        modules |= {"mlp.c_fc": block.mlp.fc1, "mlp.c_proj": block.mlp.fc2}
-        for name, module in modules.items():
-            parts |= {f"{theirs}{name}.weight": Part(module.weight), f"{theirs}{name}.bias": Part(module.bias)}
-        parts[f"{theirs}attn.in_proj.weight"] = Part(block.attn.in_proj_weight)
-        parts[f"{theirs}attn.in_proj.bias"] = Part(block.attn.in_proj_bias)
-        for kind in ("weight", "bias"):
-            weights[f"{theirs}attn.in_proj.{kind}"] = apart(weights[f"{theirs}attn.in_proj.{kind}"], heads)
-    parts.fill(weights)
+    match = Layout(visual_rules(""), WORDS).classify({name: tuple(x.shape) for name, x in weights.items()})
+    assert match.faults == 0
+    ours = {match.names[name]: turned(match.names[name], x, heads, back=False) for name, x in weights.items()}
+    del ours[POSITIONS]
+    for module, prefix in ((encoder, TOWER), (projector, OURS)):
+        module.load_state_dict({name.removeprefix(prefix): x for name, x in ours.items() if name.startswith(prefix)})
     with torch.no_grad():
-        tokens: Tokens = encoder({"pixels": case.part("in")["x"]})
-        case.compare({"y": projector(tokens).values})
+        case.compare({"y": projector(encoder({"pixels": case.part("in")["x"]})).values})

@@ -11,8 +11,10 @@ import torch
 from golden import Case, cases, required
 from torch import Tensor, nn
 
+from anyx.converters import mplug_owl, qwen_vl
+from anyx.converters.keys import Layout
 from anyx.interfaces import Tokens
-from anyx.latents import LatentResampler, grid_waves, stretched
+from anyx.latents import grid_waves, stretched
 from anyx.resampling import ResamplerInputProjector
 
 
@@ -108,48 +110,38 @@ def test_perceiver(found: Case | None) -> None:
     case.compare_gradients(outputs, {"x": x}, parts)  # type: ignore[arg-type]
 
 
-def pooled(case: Case, prefix: str, eps: float) -> tuple[LatentResampler, nn.Module, Parts]:
-    """Qwen-VL's resampler with its map before, and its parameters by the reference's names."""
-    shapes = {key.removeprefix(prefix): shape for key, shape in case.shapes.items() if key.startswith(prefix)}
-    tokens, dim = shapes["query"]
-    context = shapes["kv_proj.weight"][1] if "kv_proj.weight" in shapes else dim
-    heads = case.sizes["heads"] if prefix == "" else dim // 128
-    projector = ResamplerInputProjector(context, dim, preset="qwen", tokens=tokens, heads=heads, eps=eps).eval()
-    ours = projector.resampler
-    block: Any = ours.blocks[0]
-    parts = Parts(
-        {
-            "query": Part(ours.latents),
-            "attn.in_proj_weight": Part(block.attn.in_proj_weight),
-            "attn.in_proj_bias": Part(block.attn.in_proj_bias),
-            "attn.out_proj.weight": Part(block.attn.out_proj.weight),
-            "attn.out_proj.bias": Part(block.attn.out_proj.bias),
-            "ln_q.weight": Part(block.norm_latents.weight),
-            "ln_q.bias": Part(block.norm_latents.bias),
-            "ln_kv.weight": Part(block.norm_context.weight),
-            "ln_kv.bias": Part(block.norm_context.bias),
-        }
-    )
-    if context != dim:
-        parts["kv_proj.weight"] = Part(projector.proj_in.weight)  # type: ignore[arg-type]
-    return ours, projector, parts
-
-
 @pytest.mark.parametrize("found", cases("09_qwen_vl", "resampler*"))
 def test_qwen(found: Case | None) -> None:
     """Its fixed table of positions is made here, not read."""
     case = required(found)
     given = re.search(r"eps ([\d.e-]+)", case.sizes.get("norm", ""))
-    ours, projector, parts = pooled(case, "", float(given[1]) if given else 1e-6)
+    tokens, dim = case.shapes["query"]
+    context = case.shapes["kv_proj.weight"][1] if "kv_proj.weight" in case.shapes else dim
+    eps = float(given[1]) if given else 1e-6
+    heads = case.sizes["heads"]
+    projector = ResamplerInputProjector(context, dim, preset="qwen", tokens=tokens, heads=heads, eps=eps).eval()
+    ours = projector.resampler
     weights = case.weights()
+    names = dict(Layout(qwen_vl.pool_rules(""), qwen_vl.WORDS).classify(case.shapes).names)  # type: ignore[arg-type]
+    assert names.pop("pos_embed") == qwen_vl.POSITIONS
+    parts = whole(projector, {theirs: mine.removeprefix(qwen_vl.OURS) for theirs, mine in names.items()})
     table = weights.pop("pos_embed")
     side = round(len(table) ** 0.5)
     torch.testing.assert_close(grid_waves(side, table.shape[1], table.device), table)
     parts.fill(weights)
     x = case.part("in")["x"].requires_grad_()
-    outputs = {"y": ours(projector.proj_in(x))}  # type: ignore[operator]
+    outputs = {"y": ours(projector.proj_in(x))}
     case.compare(outputs | {"pos_kv": stretched(table, round(x.shape[1] ** 0.5))})
     case.compare_gradients(outputs, {"x": x}, parts)  # type: ignore[arg-type]
+
+
+def abstracted(parameters: Mapping[str, nn.Parameter], ours: str, dim: int) -> Part:
+    """A parameter by the converter's name for it, which has the maps of queries, keys and values apart."""
+    for one, kinds in mplug_owl.KINDS.values():
+        for n, kind in enumerate(kinds):
+            if ours.endswith(kind):
+                return Part(parameters[ours.removesuffix(kind) + one], slice(n * dim, (n + 1) * dim))
+    return Part(parameters[ours])
 
 
 @pytest.mark.parametrize("found", cases("11_mplug_owl", "visual_abstractor*"))
@@ -157,7 +149,6 @@ def test_abstractor(found: Case | None) -> None:
     case = required(found)
     prefix = "abstractor.encoder.layers."
     dim_out, dim = case.shapes["abstractor.visual_fc.weight"]
-    cross = f"{prefix}0.crossattention."
     projector = ResamplerInputProjector(
         dim,
         dim_out,
@@ -165,34 +156,15 @@ def test_abstractor(found: Case | None) -> None:
         tokens=case.shapes["query_tokens"][1],
         depth=len(layers(case, prefix)),
         heads=case.sizes["heads"],
-        feed=case.shapes[f"{cross}output.mlp.w1.weight"][0],
+        feed=case.shapes[f"{prefix}0.crossattention.output.mlp.w1.weight"][0],
     ).eval()
-    parts = whole(
-        projector,
-        {
-            "query_tokens": "resampler.latents",
-            "abstractor.vit_eos": "end",
-            "abstractor.visual_fc.weight": "proj_out.weight",
-            "abstractor.visual_fc.bias": "proj_out.bias",
-        },
+    rules = Layout(mplug_owl.abstractor_rules("abstractor.", "query_tokens"), mplug_owl.WORDS)
+    match = rules.classify({name: tuple(shape) for name, shape in case.shapes.items()})
+    assert match.faults == 0
+    named = dict(projector.named_parameters())
+    parts = Parts(
+        {name: abstracted(named, mine.removeprefix(mplug_owl.OURS), dim) for name, mine in match.names.items()}
     )
-    for i in layers(case, prefix):
-        block: Any = projector.resampler.blocks[i]
-        cross = f"{prefix}{i}.crossattention."
-        pairs = {
-            "norm1": block.norm_latents,
-            "normk": block.norm_context,
-            "output.norm2": block.norm_mlp,
-            "output.out_proj": block.attn.out_proj,
-            "output.mlp.ffn_ln": block.mlp.ffn_ln,
-            **{f"output.mlp.w{n}": getattr(block.mlp, f"w{n}") for n in (1, 2, 3)},
-        }
-        for theirs, module in pairs.items():
-            parts |= {f"{cross}{theirs}.weight": Part(module.weight), f"{cross}{theirs}.bias": Part(module.bias)}
-        for n, theirs in enumerate(("query", "key", "value")):
-            rows = slice(n * dim, (n + 1) * dim)
-            parts[f"{cross}attention.{theirs}.weight"] = Part(block.attn.in_proj_weight, rows)
-            parts[f"{cross}attention.{theirs}.bias"] = Part(block.attn.in_proj_bias, rows)
     parts.fill(case.weights())
     given = case.part("in")
     x = given["x"].requires_grad_()
