@@ -9,4 +9,7 @@ SYSTEMS: Mapping[str, str] = {
     "minigpt_v2": "anyx.converters.minigpt:MiniGPTv2",
     "pandagpt": "anyx.converters.pandagpt:PandaGPT",
     "llava": "anyx.converters.llava:LLaVA",
+    "llama_adapter_v2": "anyx.converters.llama_adapter:LlamaAdapterV2",
+    "imagebind_llm": "anyx.converters.llama_adapter:ImageBindLLM",
+    "lamm": "anyx.converters.lamm:LAMM",
 }
