@@ -12,4 +12,5 @@ SYSTEMS: Mapping[str, str] = {
     "llama_adapter_v2": "anyx.converters.llama_adapter:LlamaAdapterV2",
     "imagebind_llm": "anyx.converters.llama_adapter:ImageBindLLM",
     "lamm": "anyx.converters.lamm:LAMM",
+    "openflamingo": "anyx.converters.flamingo:OpenFlamingo",
 }

@@ -4,7 +4,8 @@ A `Layout` is one spelling of a file, a list of rules. A rule says the name ther
 
     Rule("layers.{layer}.{side}_proj.lora_A.default.weight", "llm.lora.{layer}.{side}_proj.lora_A.weight", "r d")
 
-`{layer}` counts from 0, `{side}` is one of `words["side"]`; a shape is letters, numbers and multiples ("3*h h"). What
+`{layer}` counts from 0, or in steps: with `steps["layer"]` 4 it is 3, 7, 11 and so on, every fourth. `{side}` is one of
+`words["side"]`; a shape is letters, numbers and multiples ("3*h h"). What
 the letters are, and how far the counts go, is read from the names and shapes that are there, the majority's word where
 they disagree; then every name and every shape of the layout is known, and a file has these and no others. A layout is
 read from either side, so that the way back is held as strictly.
@@ -36,10 +37,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Layout:
-    """One spelling of a file; `words` are the places of names that do not count."""
+    """One spelling of a file; `words` are the places of names that do not count, `steps` those that skip numbers."""
 
     rules: Sequence[Rule]
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
 
     def expand(self, sizes: Mapping[str, int], *, back: bool = False) -> dict[str, tuple[str, Shape]]:
         """Every tensor of a file of these sizes: its name there -> its name here and shape; `back` from here to there.
@@ -50,7 +52,7 @@ class Layout:
         for rule in self.rules:
             shape = tuple(_evaluate(term, sizes) for term in rule.shape.split())
             places = dict.fromkeys(PLACE.findall(rule.theirs))
-            for values in product(*(self.words.get(place) or range(sizes[place]) for place in places)):
+            for values in product(*(self.words.get(place) or self._numbers(place, sizes) for place in places)):
                 chosen = dict(zip(places, values, strict=True))
                 theirs, ours = rule.theirs.format(**chosen), rule.ours.format(**chosen)
                 found[ours if back else theirs] = (theirs if back else ours, shape)
@@ -70,7 +72,7 @@ class Layout:
                 if letter and size % factor == 0:
                     votes.setdefault(letter, Counter())[size // factor] += 1
         sizes = {letter: counter.most_common(1)[0][0] for letter, counter in votes.items()} | furthest
-        expected = self.expand({letter: 1 for letter in self.letters()} | sizes, back=back)
+        expected = self.expand({letter: self.steps.get(letter, 1) for letter in self.letters()} | sizes, back=back)
         wrong = {
             name: (shape, expected[name][1])
             for name, shape in shapes.items()
@@ -78,7 +80,7 @@ class Layout:
         }
         return Match(
             names={name: other for name, (other, _) in expected.items() if name in shapes},
-            sizes=sizes,
+            sizes=sizes | {f"every {place}": step for place, step in self.steps.items()},
             unknown=tuple(name for name in shapes if name not in expected),
             missing=tuple(name for name in expected if name not in shapes),
             misshaped=wrong,
@@ -89,6 +91,11 @@ class Layout:
         terms = [letter for rule in self.rules for term in rule.shape.split() if (letter := _term(term)[1])]
         places = [place for rule in self.rules for place in PLACE.findall(rule.theirs) if place not in self.words]
         return list(dict.fromkeys((*terms, *places)))
+
+    def _numbers(self, place: str, sizes: Mapping[str, int]) -> range:
+        """The numbers of a place that counts."""
+        step = self.steps.get(place, 1)
+        return range(step - 1, sizes[place], step)
 
     def _known(self, shapes: Shapes, *, back: bool) -> Iterator[tuple[Rule, dict[str, str], Shape]]:
         """The names that a rule knows, with what stands in its places."""
