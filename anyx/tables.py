@@ -43,7 +43,7 @@ def read(file: str | Path) -> dict[str, Float[Tensor, "v d"]]:
 
 
 def install(model: PreTrainedModel, file: str | Path, tokens: int) -> None:
-    """Give a model a file's tables; of a tied one that has the tokenizer's rows alone, the model's further rows are cut.
+    """Give a model a file's tables; where a tied one has a row for each of the tokens alone, the model's last are cut.
 
     Some tables are longer than their tokenizer for speed alone (MPT's), and code that resizes them cuts those rows.
     """

@@ -52,8 +52,8 @@ def convert(
     added_tokens: Annotated[
         Path | None,
         typer.Option(
-            help="nextgpt: the checkpoint's own added_tokens.json, where its tables have not 32,038 rows. openflamingo: "
-            "which token each of the last rows is, where it is not <|endofchunk|>, <image>, <PAD>."
+            help="nextgpt: the checkpoint's own added_tokens.json, where its tables have not 32,038 rows. "
+            "openflamingo: the tokens of its last rows, where they are not <|endofchunk|>, <image>, <PAD>."
         ),
     ] = None,
     any_size: Annotated[

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel, MptConfig, MptForCausalLM
 
 from anyx import AnyX, Image
-from anyx.context import carry
+from anyx.commands import main
 from anyx.converters.flamingo import OpenFlamingo
 from anyx.converters.keys import KeysError, best
 from anyx.converters.systems import check_sizes, convert, export
@@ -56,9 +56,7 @@ def shapes(sizes: dict[str, int]) -> Shapes:
 def copies(state: dict[str, Any]) -> dict[str, Any]:
     """The second names that gated blocks have in some files."""
     first, second = "lang_encoder.transformer.blocks.", "lang_encoder.gated_cross_attn_layers."
-    return {
-        n.replace(first, second).replace("gated_cross_attn_layer.", ""): x for n, x in state.items() if first in n
-    }
+    return {n.replace(first, second).replace("gated_cross_attn_layer.", ""): x for n, x in state.items() if first in n}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +101,9 @@ def test_the_true_file_is_known() -> None:
     with pytest.raises(ValueError, match="every layer 2 instead of 4"):
         check_sizes("x", made, sparser.sizes)
     del found["lang_encoder.transformer.blocks.7.gated_cross_attn_layer.ff_gate"]
-    with pytest.raises(KeysError, match=r"missing \(1\): lang_encoder.transformer.blocks.7.gated_cross_attn_layer.ff_gate"):
+    with pytest.raises(
+        KeysError, match=r"missing \(1\): lang_encoder.transformer.blocks.7.gated_cross_attn_layer.ff_gate"
+    ):
         best(made.layouts, found, "x")
     with pytest.raises(KeysError, match=r"unknown \(1\): perceiver.frame_embs"):
         best(made.layouts, shapes(TRUE) | {"perceiver.frame_embs": (8, 1024)}, "x")
@@ -175,12 +175,15 @@ def test_there_and_back(bases: dict[str, str], state: dict[str, Tensor], tmp_pat
 
     model = AnyX.from_pretrained(out)
     words = len(tiny.tokenizer())
-    assert model.llm.vocabulary == words
+    assert model.llm.vocabulary == words, "rows that no token has are cut"
     assert model.llm.added_tokens == {"<|endofchunk|>": words, "<image>": words + 1, "<PAD>": words + 2}
     picture = Image(torch.randint(0, 255, (3, 30, 20), dtype=torch.uint8))
-    content = [{"type": "text", "text": "Look: "}, {"type": "image", "media": picture}, {"type": "text", "text": "a fox"}]
+    content = [
+        {"type": "text", "text": "Look: "},
+        {"type": "image", "media": picture},
+        {"type": "text", "text": "a fox"},
+    ]
     messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "yes"}]
-    batch = model.processor([messages])
     pixels = model.processor.transforms["image"](picture)["pixels"][None]
     tower = CLIPVisionModel.from_pretrained(bases["vision"])
     with torch.no_grad():
@@ -188,11 +191,44 @@ def test_there_and_back(bases: dict[str, str], state: dict[str, Tensor], tmp_pat
         media = perceived(patches, state)
         made = model.inputs["image"].projector(Tokens.full(patches)).values
         torch.testing.assert_close(made, media, atol=1e-5, rtol=1e-5)
-        prepared = model.prepare(batch)
-        states = model.llm.states(prepared.embeddings, prepared.mask, context=prepared.context)
-        found = model.llm.logits(states)
-    assert found is not None
-    assert carry
+        batch = model.processor.collate([model.processor(messages)])
+        spliced, _ = model.read(batch)
+        states = model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+    ids = batch.ids[batch.ids >= 0][None]  # the picture stands nowhere: `<image>` marks where it is seen from
+    since = int((ids[0] == words + 1).nonzero())
+    assert 0 < since < ids.shape[1] - 1
+    wanted = direct(state, ids, media, since, bases["llm"])
+    torch.testing.assert_close(model.llm.logits(states), wanted, atol=1e-4, rtol=1e-4)
+    blind = direct(state, ids, media, ids.shape[1], bases["llm"])
+    assert (wanted - blind).abs().max() > 1e-2, "the picture is seen"
+    assert model.chat(messages[:1], max_new_tokens=2).keys in (["text"], [])
+
+    export("openflamingo", out, tmp_path / "back.pt")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+def test_the_command_counts_what_it_left_out(
+    bases: dict[str, str], state: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(state | copies(state), tmp_path / "in.pt")
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({"<image>": 330, "<|endofchunk|>": 331, "<PAD>": 332}))
+    named = [word for name, path in bases.items() for word in ("--base", f"{name}={path}")]
+    words = [
+        "convert",
+        "openflamingo",
+        str(tmp_path / "in.pt"),
+        str(tmp_path / "out"),
+        "llm.dtype=float32",
+        "--any-size",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, *named, "--added-tokens", str(tokens)])
+    assert ended.value.code == 0
+    assert "; 22 duplicates under gated_cross_attn_layers left out\n" in capsys.readouterr().out
+    assert list(AnyX.from_pretrained(tmp_path / "out").llm.added_tokens) == ["<image>", "<|endofchunk|>", "<PAD>"]
 
 
 def test_refusals(bases: dict[str, str], state: dict[str, Tensor], tmp_path: Path) -> None:
