@@ -30,6 +30,7 @@ class ClipEncoder(Encoder):
     sizes (width, height) in pixels, a picture is read in tiles, `merge`d as `tiles.lay` says (LLaVA-NeXT). `frames` are
     taken of a video: their mean, or with `join: frames` one after the other. With `project`, the class token and the
     patches after the last layer, its norm and CLIP's map to the space that it shares with texts (LLaMA-Adapter V2).
+    `bgr`: red and blue change places.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ClipEncoder(Encoder):
         grids: Sequence[Sequence[int]] | None = None,
         merge: Merge = "unpad",
         project: bool = False,
+        bgr: bool = False,
     ):
         super().__init__()
         from transformers import CLIPVisionConfig
@@ -75,7 +77,7 @@ class ClipEncoder(Encoder):
             tuple(map(float, facts.get(f"image_{key}", usual)))
             for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD))
         )
-        picture = PictureTransform(sizes.image_size, frames, mean, std, fit)
+        picture = PictureTransform(sizes.image_size, frames, mean, std, fit, bgr)
         tiled = None if grids is None else grids_of(grids, sizes.image_size)
         self.transform = picture if tiled is None else TileTransform(picture, tiled)
         self.join, self.merge = join, merge

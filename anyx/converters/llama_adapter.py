@@ -91,7 +91,7 @@ def adapted(raw: dict[str, Any], sizes: Sizes, llm: str, tokens: int) -> dict[st
 
 
 class LlamaAdapterV2(Converter):
-    """It has no options. Published weights were trained on pictures with red and blue swapped: see `notes`."""
+    """It has no options. Red and blue of its pictures are swapped, as they were in training and demo."""
 
     bases: ClassVar[Mapping[str, str]] = {
         "llm": "LLaMA-7B, as transformers reads it",
@@ -99,7 +99,7 @@ class LlamaAdapterV2(Converter):
     }
     notes: ClassVar[Sequence[str]] = (
         "Converted from LLaMA-Adapter V2. Its weights are under GPL-3.0, the LLM under LLaMA's licence.",
-        "It was trained on pictures with red and blue swapped, and pictures are read as they are: swap them before.",
+        "It was trained on pictures with red and blue swapped, and swaps them itself (`encoders.vision.bgr`).",
     )
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class LlamaAdapterV2(Converter):
     def config(self, sizes: Sizes, bases: Mapping[str, str]) -> dict[str, Any]:
         """`configs/models/llama_adapter_v2.yaml` on these bases, with the file's sizes."""
         raw = adapted(shipped("llama_adapter_v2"), sizes, bases["llm"], sizes["tokens"])
-        raw["encoders"]["vision"]["path"] = bases["vision"]
+        raw["encoders"]["vision"] |= {"path": bases["vision"], "bgr": True}
         raw["inputs"]["image"]["projector"] |= {
             "tokens": sizes["tokens"],
             "depth": sizes["block"],

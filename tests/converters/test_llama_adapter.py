@@ -203,6 +203,8 @@ def test_there_and_back(system: str, stage: str, given: Given, tmp_path: Path) -
     picture = Image(torch.randint(0, 255, (3, 40, 70), dtype=torch.uint8))
     content = [{"type": "image", "media": picture}, {"type": "text", "text": "What?"}]
     assert model.chat([{"role": "user", "content": content}], max_new_tokens=2).keys in (["text"], [])
+    assert model.config is not None
+    assert (model.config.encoders["vision"].kwargs.get("bgr") is True) == (system == "llama_adapter_v2")
     assert_the_same_file(system, tmp_path / "out", state)
     assert "GPL-3.0" in (tmp_path / "out" / "README.md").read_text()
 

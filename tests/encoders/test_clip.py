@@ -67,6 +67,13 @@ def test_reads_a_folder_and_its_preprocessor(tmp_path: Path) -> None:
     assert all(p.is_meta for p in planned.parameters())
 
 
+def test_red_and_blue_change_places() -> None:
+    picture = Image(torch.randint(0, 256, (3, 40, 33), dtype=torch.uint8))
+    swapped = Image(picture.pixels.flip(0))
+    plain, other = (ClipEncoder(config=CONFIG, bgr=bgr).transform for bgr in (False, True))
+    assert torch.equal(other(picture)["pixels"], plain(swapped)["pixels"])
+
+
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="give either path"):
         ClipEncoder()
