@@ -25,7 +25,7 @@ from anyx.interfaces import Tokens
 
 Shapes = dict[str, tuple[int, ...]]
 TRUE = {"width": 4096, "layers": 32, "every": 4, "rows": 50280, "encoded": 1024, "latents": 64, "inner": 512}
-TRUE |= {"depth": 6}
+TRUE |= {"depth": 6}  # how many rows the published table has is not known: any number will do
 SMALL = {"width": 32, "layers": 4, "every": 2, "encoded": 16, "latents": 3, "inner": 16, "depth": 2}
 HEADS = 8
 
