@@ -39,7 +39,7 @@ from transformers import (
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.numbering import add, number
-from anyx.tables import replace
+from anyx.tables import install
 
 LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
@@ -144,9 +144,9 @@ class LLM(nn.Module):
             model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, attn_implementation=attention)
         else:
             model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
-        if weights and tables is not None:
-            replace(model.get_input_embeddings().weight, model.get_output_embeddings().weight, tables)
         words = AutoTokenizer.from_pretrained(tokenizer or path)
+        if weights and tables is not None:
+            install(model, tables, len(words))
         return cls(model, words, tokens=tokens, added_tokens=added_tokens, lora=lora)
 
     def attach(self, adapters: Mapping[str, Adapter]) -> None:

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, no_grad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAMES = ("embedding", "head")
 
@@ -36,6 +40,17 @@ def read(file: str | Path) -> dict[str, Float[Tensor, "v d"]]:
     if set(found) not in ({"embedding"}, set(NAMES)):
         raise ValueError(f"tables: {file} holds {', '.join(sorted(found))}; it may hold {' and '.join(NAMES)}")
     return found
+
+
+def install(model: PreTrainedModel, file: str | Path, tokens: int) -> None:
+    """Give a model a file's tables; where a tied one has a row for each of the tokens alone, the model's last are cut.
+
+    Some tables are longer than their tokenizer for speed alone (MPT's), and code that resizes them cuts those rows.
+    """
+    found = read(file)
+    if "head" not in found and len(found["embedding"]) == tokens < len(model.get_input_embeddings().weight):
+        model.resize_token_embeddings(tokens)
+    replace(model.get_input_embeddings().weight, model.get_output_embeddings().weight, file)
 
 
 @no_grad()

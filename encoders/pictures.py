@@ -71,7 +71,8 @@ class PictureTransform:
     """An Image to pixels (3, size, size), a Video to pixels (frames, 3, size, size) of evenly taken frames.
 
     `fit` says what becomes of one that is no square: `crop` keeps its middle, `pad` lays it on the mean colour (LLaVA),
-    `stretch` keeps all of it, out of proportion (BLIP-2).
+    `stretch` keeps all of it, out of proportion (BLIP-2). With `bgr` red and blue change places before they are
+    normalised: so OpenCV reads a file, and weights that learnt from such pictures want them (LLaMA-Adapter V2).
     """
 
     size: int
@@ -79,6 +80,7 @@ class PictureTransform:
     mean: Sequence[float] = CLIP_MEAN
     std: Sequence[float] = CLIP_STD
     fit: Fit = "crop"
+    bgr: bool = False
 
     def __call__(self, media: Any) -> dict[str, Tensor]:
         """The pixels of an Image or a Video."""
@@ -95,4 +97,5 @@ class PictureTransform:
             red, green, blue = (int(255 * share) for share in self.mean)
             picture = padded(picture, (red, green, blue))
         fitted = (stretched if self.fit == "stretch" else square)(picture, self.size)
-        return normalise(pixels_of(fitted) / 255, self.mean, self.std)
+        pixels = pixels_of(fitted).flip(0) if self.bgr else pixels_of(fitted)
+        return normalise(pixels / 255, self.mean, self.std)

@@ -140,6 +140,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
         "clip": [
             {"config": CLIP},
             {"config": CLIP, "output": "global"},
+            {"config": CLIP | {"projection_dim": 12}, "project": True},
             {"config": CLIP, "grids": [[32, 16], [16, 32]], "fit": "pad", "join": "frames"},
         ],
         "blip2": [{"config": EVA, "qformer": QFORMER, "queries": 3}],

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from anyx import tables
 
@@ -41,3 +42,16 @@ def test_what_is_no_file_of_tables_is_named(tmp_path: Path) -> None:
     save_file({"embedding": torch.ones(1, 1), "x": torch.ones(1)}, tmp_path / "more")
     with pytest.raises(ValueError, match="holds embedding, x; it may hold embedding and head"):
         tables.read(tmp_path / "more")
+
+
+def test_rows_that_no_token_has_are_cut_where_a_tied_table_lacks_them(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tables.save({"embedding": torch.randn(5, 8)}, tmp_path / "t.safetensors")
+    model = LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=7, tie_word_embeddings=True))
+    with pytest.raises(ValueError, match=r"is 5 x 8, but the model's is 7 x 8"):
+        tables.install(model, tmp_path / "t.safetensors", tokens=4)
+    tables.install(model, tmp_path / "t.safetensors", tokens=5)
+    assert model(input_ids=torch.tensor([[4]])).logits.shape == (1, 1, 5)
+    assert torch.equal(model.lm_head.weight, tables.read(tmp_path / "t.safetensors")["embedding"])
+    with pytest.raises(IndexError):
+        model(input_ids=torch.tensor([[5]]))

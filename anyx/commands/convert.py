@@ -55,7 +55,10 @@ def convert(
     ] = None,
     added_tokens: Annotated[
         Path | None,
-        typer.Option(help="nextgpt: the checkpoint's own added_tokens.json, where its tables have not 32,038 rows."),
+        typer.Option(
+            help="nextgpt: the checkpoint's own added_tokens.json, where its tables have not 32,038 rows. "
+            "openflamingo: the tokens of its last rows, where they are not <|endofchunk|>, <image>, <PAD>."
+        ),
     ] = None,
     any_size: Annotated[
         bool, typer.Option("--any-size", help="Take widths and depths that were not published.")
@@ -96,6 +99,7 @@ def convert(
         if dtype is not None and dtype not in kinds:
             raise ValueError(f"--dtype: {dtype!r} is not one of {', '.join(kinds)}")
         kind = kinds[dtype] if dtype else None
+        more = ""
         tensors, parameters = systems.export(system, source, out, options=options, dtype=kind)
     else:
         if dtype is not None:
@@ -110,5 +114,6 @@ def convert(
             any_size=any_size,
         )
         tensors, parameters = folder.origin.tensors, folder.origin.parameters
-    line = f"{out}: {tensors} tensors, {parameters:,} parameters"
+        more = "".join(f"; {count} {kind} left out" for kind, count in folder.origin.left_out.items())
+    line = f"{out}: {tensors} tensors, {parameters:,} parameters{more}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,4 +16,8 @@ SYSTEMS: Mapping[str, str] = {
     "cogvlm": "anyx.converters.cogvlm:CogVLM",
     "mplug_owl": "anyx.converters.mplug_owl:MPLUGOwl",
     "mplug_owl2": "anyx.converters.mplug_owl:MPLUGOwl2",
+    "llama_adapter_v2": "anyx.converters.llama_adapter:LlamaAdapterV2",
+    "imagebind_llm": "anyx.converters.llama_adapter:ImageBindLLM",
+    "lamm": "anyx.converters.lamm:LAMM",
+    "openflamingo": "anyx.converters.flamingo:OpenFlamingo",
 }

@@ -41,13 +41,14 @@ SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a folder came from: the system, the spelling of its file, the options, what was in it."""
+    """Where a folder came from: the system, its file's spelling, the options, what was in it, what was left out."""
 
     system: str
     layout: str
     options: Mapping[str, Any]
     tensors: int
     parameters: int
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Folder(NamedTuple):
@@ -92,7 +93,8 @@ def write(
     llm = dict(raw["llm"]) | ({"tables": str(out.resolve() / hub.TABLES)} if tables else {})
     config = _checked({**raw, "llm": llm}, overrides)
     assert config.llm is not None
-    tokenizer = _base_of(config.llm.path, len(tables["embedding"]) if tables else None)
+    rows = len(tables["embedding"]) if tables else None
+    tokenizer = _base_of(config.llm.path, rows, tied="head" not in tables)
     unread = {name.removeprefix(UNREAD): x for name, x in state.items() if name.startswith(UNREAD)}
     state, whole_bodies = bodies.split({name: x for name, x in state.items() if not name.startswith(UNREAD)})
     state, encoders = bodies.own_encoders(state)
@@ -195,14 +197,15 @@ def _checked(raw: Mapping[str, Any], overrides: Sequence[str]) -> Config:
         return configuration.load(path, overrides)
 
 
-def _base_of(path: Any, rows: int | None) -> PreTrainedTokenizerBase | None:
+def _base_of(path: Any, rows: int | None, *, tied: bool) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a base that is on this machine, once base and tokenizer have as many rows as the tables."""
     if not isinstance(path, str) or not Path(path).is_dir():
         return None
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
     vocabulary = AutoConfig.from_pretrained(path).get_text_config(decoder=True).vocab_size
     wanted = vocabulary if rows is None else rows
-    if vocabulary != wanted or len(tokenizer) > wanted:
+    cut = tied and vocabulary > wanted == len(tokenizer)  # rows that no token has, as MPT's (`tables.install`)
+    if not cut and (vocabulary != wanted or len(tokenizer) > wanted):
         told = f"{path} has {vocabulary} rows and a tokenizer of {len(tokenizer)} tokens"
         advice = "take an LLM without tokens added to it (some merges add [PAD]: delete added_tokens.json)"
         raise ValueError(f"base llm: {told}, but the checkpoint was trained over {wanted}; {advice}")

@@ -10,7 +10,7 @@ they disagree; then every name and every shape of the layout is known, and a fil
 read from either side, so that the way back is held as strictly.
 
 Rules of a `group` are of tensors that some files lack: all of them or none. With `every`, the rule's places count in
-steps: cross-attention in layers 0, 2, 4, ...
+steps from `first`: cross-attention in layers 0, 2, 4, ...
 
 Letters: those of the rules.
 """
@@ -37,14 +37,16 @@ class Rule:
     shape: str
     group: str = ""
     every: int = 1
+    first: int = 0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One spelling of a file; `words` are the places of names that do not count."""
+    """One spelling of a file; `words` are the places of names that do not count, `said` the sizes that it speaks for."""
 
     rules: Sequence[Rule]
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    said: Mapping[str, int] = field(default_factory=dict)
 
     def expand(
         self, sizes: Mapping[str, int], *, back: bool = False, groups: Collection[str] | None = None
@@ -60,7 +62,8 @@ class Layout:
                 continue
             shape = tuple(_evaluate(term, sizes) for term in rule.shape.split())
             places = dict.fromkeys(PLACE.findall(rule.theirs))
-            for values in product(*(self.words.get(place) or range(0, sizes[place], rule.every) for place in places)):
+            numbers = [self.words.get(place) or range(rule.first, sizes[place], rule.every) for place in places]
+            for values in product(*numbers):
                 chosen = dict(zip(places, values, strict=True))
                 theirs, ours = rule.theirs.format(**chosen), rule.ours.format(**chosen)
                 found[ours if back else theirs] = (theirs if back else ours, shape)
@@ -82,7 +85,8 @@ class Layout:
                 if letter and size % factor == 0:
                     votes.setdefault(letter, Counter())[size // factor] += 1
         sizes = {letter: counter.most_common(1)[0][0] for letter, counter in votes.items()} | furthest
-        expected = self.expand({letter: 1 for letter in self.letters()} | sizes, back=back, groups=groups)
+        least = 1 + max(rule.first for rule in self.rules)
+        expected = self.expand(dict.fromkeys(self.letters(), least) | sizes, back=back, groups=groups)
         wrong = {
             name: (shape, expected[name][1])
             for name, shape in shapes.items()
@@ -90,7 +94,7 @@ class Layout:
         }
         return Match(
             names={name: other for name, (other, _) in expected.items() if name in shapes},
-            sizes=sizes,
+            sizes={**sizes, **self.said},
             unknown=tuple(name for name in shapes if name not in expected),
             missing=tuple(name for name in expected if name not in shapes),
             misshaped=wrong,

@@ -8,6 +8,7 @@ To add a system, write one file with a final class of `Converter` and one line i
 - `config`: the YAML of a file of some sizes;
 - `heeded`: what of a checkpoint's own JSON files it goes by, if anything, and `said` what they tell of its LLM;
 - `files`: the files that it is published in, where they are several, and how the names in each begin;
+- `kept`: what of a file is read, where it says things twice;
 - `ours` and `theirs`: what is more than a change of names, such as tables that are cut in two.
 
 Its keyword arguments are the options of `anyx convert`. Nothing is guessed: a key that no rule knows, a key that is not
@@ -62,6 +63,10 @@ class Converter(ABC):
         """Values of the LLM's configuration, by transformers' names, that take the place of its base's; none."""
         return {}
 
+    def kept(self, state: State) -> tuple[State, dict[str, int]]:
+        """The tensors to read, and how many of what kind are left out: none, unless a system's files repeat some."""
+        return state, {}
+
     @abstractmethod
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Tensors by the layout's names of ours -> what `model.safetensors` holds, and `tables.safetensors`."""
@@ -103,7 +108,7 @@ def convert(
     options = dict(options or {})
     made = converter(system, options)
     check_bases(system, made, bases)
-    state = checkpoints.read(checkpoint, made.files)
+    state, left_out = made.kept(checkpoints.read(checkpoint, made.files))
     what = f"{checkpoint} is no checkpoint of {system}"
     layout, match = best(made.layouts, {name: tuple(tensor.shape) for name, tensor in state.items()}, what)
     paths = {name: folders.anchored(path) for name, path in bases.items()}
@@ -118,8 +123,9 @@ def convert(
     raw = made.heeded(made.config(match.sizes, paths), told)
     if tables or any(name.startswith("llm.") for name in own):  # else the file says nothing of the LLM
         raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
-    origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()))
-    return folders.write(out, raw, overrides, own, tables, origin, made.notes, made.said(told))
+    origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()), left_out)
+    repeated = [f"Left out of the checkpoint: {count} {kind}." for kind, count in left_out.items()]
+    return folders.write(out, raw, overrides, own, tables, origin, [*made.notes, *repeated], made.said(told))
 
 
 def export(
@@ -175,9 +181,9 @@ def check_bases(system: str, made: Converter, bases: Mapping[str, str]) -> None:
 
 
 def check_sizes(what: str, made: Converter, sizes: Sizes) -> None:
-    """The sizes must be those of a published variant."""
+    """The sizes must be those of a published variant, where one is known."""
     wrong = {
-        variant: {letter: size for letter, size in sizes.items() if known[letter] != size}
+        variant: {letter: size for letter, size in sizes.items() if known.get(letter, size) != size}
         for variant, known in made.published.items()
     }
     variant, nearest = min(wrong.items(), key=lambda item: len(item[1]))

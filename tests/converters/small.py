@@ -55,17 +55,8 @@ def bases(folder: Path) -> Bases:
     """Write them all, and say what of the shipped YAML is replaced."""
     llama().save_pretrained(folder / "llm")
     tiny.tokenizer().save_pretrained(folder / "llm")
-    trunks = {one["trunk"]: one for one in TINY["encoders"]["imagebind"] if "output" not in one}
-    state = {}
-    for sizes in trunks.values():
-        state |= ImageBindEncoder(**sizes).state_dict()
-    save_file(state, folder / "imagebind.safetensors")
+    inputs = imagebind(folder / "imagebind.safetensors")
     raw = shipped("nextgpt")
-    inputs = [
-        f"encoders.{name}.{key}={value}"
-        for name, node in raw["encoders"].items()
-        for key, value in (trunks[node["trunk"]] | {"clips": 1}).items()
-    ]
     outputs = []
     for key, port in raw["outputs"].items():
         name = port["decoder"]["type"]
@@ -73,6 +64,20 @@ def bases(folder: Path) -> Bases:
         outputs += [f"outputs.{key}.decoder.path={folder / name}", f"outputs.{key}.decoder.steps=2"]
     paths = {"llm": str(folder / "llm"), "imagebind": str(folder / "imagebind.safetensors")}
     return Bases(paths, ["llm.dtype=float32", *inputs], outputs)
+
+
+def imagebind(file: Path) -> list[str]:
+    """Write a small ImageBind, and say what of a shipped YAML's encoders is replaced."""
+    trunks = {one["trunk"]: one for one in TINY["encoders"]["imagebind"] if "output" not in one}
+    state = {}
+    for sizes in trunks.values():
+        state |= ImageBindEncoder(**sizes).state_dict()
+    save_file(state, file)
+    return [
+        f"encoders.{name}.{key}={value}"
+        for name, node in shipped("nextgpt")["encoders"].items()
+        for key, value in (trunks[node["trunk"]] | {"clips": 1}).items()
+    ]
 
 
 def merged(body: LlamaForCausalLM, state: dict[str, torch.Tensor], rank: int, alpha: int = 32) -> LlamaForCausalLM:

@@ -101,3 +101,12 @@ def test_a_place_that_stands_twice_has_one_value() -> None:
     match = layout.classify({"0.0.x.x": (2,), "0.0.y.y": (2,), "0.1.x.x": (2,), "0.0.x.y": (2,)})
     assert match.unknown == ("0.1.x.x", "0.0.x.y")
     assert match.missing == ()
+
+
+def test_numbers_in_steps() -> None:
+    layout = Layout([Rule("a.{i}", "b.{i}", "n", every=4, first=3), Rule("c", "c", "n")], said={"every i": 4})
+    assert list(layout.expand({"i": 12, "n": 1})) == ["a.3", "a.7", "a.11", "c"]
+    match = layout.classify({"a.3": (2,), "a.11": (2,), "a.8": (2,), "c": (2,)})
+    assert (match.unknown, match.missing) == (("a.8",), ("a.7",))
+    assert match.sizes == {"n": 2, "i": 12, "every i": 4}
+    assert layout.classify({"c": (2,)}).missing == ("a.3",), "a file without any is not whole"

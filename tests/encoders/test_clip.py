@@ -26,6 +26,25 @@ def test_patches_of_a_layer_or_the_pooled_token() -> None:
     assert encoder.dim == 16
 
 
+def test_all_tokens_in_the_space_of_texts(tmp_path: Path) -> None:
+    """The class token's is what transformers calls the picture's embedding; a tower without the map is refused."""
+    encoder = ClipEncoder(config=CONFIG | {"projection_dim": 6}, project=True).eval()
+    x = torch.randn(2, 3, 28, 28)
+    whole = encoder.tower(pixel_values=x)
+    tokens = encoder({"pixels": x}).values
+    assert (encoder.dim, tokens.shape) == (6, (2, 5, 6))
+    torch.testing.assert_close(tokens[:, 0], whole.image_embeds)
+    normed = encoder.tower.vision_model.post_layernorm(whole.last_hidden_state[:, 3])
+    torch.testing.assert_close(tokens[:, 3], encoder.tower.visual_projection(normed))
+    encoder.tower.save_pretrained(tmp_path / "whole")
+    torch.testing.assert_close(ClipEncoder(path=str(tmp_path / "whole"), project=True)({"pixels": x}).values, tokens)
+    ClipEncoder(config=CONFIG).tower.save_pretrained(tmp_path / "bare")
+    with pytest.raises(ValueError, match=r"lacks 1 weights of the tower, first 'visual_projection.weight'"):
+        ClipEncoder(path=str(tmp_path / "bare"), project=True)
+    with pytest.raises(ValueError, match="no grids, no output: global"):
+        ClipEncoder(config=CONFIG, output="global", project=True)
+
+
 def test_a_video_is_the_mean_of_its_frames() -> None:
     encoder = ClipEncoder(config=CONFIG, frames=3).eval()
     x = encoder.transform(Video(torch.randint(0, 256, (7, 3, 28, 28), dtype=torch.uint8), 5.0))["pixels"]
@@ -46,6 +65,13 @@ def test_reads_a_folder_and_its_preprocessor(tmp_path: Path) -> None:
         planned = ClipEncoder(path=str(tmp_path))
     assert planned.transform.mean == (0.1, 0.2, 0.3)
     assert all(p.is_meta for p in planned.parameters())
+
+
+def test_red_and_blue_change_places() -> None:
+    picture = Image(torch.randint(0, 256, (3, 40, 33), dtype=torch.uint8))
+    swapped = Image(picture.pixels.flip(0))
+    plain, other = (ClipEncoder(config=CONFIG, bgr=bgr).transform for bgr in (False, True))
+    assert torch.equal(other(picture)["pixels"], plain(swapped)["pixels"])
 
 
 def test_errors_name_what_was_given() -> None:

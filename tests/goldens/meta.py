@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from anyx.converters import meta
 
 Change = Callable[[Tensor], Tensor]
 
@@ -16,7 +19,7 @@ def same(tensor: Tensor) -> Tensor:
 
 def halves(heads: int) -> Change:
     """Rows of queries and keys from rotated pairs (Meta's LLaMA) to rotated halves (transformers')."""
-    return lambda x: x.reshape(heads, -1, 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+    return partial(meta.halves, heads=heads)
 
 
 class Joined:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from golden import Case, cases, required
-from meta import Change, Renamed, halves, same
+from meta import Renamed, halves, same
 from peft import inject_adapter_in_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,13 +22,29 @@ from anyx.adapters.prompts import ZeroInitPrompts
 from anyx.adapters.tuned import Tuned
 from anyx.bridges import BridgeInputProjector, QueryBlocksInputProjector, mixed
 from anyx.context import Context, carry
+from anyx.converters.keys import Layout, Rule
+from anyx.converters.llama_adapter import EYE, LEAVES, bridge_rules, query_block_rules
+from anyx.converters.meta import (
+    GATE,
+    MODULES,
+    PROMPTS,
+    TUNED,
+    TURNED,
+    body_rules,
+    lora_rules,
+    prompt_rules,
+    tuned_rules,
+)
 from anyx.interfaces import InputProjector, Reading, Tokens
 from anyx.llm import lora_config
 
-ATTENTION = {"wq": "q_proj", "wk": "k_proj", "wv": "v_proj", "wo": "o_proj"}
-MLP = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
-NORMS = {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+SIDES = {theirs: ours.split(".")[1] for theirs, (ours, _, _) in MODULES.items()}  # there, with its room: here, without
 IGNORED = 0  # the label that the reference's loss leaves out
+
+
+def named(rules: Sequence[Rule], shapes: Mapping[str, list[int]]) -> Mapping[str, str]:
+    """The names that rules of a converter know: there -> here."""
+    return Layout(rules, LEAVES).classify({name: tuple(shape) for name, shape in shapes.items()}).names
 
 
 class Adapted:
@@ -51,52 +68,43 @@ class Adapted:
         self.model = LlamaForCausalLM(config).eval()
         rank = next((shape[0] for name, shape in shapes.items() if "lora_wq_l1" in name), 0)
         if rank:
-            lora = {"r": rank, "targets": [*ATTENTION.values(), *MLP.values()]}
+            lora = {"r": rank, "targets": list(SIDES.values())}
             inject_adapter_in_model(lora_config(lora), self.model)
         body = Body(self.model)
-        biases = {name.split(".")[-2] for name in shapes if name.startswith(f"{prefix}.layers.") and "bias" in name}
-        sides = ATTENTION | MLP
-        self.tuned = Tuned(body, "tuned", biases=[sides[name] for name in sorted(biases)]) if biases else None
+        first = f"{prefix}.layers.0."
+        biases = sorted(side for name, side in SIDES.items() if f"{first}{name}.bias" in shapes)
+        self.tuned = Tuned(body, "tuned", biases=biases) if biases else None
         scaled = any(name.endswith("new_gate") for name in shapes)
         self.prompts = ZeroInitPrompts(
             body, "prompts", layers=layers, tokens=shapes[queries][0] // layers, scaled=scaled
         )
         self.names = Renamed()
-        self.names.add(queries, self.prompts.prompts)
         self.model.requires_grad_(True)
-        for name, shape in shapes.items():
-            if name.startswith(f"{prefix}.") and name != queries:
-                self.names.add(name, *self.parameter(name.removeprefix(f"{prefix}."), shape, depth - layers, heads))
+        rules = [*prompt_rules(queries.removesuffix(".weight")), *tuned_rules(), *lora_rules(), *body_rules()]
+        known = {name if name == queries else f"llama{name.removeprefix(prefix)}": name for name in shapes}
+        for name, ours in named(rules, {name: shapes[theirs] for name, theirs in known.items()}).items():
+            change = halves(heads) if TURNED.search(ours) else same
+            shape = shapes[known[name]]
+            self.names.add(known[name], self.parameter(ours, shape, depth - layers), change)
+        for name in (name for name in shapes if name.endswith("new_gate")):  # no file with it is converted
+            place = int(name.split(".")[2]) - (depth - layers)
+            self.names.add(name, self.prompts.scales[place] if place >= 0 else nn.Parameter(torch.zeros(shapes[name])))
 
-    def parameter(self, name: str, shape: list[int], plain: int, heads: int) -> tuple[nn.Parameter, Change]:
-        """Ours of a reference name without its prefix; gates of layers that have no prompts are nobody's."""
-        norms = self.tuned if self.tuned is not None else self.model.model
-        outer = {
-            "tok_embeddings.weight": (self.model.model, "embed_tokens.weight"),
-            "norm.weight": (norms, "norm.weight"),
-            "output.weight": (self.model, "lm_head.weight"),
-        }
-        if name in outer:
-            where, path = outer[name]
-            return where.get_parameter(path), same
-        _, number, *rest = name.split(".")
-        if rest[-1] in ("gate", "new_gate"):
-            place, kind = int(number) - plain, self.prompts.gates if rest[-1] == "gate" else self.prompts.scales
-            return (kind[place] if place >= 0 else nn.Parameter(torch.zeros(shape))), same
-        if rest[0] in NORMS:
-            return norms.get_parameter(f"layers.{number}.{NORMS[rest[0]]}.weight"), same
-        room, side, kind = ("self_attn" if rest[0] == "attention" else "mlp"), rest[1], rest[-1]
-        change = halves(heads) if side.removeprefix("lora_")[:2] in ("wq", "wk") else same
-        path = f"{number}.{room}.{(ATTENTION | MLP)[side.removeprefix('lora_')[:2]]}"
-        if side.startswith("lora_"):
-            half = "A" if side.endswith("l1") else "B"
-            parameter = self.model.model.get_parameter(f"layers.{path}.lora_{half}.default.weight")
-            return parameter, same if half == "A" else change
-        if kind == "bias":
-            assert self.tuned is not None
-            return self.tuned.get_parameter(f"layers.{path}.bias"), change
-        module = inner(self.model.model.get_submodule(f"layers.{path}"))
-        return module.get_parameter("weight"), change
+    def parameter(self, name: str, shape: list[int], plain: int) -> nn.Parameter:
+        """Ours by its name in a converted folder; gates of layers that have no prompts are nobody's."""
+        if name == PROMPTS:
+            return self.prompts.prompts
+        if name.startswith(GATE):
+            place = int(name.removeprefix(GATE)) - plain
+            return self.prompts.gates[place] if place >= 0 else nn.Parameter(torch.zeros(shape))
+        if name.startswith(TUNED):
+            where = self.tuned if self.tuned is not None else self.model.model
+            return where.get_parameter(name.removeprefix(TUNED))
+        _, part, path = name.split(".", 2)
+        path, _, leaf = path.rpartition(".")
+        if part == "lora":
+            return self.model.get_parameter(f"{path}.default.{leaf}")
+        return inner(self.model.get_submodule(path)).get_parameter(leaf)
 
     def loss(self, tokens: Tensor, labels: Tensor, media: Tensor | None) -> Tensor:
         with carry(self.context(media)):
@@ -137,9 +145,9 @@ def test_v1(found: Case | None) -> None:
     alone = ZeroInitPrompts(Body(model), "alone", layers=1, tokens=inputs["adapter"].shape[1])
     nn.init.zeros_(alone.prompts)
     names.add("attention.gate", alone.gates[0])
-    for side, ours in ATTENTION.items():
-        change = halves(shape[1]) if side in ("wq", "wk") else same
-        names.add(f"attention.{side}.weight", attention.get_parameter(f"{ours}.weight"), change)
+    for theirs in (name for name in MODULES if name.startswith("attention.")):
+        change = halves(shape[1]) if theirs in ("attention.wq", "attention.wk") else same
+        names.add(f"{theirs}.weight", attention.get_parameter(f"{SIDES[theirs]}.weight"), change)
     names.load(weights)
     # The reference, as published, rounds the opened gates of this attention to float16 (the sidecar's notes).
     alone.opened = lambda place: alone.gates[place].tanh().half().float()  # type: ignore[method-assign]
@@ -173,16 +181,8 @@ def query_blocks(case: Case, names: Renamed) -> QueryBlocksInputProjector:
     projector = QueryBlocksInputProjector(
         dim_in, shapes["visual_proj.weight"][0], tokens=tokens, depth=depth, hidden=hidden, heads=sizes["vh"]
     )
-    parts = {"clip_proj_norm": "norm_in", "clip_proj": "proj_in", "visual_proj_norm": "norm_out"}
-    parts |= {"visual_proj": "proj_out", "attn.qkv": "attn.in_proj", "attn.proj": "attn.out_proj"}
-    parts |= {"visual_blocks": "blocks", "norm1": "norm_1", "norm2": "norm_2", "visual_query.weight": "queries"}
-    for name in shapes:
-        if name.startswith(("clip_", "visual_")):
-            ours = name
-            for theirs, mine in parts.items():
-                ours = ours.replace(theirs, mine)
-            ours = ours.replace("in_proj.", "in_proj_") if "qkv" in name else ours
-            names.add(name, projector.get_parameter(ours))
+    for name, ours in named(query_block_rules(), shapes).items():
+        names.add(name, projector.get_parameter(ours.removeprefix(EYE)))
     return projector
 
 
@@ -212,13 +212,8 @@ def bridge(case: Case, names: Renamed, **more: Any) -> InputProjector:
     depth = sum(name.startswith("image_bind_norm_") for name in shapes)
     ratio = shapes["image_bind_f1_1.weight"][0] // dim_out
     projector = BridgeInputProjector(dim_in, dim_out, depth=depth, mlp_ratio=ratio, **more)
-    for kind in ("weight", "bias"):
-        names.add(f"image_bind_proj.{kind}", projector.get_parameter(f"proj.{kind}"))
-    for theirs, ours in (("norm", "norm"), ("f1", "gate"), ("f3", "up"), ("f2", "down")):
-        for block in range(depth):
-            names.add(
-                f"image_bind_{theirs}_{block + 1}.weight", projector.get_parameter(f"blocks.{block}.{ours}.weight")
-            )
+    for name, ours in named(bridge_rules(), shapes).items():
+        names.add(name, projector.get_parameter(ours.removeprefix(EYE)))
     return projector
 
 

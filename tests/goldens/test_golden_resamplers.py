@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from golden import Case, cases, required
 from torch import Tensor, nn
 
 from anyx.converters import mplug_owl, qwen_vl
+from anyx.converters.flamingo import LEAVES, PERCEIVER, perceiver_rules
 from anyx.converters.keys import Layout
 from anyx.interfaces import Tokens
 from anyx.latents import grid_waves, stretched
@@ -77,25 +78,15 @@ def test_perceiver(found: Case | None) -> None:
     ours = projector.resampler
     if media:
         ours.media_embeddings = nn.Parameter(torch.zeros(media, dim))
-    names = {"latents": "latents", "norm.weight": "norm.weight", "norm.bias": "norm.bias"}
-    names |= {"frame_embs": "frame_embeddings"} if frames else {}
+    names = {"frame_embs": "frame_embeddings"} if frames else {}
     names |= {"media_time_embs": "media_embeddings"} if media else {}
     parts = whole(ours, names)
-    for i in layers(case, "layers."):
-        block: Any = ours.blocks[i]
-        inner = block.attn.inner
-        read, feed = f"layers.{i}.0.", f"layers.{i}.1."
-        for theirs, norm in ((f"{read}norm_media", block.norm_context), (f"{read}norm_latents", block.norm_latents)):
-            parts |= {f"{theirs}.weight": Part(norm.weight), f"{theirs}.bias": Part(norm.bias)}
-        parts |= {
-            f"{read}to_q.weight": Part(block.attn.in_proj_weight, slice(inner)),
-            f"{read}to_kv.weight": Part(block.attn.in_proj_weight, slice(inner, None)),
-            f"{read}to_out.weight": Part(block.attn.out_proj.weight),
-            f"{feed}0.weight": Part(block.norm_mlp.weight),
-            f"{feed}0.bias": Part(block.norm_mlp.bias),
-            f"{feed}1.weight": Part(block.mlp.fc1.weight),
-            f"{feed}3.weight": Part(block.mlp.fc2.weight),
-        }
+    shapes = {name: tuple(shape) for name, shape in case.shapes.items()}
+    for theirs, name in Layout(perceiver_rules(""), LEAVES).classify(shapes).names.items():
+        stem, end, _ = name.removeprefix(PERCEIVER).partition("attn.to_")  # their maps of q and of k and v are one here
+        inner = case.shapes["layers.0.0.to_q.weight"][0]
+        rows = (slice(inner) if theirs.endswith("to_q.weight") else slice(inner, None)) if end else slice(None)
+        parts[theirs] = Part(ours.get_parameter(f"{stem}attn.in_proj_weight" if end else stem), rows)
     parts.fill(weights)
     assert len(list(projector.parameters())) == len(parts) - len(layers(case, "layers."))  # two of theirs are one
     x = case.part("in")["x"].requires_grad_()
