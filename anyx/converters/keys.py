@@ -42,7 +42,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Layout:
-    """One spelling of a file; `words` are the places of names that do not count, `said` the sizes that it speaks for."""
+    """One spelling of a file; `words` are the places of names that do not count, `said` sizes it is of."""
 
     rules: Sequence[Rule]
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
