@@ -3,8 +3,8 @@
 A folder holds what is ours: `config.yaml`, `model.safetensors` (LoRA, signal tokens, projectors), the tokenizer and a
 card. Bodies, encoders and decoders are named in the YAML by path or id, never copied; paths are written relative to the
 folder, so that it may carry its own decoders or lie beside them, and be loaded from anywhere; what is no path stays as
-it was said. Of a body, encoder or decoder that was trained here, `learnt.safetensors` holds all of it. Missing and
-unknown weights are errors.
+it was said. Of a body, encoder or decoder that was trained here, `learnt.safetensors` holds all of it; of one that no
+path names, so that its weights were drawn by chance, `drawn.safetensors`. Missing and unknown weights are errors.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
 LEARNT = "learnt.safetensors"  # whole parts that training changed, by the model's own names
+DRAWN = "drawn.safetensors"  # whole parts whose weights no path names, by the model's own names
 TABLES = "tables.safetensors"  # an LLM's whole embedding and head, where a checkpoint changed them
 HUB_CONFIG = "config.json"
 PATHS = frozenset(
@@ -57,11 +58,12 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     else:
         stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
     place = write(folder, config, stored, model.llm.tokenizer)
-    (place / LEARNT).unlink(missing_ok=True)  # another model's, saved here before
-    if model.learnt:
-        kind = dtype if dtype != torch.int8 else None
-        learnt = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _learnt(model, model.learnt).items()}
-        save_file(learnt, place / LEARNT, metadata={"format": "pt", "parts": " ".join(model.learnt)})
+    kind = dtype if dtype != torch.int8 else None
+    for file, names in ((LEARNT, model.learnt), (DRAWN, tuple(drawn(model, config)))):
+        (place / file).unlink(missing_ok=True)  # another model's, saved here before
+        if names:
+            whole = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _whole(model, names).items()}
+            save_file(whole, place / file, metadata={"format": "pt", "parts": " ".join(names)})
     return place
 
 
@@ -133,8 +135,10 @@ def load(
         model.load_own_state(state)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
+    if (folder / DRAWN).is_file():
+        _put_whole(model, folder / DRAWN)
     if (folder / LEARNT).is_file():
-        _put_learnt(model, folder / LEARNT)
+        model.learnt = _put_whole(model, folder / LEARNT)
     model.config = config
     return model.to(device)
 
@@ -160,28 +164,36 @@ def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:
     return "\n".join(lines)
 
 
-def _learnt(model: AnyX, names: Sequence[str]) -> dict[str, Tensor]:
+def drawn(model: AnyX, config: configuration.Config) -> list[str]:
+    """The body, encoders and decoders that were built from sizes alone: a second building would draw other weights."""
+    roots = [f"encoders.{name}" for name, node in config.encoders.items() if node.kwargs.get("path") is None]
+    roots += [f"outputs.{key}.decoder" for key, out in config.outputs.items() if out.decoder.kwargs.get("path") is None]
+    roots += ["llm.body"] if config.llm is not None and not isinstance(config.llm.path, str) else []
+    return [part for part in model.parts() if any(part == root or part.startswith(f"{root}.") for root in roots)]
+
+
+def _whole(model: AnyX, names: Sequence[str]) -> dict[str, Tensor]:
     """The parameters of whole parts, by the model's own names."""
     wanted = {id(parameter) for name in names for parameter in model.parts()[name]}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
 
 
-def _put_learnt(model: AnyX, file: Path) -> None:
-    """Lay what training made of whole parts over what they were built from."""
+def _put_whole(model: AnyX, file: Path) -> tuple[str, ...]:
+    """Lay the whole parts that a file holds over what they were built from, and name them."""
     try:
         with safe_open(file, framework="pt") as stored:
             names = tuple(stored.metadata()["parts"].split())
         found = load_file(file)
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
-    into = _learnt(model, [name for name in names if name in model.parts()])
+    into = _whole(model, [name for name in names if name in model.parts()])
     here, there = ({name: tuple(x.shape) for name, x in state.items()} for state in (found, into))
     if wrong := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
         raise ValueError(f"{file} does not fit {CONFIG}: {len(wrong)} tensors differ ({', '.join(wrong[:3])}, ...)")
     with torch.no_grad():
         for name, parameter in into.items():
             parameter.copy_(found[name])
-    model.learnt = names
+    return names
 
 
 def _config_of(model: AnyX) -> configuration.Config:

@@ -1,7 +1,8 @@
 """YAML files <-> plain mappings: bases are merged under, paths made absolute, `a.b=c` laid over the whole.
 
 A YAML may say `base: ../other.yaml`, which is merged under it (a component of another `type` replaces the base's,
-`null` drops an entry). Strings that begin with `./` or `../` are paths from the folder of the YAML that says them.
+`null` drops an entry); of a list of bases each is merged over those before it. Strings that begin with `./` or `../`
+are paths from the folder of the YAML that says them.
 
 Only this file sees OmegaConf.
 """
@@ -78,13 +79,15 @@ def _read(path: Path, above: Sequence[Path]) -> dict[str, Any]:
         raise ConfigError([f"{path}: a configuration is a mapping, but {type(raw).__name__} was found"])
     base, here = raw.pop("base", None), path.resolve()
     found: dict[str, Any] = _anchor(raw, here.parent)
-    if base is None:
-        return found
-    if not isinstance(base, str):
-        raise ConfigError([f"{path}: base: must be the path of a YAML, but {base!r} was given"])
-    if here in above:
-        raise ConfigError([f"{path}: base: {base} leads back to where it was named"])
-    return dict(_merge(_read(path.parent / base, [*above, here]), found, ""))
+    bases = base if isinstance(base, list) else [] if base is None else [base]
+    if not all(isinstance(one, str) for one in bases):
+        raise ConfigError([f"{path}: base: must be the path of a YAML or a list of such, but {base!r} was given"])
+    if bases and here in above:
+        raise ConfigError([f"{path}: base: {bases[0]} leads back to where it was named"])
+    under: dict[str, Any] = {}
+    for one in bases:
+        under = _merge(under, _read(path.parent / one, [*above, here]), "")
+    return dict(_merge(under, found, "")) if bases else found
 
 
 @contextmanager

@@ -8,10 +8,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from test_build import configure, raw_model
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, LlamaConfig
 
 from anyx import AnyX, hub
 from anyx.build import build
+
+SMALL = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture
@@ -25,7 +27,8 @@ def model(tmp_path: Path, tiny_llm_folder: str) -> AnyX:
 def test_a_folder_holds_our_parts_and_reads_back(model: AnyX, tmp_path: Path, tiny_llm_folder: str):
     model.save_pretrained(tmp_path / "saved")
     names = {file.name for file in (tmp_path / "saved").iterdir()}
-    assert names == {"config.yaml", "config.json", "model.safetensors", "tokenizer", "README.md"}
+    ours = {"config.yaml", "config.json", "model.safetensors", "tokenizer", "README.md"}
+    assert names == ours | {"drawn.safetensors"}  # of encoders and decoders that are made of sizes
     stored = load_file(tmp_path / "saved" / "model.safetensors")
     assert {name.split(".")[0] for name in stored} == {"llm", "inputs", "outputs"}
     assert not any(name.startswith("outputs.photo.projector") for name in stored)  # shared: stored once
@@ -83,6 +86,23 @@ def test_what_a_projector_began_with_is_not_needed_again(tmp_path: Path, tiny_ll
     shutil.rmtree(tmp_path / "bert")
     again = AnyX.from_pretrained(tmp_path / "saved").own_state()
     assert all(torch.equal(tensor, again[name]) for name, tensor in model.own_state().items())
+
+
+def test_weights_that_no_path_names_are_kept(tmp_path: Path, tiny_llm_folder: str):
+    """Built from sizes alone, an LLM, an encoder and a decoder would be drawn anew, and answer otherwise."""
+    raw = raw_model(tiny_llm_folder)
+    raw["llm"] |= {"path": LlamaConfig(vocab_size=400, **SMALL).to_diff_dict(), "tokenizer": tiny_llm_folder}
+    model = build(configure(tmp_path / "model.yaml", raw))
+    folder = model.save_pretrained(tmp_path / "saved")
+    torch.manual_seed(7)
+    again = AnyX.from_pretrained(folder)
+    assert again.learnt == ()
+    theirs = again.state_dict()
+    assert all(torch.equal(x, theirs[name]) for name, x in model.state_dict().items())
+    assert "llm.model.model.embed_tokens.weight" in load_file(folder / "drawn.safetensors")
+    raw["llm"] |= {"path": tiny_llm_folder}
+    named = build(configure(tmp_path / "model.yaml", raw)).save_pretrained(folder)
+    assert not any(name.startswith("llm.") for name in load_file(named / "drawn.safetensors"))
 
 
 def test_a_card_is_written_once(model: AnyX, tmp_path: Path):

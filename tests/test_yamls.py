@@ -43,12 +43,30 @@ def test_a_key_with_dots_stands_in_brackets(file: Path) -> None:
     assert made["stages"]["encode"]["train"] == {"inputs.*.projector": 1e-3}
 
 
+def test_of_several_bases_the_later_count(tmp_path: Path) -> None:
+    """Each is merged over those before it, with paths from its own folder, and the YAML itself over all."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "one.yaml").write_text(YAML + "seed: 1")
+    (tmp_path / "parts/two.yaml").write_text("llm: {path: ./llm}\ninputs: {image: {projector: {layers: 2}}}\nseed: 2")
+    (tmp_path / "both.yaml").write_text("base: [one.yaml, parts/two.yaml]\nstages: {encode: null}")
+    made = read(tmp_path / "both.yaml")
+    assert made["llm"] == {"lora": {"targets": ["q_proj", "k_proj"]}, "path": str(tmp_path / "parts/llm")}
+    assert projector(made) == {"type": "mlp", "layers": 2}
+    assert (made["seed"], made["stages"]) == (2, {"encode": None})
+    (tmp_path / "one.yaml").write_text("base: [parts/two.yaml, both.yaml]")
+    with pytest.raises(ConfigError, match=r"both.yaml: base: one.yaml leads back"):
+        read(tmp_path / "both.yaml")
+    (tmp_path / "both.yaml").write_text("base: []\nseed: 3")
+    assert read(tmp_path / "both.yaml") == {"seed": 3}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("a: [1,", "a.yaml: no YAML: while parsing"),
         ("- 1", "a.yaml: a configuration is a mapping, but list was found"),
-        ("base: 5", "a.yaml: base: must be the path of a YAML, but 5 was given"),
+        ("base: 5", "a.yaml: base: must be the path of a YAML or a list of such, but 5 was given"),
+        ("base: [b.yaml, 5]", r"or a list of such, but \['b.yaml', 5\] was given"),
         ("base: none.yaml", "none.yaml: no such file"),
         ("base: b.yaml", "a.yaml: base: b.yaml leads back to where it was named"),
     ],
