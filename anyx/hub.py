@@ -60,7 +60,10 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     (place / LEARNT).unlink(missing_ok=True)  # another model's, saved here before
     if model.learnt:
         kind = dtype if dtype != torch.int8 else None
-        learnt = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _learnt(model, model.learnt).items()}
+        learnt = {
+            n: x.detach().cpu().to(kind if kind and x.is_floating_point() else x.dtype).contiguous()
+            for n, x in _learnt(model, model.learnt).items()
+        }
         save_file(learnt, place / LEARNT, metadata={"format": "pt", "parts": " ".join(model.learnt)})
     return place
 
@@ -161,9 +164,16 @@ def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:
 
 
 def _learnt(model: AnyX, names: Sequence[str]) -> dict[str, Tensor]:
-    """The parameters of whole parts, by the model's own names."""
+    """The parameters of whole parts, by the model's own names, and the running statistics beside them."""
     wanted = {id(parameter) for name in names for parameter in model.parts()[name]}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
+    found: dict[str, Tensor] = {name: one for name, one in model.named_parameters() if id(one) in wanted}
+    stored = model.state_dict(keep_vars=True)
+    for prefix, module in model.named_modules():
+        own = list(module.parameters())
+        if own and all(id(parameter) in wanted for parameter in own):
+            buffers = (f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers())
+            found |= {name: stored[name] for name in buffers if name in stored}
+    return found
 
 
 def _put_learnt(model: AnyX, file: Path) -> None:
@@ -227,7 +237,8 @@ def _begun(raw: dict[str, Any]) -> dict[str, Any]:
     """The same YAML without the weights that projectors began with (`init`): what became of them is stored."""
     for side in ("inputs", "outputs"):
         for port in (raw.get(side) or {}).values():
-            port["projector"].pop("init", None)
+            if port is not None:  # one that an override took out
+                port["projector"].pop("init", None)
     return raw
 
 
@@ -256,8 +267,8 @@ def _is_path(value: str, key: str) -> bool:
 def _ids(raw: Mapping[str, Any]) -> Iterator[str]:
     """The Hub ids among the paths of components."""
     sections = [raw.get("llm") or {}, *(raw.get("encoders") or {}).values()]
-    sections += [port.get("decoder") or {} for port in (raw.get("outputs") or {}).values()]
+    sections += [(port or {}).get("decoder") for port in (raw.get("outputs") or {}).values()]
     for section in sections:
-        path = section.get("path")
+        path = (section or {}).get("path")
         if isinstance(path, str) and path.count("/") == 1 and not path.startswith(".") and not Path(path).exists():
             yield path
