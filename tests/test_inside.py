@@ -94,10 +94,6 @@ def test_a_batch_answers_as_its_rows_and_as_full_passes(name: str, pictures: lis
         spliced, _ = model.read(batch, side="left")
         embeddings, mask, ids = spliced.embeddings, spliced.mask, []
         for _ in range(6):
-            lag = spliced.context.lag if spliced.context else None
-            if lag is not None and lag.shape[1] < mask.shape[1]:
-                more = lag[:, -1:].expand(-1, mask.shape[1] - lag.shape[1])
-                spliced.context.lag = torch.cat([lag, more], 1)
             states = model.llm.states(embeddings, mask, context=spliced.context)
             ids.append(int(model.llm.logits(states[:, -1])[0, : model.llm.vocabulary].argmax()))
             embeddings = torch.cat([embeddings, model.llm.embed(torch.tensor([ids[-1:]]))], 1)

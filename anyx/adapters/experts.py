@@ -61,6 +61,10 @@ class LoraExperts(Adapter):
         if not modules or not 1 <= top <= experts or r < 1:
             told = f"modules: {list(modules)}, r: {r}, top: {top}, experts: {experts} given"
             raise ValueError(f"{told}; name modules, a rank of 1 or more, and no more at the top than there are")
+        if top == 1 < experts:
+            raise ValueError(
+                f"top: 1 of experts: {experts} given; its share would always be 1, and the gate learn nothing"
+            )
         self.name, self.dim, self.top = name, body.dim, top
         self.gate = nn.Linear(body.dim, experts, bias=False)
         self.layers = nn.Module()

@@ -24,6 +24,9 @@ class SharedPositions(Adapter):
         super().__init__()
         if begin < 0 or end < 0:
             raise ValueError(f"begin: {begin}, end: {end} given; they are 0 or more")
+        config = body.model.config
+        if not body.family.placed or config.to_dict().get("alibi"):  # a Falcon may have either
+            raise ValueError(f"{config.model_type} counts distances itself (ALiBi): its positions cannot be shared")
         self.name, self.dim, self.begin, self.end = name, body.dim, begin, end
 
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:

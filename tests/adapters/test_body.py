@@ -15,6 +15,7 @@ from anyx.adapters.body import CACHES, Body, plant
 from anyx.adapters.experts import LoraExperts
 from anyx.adapters.families import named
 from anyx.adapters.gated import GatedCrossAttention
+from anyx.adapters.positions import SharedPositions
 from anyx.adapters.prompts import ZeroInitPrompts
 from anyx.adapters.routed import Routed
 from anyx.adapters.tuned import Tuned
@@ -162,6 +163,31 @@ def test_readings_are_laid_out_for_the_positions_of_a_call() -> None:
     with pytest.raises(ValueError, match="made for 2 rows, 3 were given"):
         read.at(0, 3, 3)
     assert CACHES == ("past_key_values", "layer_past")
+
+
+def test_position_ids_of_a_call_without_a_cache_and_of_beams() -> None:
+    mask = torch.tensor([[False, True, True, True, True], [True, True, True, True, True]])
+    read = Context({"it": Reading(lag=torch.tensor([[0, 0, 1], [0, 1, 1]]))})
+    assert read.positions(mask, 5).tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3]]  # the prompt, and two words since
+    assert read.positions(mask, 2).tolist() == [[1, 2], [2, 3]]
+    beams = read.positions(mask.repeat_interleave(2, 0), 1)
+    assert beams.tolist() == [[2], [2], [3], [3]]
+
+
+@pytest.mark.parametrize("kind", ["mpt", "bloom", "falcon"])
+def test_positions_that_change_nothing_are_refused(kind: str) -> None:
+    sizes = {"mpt": {"d_model": 32, "n_heads": 4}, "bloom": {"n_head": 4}, "falcon": {"alibi": True}}[kind]
+    given = {"vocab_size": 9, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4} | sizes
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **given))
+    with pytest.raises(ValueError, match=rf"{kind} counts distances itself \(ALiBi\)"):
+        SharedPositions(Body(model), "it")
+
+
+def test_a_gate_with_one_expert_at_the_top_would_not_learn() -> None:
+    body = Body(causal_lm("llama"))
+    with pytest.raises(ValueError, match="top: 1 of experts: 3 given; its share would always be 1"):
+        LoraExperts(body, "it", modules=["q_proj"], r=1, experts=3, top=1)
+    LoraExperts(body, "it", modules=["q_proj"], r=1, experts=1, top=1)  # there is nothing to choose
 
 
 def test_prompts_refuse_fused_queries_and_media_of_another_length() -> None:
