@@ -32,7 +32,7 @@ class SharedPositions(Adapter):
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
         """How far each position lags behind a plain count."""
         stays = torch.zeros_like(layout.mask)
-        for rows, starts, tokens in media:
+        for rows, starts, tokens, _ in media:
             item, offset, count = offsets(tokens.mask)
             inside = (offset > self.begin) & (offset < count[item] - self.end)
             stays[rows[item[inside]], (starts[item] + offset)[inside]] = True

@@ -59,7 +59,7 @@ class ZeroInitPrompts(Adapter):
         batch, length = len(layout.mask), self.prompts.shape[1]
         like = layout.embeddings if not media else media[0].tokens.values
         total, count = like.new_zeros(batch, length, self.dim), like.new_zeros(batch)
-        for rows, _, tokens in media:
+        for rows, _, tokens, _ in media:
             if tokens.values.shape[1] not in (1, length):
                 raise ValueError(f"{self.name}: a medium has {tokens.values.shape[1]} tokens, a layer {length} prompts")
             total = total.index_add(0, rows, tokens.values.expand(-1, length, -1).to(total.dtype))

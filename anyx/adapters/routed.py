@@ -50,7 +50,7 @@ class Routed(Adapter):
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
         """Which positions are the copies'."""
         routed = torch.zeros_like(layout.mask)
-        for rows, starts, tokens in media:
+        for rows, starts, tokens, _ in media:
             item, offset, count = offsets(tokens.mask)
             keep = offset < count[item] - self.end
             routed[rows[item[keep]], (starts[item] + offset)[keep]] = True

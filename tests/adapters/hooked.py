@@ -137,5 +137,12 @@ def context(model: PreTrainedModel, adapter: Adapter, rows: Sequence[int], *, si
         lengths = torch.tensor([count for _, count in items])
         values = torch.stack([values for values, _ in items])
         tokens = Tokens(values, torch.arange(values.shape[1]) < lengths[:, None])
-        media = [Placed(torch.tensor([r for r, _ in places]), torch.tensor([s for _, s in places]), tokens)]
+        media = [
+            Placed(
+                torch.tensor([r for r, _ in places]),
+                torch.tensor([s for _, s in places]),
+                tokens,
+                torch.arange(len(items)),
+            )
+        ]
     return Context({"it": adapter.read(Layout(model.get_input_embeddings()(ids), mask, asked), media)})

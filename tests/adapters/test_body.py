@@ -195,7 +195,7 @@ def test_prompts_refuse_fused_queries_and_media_of_another_length() -> None:
         ZeroInitPrompts(Body(causal_lm("mpt")), "it", layers=1, tokens=1)
     adapter = ZeroInitPrompts(Body(causal_lm("llama")), "it", layers=1, tokens=3)
     layout = Layout(torch.zeros(1, 4, 32), torch.ones(1, 4, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool))
-    media = Placed(torch.tensor([0]), torch.tensor([1]), Tokens.full(torch.zeros(1, 2, 32)))
+    media = Placed(torch.tensor([0]), torch.tensor([1]), Tokens.full(torch.zeros(1, 2, 32)), torch.tensor([1]))
     with pytest.raises(ValueError, match="a medium has 2 tokens, a layer 3 prompts"):
         adapter.read(layout, [media])
 
