@@ -259,6 +259,7 @@ def test_what_a_yaml_says_of_adapters_is_checked(tiny_llm_folder: str) -> None:
         "mixture": {"type": "lora_experts", "modules": ["q_proj"], "r": 1},
         "lost": {"type": "routed", "modules": ["q_proj"]},
         "wrong": {"type": "rooted"},
+        "headless": {"type": "gated_cross_attention", "heads": 0},
     }
     raw["inputs"]["image"]["into"] = ["expert", "positions", "cross", "mixture", "nobody"]
     with pytest.raises(ConfigError) as found:
@@ -267,6 +268,7 @@ def test_what_a_yaml_says_of_adapters_is_checked(tiny_llm_folder: str) -> None:
     for line in (
         "llm.adapters.cross.evry: Key 'evry' not in 'GatedCrossAttention'",
         "llm.adapters.wrong.type: 'rooted' is not one of gated_cross_attention",
+        "llm.adapters.headless.heads: must be int >= 1, but 0 was given",
         "llm.adapters.lost: no input goes into it",
         "inputs.image.into: 'mixture' reads no media",
         "inputs.image.into: 'nobody' is not one of expert, positions, cross",

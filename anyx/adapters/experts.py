@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from anyx.adapters.body import FRAME, Body, plant
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class Experts(nn.Module):
@@ -51,10 +52,10 @@ class LoraExperts(Adapter):
         name: str,
         *,
         modules: Sequence[str],
-        r: int,
+        r: Count,
         alpha: float | None = None,
-        experts: int = 4,
-        top: int = 2,
+        experts: Count = 4,
+        top: Count = 2,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

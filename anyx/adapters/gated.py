@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from anyx.adapters.body import Body
 from anyx.context import Values
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class CrossAttention(nn.Module):
@@ -88,11 +89,11 @@ class GatedCrossAttention(Adapter):
         body: Body,
         name: str,
         *,
-        every: int = 1,
-        dim: int | None = None,
-        heads: int = 8,
-        head_dim: int = 64,
-        mlp_ratio: int = 4,
+        every: Count = 1,
+        dim: Count | None = None,
+        heads: Count = 8,
+        head_dim: Count = 64,
+        mlp_ratio: Count = 4,
         sees: Literal["last", "all"] = "last",
     ) -> None:
         super().__init__()

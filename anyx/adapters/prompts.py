@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from anyx.adapters.body import FRAME, Body, Frame, inner
 from anyx.adapters.families import FAMILIES
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class ZeroInitPrompts(Adapter):
@@ -33,7 +34,7 @@ class ZeroInitPrompts(Adapter):
 
     spliced = False
 
-    def __init__(self, body: Body, name: str, *, layers: int, tokens: int, scaled: bool = False) -> None:
+    def __init__(self, body: Body, name: str, *, layers: Count, tokens: Count, scaled: bool = False) -> None:
         super().__init__()
         parts = body.family[2:6]
         if None in parts:
