@@ -75,9 +75,9 @@ PAIRS = [
 ]
 
 
-def causal_lm(kind: str) -> PreTrainedModel:
+def causal_lm(kind: str, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **special, **FAMILIES[kind])
+    config = AutoConfig.for_model(kind, vocab_size=vocabulary, **special, **FAMILIES[kind])
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     with torch.no_grad():  # far from uniform answers
         for parameter in model.parameters():
