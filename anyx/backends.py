@@ -23,7 +23,7 @@ from torch import Tensor
 
 from anyx import yamls
 from anyx.config import ConfigError
-from anyx.decoding import seeds_of
+from anyx.decoding import Sampling, seeds_of
 from anyx.media import Image
 from anyx.processor import Conversation, conversation_of, source_of
 from anyx.prompt import parts_of
@@ -110,12 +110,14 @@ class WholeModel:
         """Answer one conversation by the model's own `generate`."""
         if decode:
             raise ValueError(f"decode: {dict(decode)} given; this model answers with words only")
+        Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)  # refuses what none of these may be
+        (seed,) = seeds_of(seeds, 1)
         batch = self.batch(messages, generate=True)
         sampling: dict[str, Any] = {"do_sample": False}
-        if temperature > 0:
+        if temperature:
             sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
         with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seeds_of(seeds, 1)[0])
+            torch.manual_seed(seed)
             ids = self.model.generate(
                 **batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, **sampling
             )[0].tolist()

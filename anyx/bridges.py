@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from anyx.interfaces import InputProjector, Tokens
 from anyx.layers import Block
+from anyx.signatures import Count
 from anyx.weights import read as read_weights
 
 EPS = 1e-6
@@ -30,7 +31,7 @@ class QueryBlocksInputProjector(InputProjector):
     """
 
     def __init__(
-        self, dim_in: int, dim_out: int, *, tokens: int = 10, depth: int = 8, hidden: int = 768, heads: int = 16
+        self, dim_in: int, dim_out: int, *, tokens: Count = 10, depth: Count = 8, hidden: Count = 768, heads: Count = 16
     ):
         super().__init__()
         if tokens < 1 or depth < 1:

@@ -48,10 +48,11 @@ class Context:
 
     def positions(self, mask: Bool[Tensor, "b t"], length: int) -> Int[Tensor, "b n"]:
         """Position ids of the last `length` of the positions seen so far; `mask` is True at real ones."""
-        count = (mask.cumsum(1) - 1).clamp(min=0)[:, -length:]
-        if self.lag is None:
-            return count
-        return count - (self.lag if length == mask.shape[1] else self.lag[:, -1:])
+        count = (mask.cumsum(1) - 1).clamp(min=0)
+        if self.lag is not None:
+            lag = lengthened(self.lag, self.lag[:, -1:], mask.shape[1], "positions")
+            count = count - spread(lag, len(mask), "positions")
+        return count[:, -length:]
 
 
 def lengthened(

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from anyx import config as configuration
+from anyx import whole
 from anyx.build import build
 from anyx.compact import restored, shrunk
 from anyx.model import AnyX
@@ -62,8 +63,7 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     for file, names in ((LEARNT, model.learnt), (DRAWN, tuple(drawn(model, config)))):
         (place / file).unlink(missing_ok=True)  # another model's, saved here before
         if names:
-            whole = {n: x.detach().cpu().to(kind or x.dtype).contiguous() for n, x in _whole(model, names).items()}
-            save_file(whole, place / file, metadata={"format": "pt", "parts": " ".join(names)})
+            whole.save(whole.tensors(model, model.parts(), names), names, place / file, dtype=kind)
     return place
 
 
@@ -136,9 +136,9 @@ def load(
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit {CONFIG}: {error}") from error
     if (folder / DRAWN).is_file():
-        _put_whole(model, folder / DRAWN)
+        whole.put(model, model.parts(), folder / DRAWN)
     if (folder / LEARNT).is_file():
-        model.learnt = _put_whole(model, folder / LEARNT)
+        model.learnt = whole.put(model, model.parts(), folder / LEARNT)
     model.config = config
     return model.to(device)
 
@@ -170,30 +170,6 @@ def drawn(model: AnyX, config: configuration.Config) -> list[str]:
     roots += [f"outputs.{key}.decoder" for key, out in config.outputs.items() if out.decoder.kwargs.get("path") is None]
     roots += ["llm.body"] if config.llm is not None and not isinstance(config.llm.path, str) else []
     return [part for part in model.parts() if any(part == root or part.startswith(f"{root}.") for root in roots)]
-
-
-def _whole(model: AnyX, names: Sequence[str]) -> dict[str, Tensor]:
-    """The parameters of whole parts, by the model's own names."""
-    wanted = {id(parameter) for name in names for parameter in model.parts()[name]}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in wanted}
-
-
-def _put_whole(model: AnyX, file: Path) -> tuple[str, ...]:
-    """Lay the whole parts that a file holds over what they were built from, and name them."""
-    try:
-        with safe_open(file, framework="pt") as stored:
-            names = tuple(stored.metadata()["parts"].split())
-        found = load_file(file)
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
-    into = _whole(model, [name for name in names if name in model.parts()])
-    here, there = ({name: tuple(x.shape) for name, x in state.items()} for state in (found, into))
-    if wrong := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
-        raise ValueError(f"{file} does not fit {CONFIG}: {len(wrong)} tensors differ ({', '.join(wrong[:3])}, ...)")
-    with torch.no_grad():
-        for name, parameter in into.items():
-            parameter.copy_(found[name])
-    return names
 
 
 def _config_of(model: AnyX) -> configuration.Config:
@@ -239,7 +215,8 @@ def _begun(raw: dict[str, Any]) -> dict[str, Any]:
     """The same YAML without the weights that projectors began with (`init`): what became of them is stored."""
     for side in ("inputs", "outputs"):
         for port in (raw.get(side) or {}).values():
-            port["projector"].pop("init", None)
+            if port is not None:  # one that an override took out
+                port["projector"].pop("init", None)
     return raw
 
 
@@ -268,8 +245,8 @@ def _is_path(value: str, key: str) -> bool:
 def _ids(raw: Mapping[str, Any]) -> Iterator[str]:
     """The Hub ids among the paths of components."""
     sections = [raw.get("llm") or {}, *(raw.get("encoders") or {}).values()]
-    sections += [port.get("decoder") or {} for port in (raw.get("outputs") or {}).values()]
+    sections += [(port or {}).get("decoder") for port in (raw.get("outputs") or {}).values()]
     for section in sections:
-        path = section.get("path")
+        path = (section or {}).get("path")
         if isinstance(path, str) and path.count("/") == 1 and not path.startswith(".") and not Path(path).exists():
             yield path

@@ -46,7 +46,7 @@ def lay(
     readings = {}
     for name, adapter in adapters.items():
         mine = [media for key, media in places.items() if name in into[key]]
-        placed = [Placed(rows, spliced.index[rows, positions], tokens) for rows, positions, tokens in mine]
+        placed = [Placed(rows, spliced.index[rows, at], tokens, at) for rows, at, tokens in mine]
         readings[name] = adapter.read(layout, placed)
     return spliced._replace(context=Context(readings))
 

@@ -166,11 +166,15 @@ class Decoder(nn.Module, ABC):
 
 
 class Placed(NamedTuple):
-    """Media in a laid-out batch: the row (m,) of each, the position (m,) where it begins, and its tokens."""
+    """Media in a laid-out batch: the row (m,) of each, the position (m,) where it begins, and its tokens.
+
+    `order` (m,) grows along a row over the media of all keys, also where several begin at one position.
+    """
 
     rows: Int[Tensor, " m"]
     starts: Int[Tensor, " m"]
     tokens: Tokens
+    order: Int[Tensor, " m"]
 
 
 class Layout(NamedTuple):

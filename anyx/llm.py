@@ -18,7 +18,7 @@ Letters: b rows, s positions, t cached positions, d width, v vocabulary with k s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -36,6 +36,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from anyx.caching import Cache
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.numbering import add, number
@@ -43,15 +44,6 @@ from anyx.tables import install
 
 LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
-
-
-@dataclass
-class Cache:
-    """What the body has read: its keys and values, the mask (b, t) of real positions among them, adapters' context."""
-
-    past: DynamicCache
-    mask: Bool[Tensor, "b t"]
-    context: Context | None = None
 
 
 class SignalTokens(nn.Module):
@@ -94,6 +86,7 @@ class LLM(nn.Module):
             )
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
+        self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         self.dim: int = embedding.shape[1]
@@ -214,12 +207,14 @@ class LLM(nn.Module):
         """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
         longest = max(map(len, ids))
         device = cache.mask.device
-        block = torch.tensor([[0] * (longest - len(row)) + list(row) for row in ids], device=device)
+        block = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=device)
         lengths = torch.tensor([len(row) for row in ids], device=device)
-        real = torch.arange(longest, device=device) >= longest - lengths[:, None]
+        real = torch.arange(longest, device=device) < lengths[:, None]
         cache.mask = torch.cat([cache.mask, real], 1)
         states = self.states(self.embed(block), cache.mask, cache.past, cache.context)
-        return [states[row, longest - len(appended) :] for row, appended in enumerate(ids)]
+        if not self.placed and not bool(real.all()):
+            cache.close(longest - lengths)
+        return [states[row, : len(appended)] for row, appended in enumerate(ids)]
 
     def train(self, mode: bool = True) -> LLM:
         """Train mode for what learns; a frozen body stays in eval mode, and only LoRA's dropout follows."""

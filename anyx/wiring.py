@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from anyx import registry
 from anyx.imports import find
 from anyx.interfaces import InputProjector
@@ -18,12 +20,19 @@ from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share
 from anyx.signatures import Errors, check_fields, check_keywords, entries
 from anyx.templates import SECTIONS, TEMPLATES, Template
 
+ATTRIBUTES = frozenset(dir(nn.ModuleDict()))
+WORDS = "text"  # the type of a part of a message that is no medium
+
 
 def section(errors: Errors, name: str, given: Any) -> dict[str, Any]:
-    """The entries that are modules: their keys are said in paths, so they have no dots."""
+    """The entries that are modules: their keys are said in paths, so they have no dots, and are attributes."""
     found = {key: node for key, node in entries(given) if node is not None}
-    for key in [key for key in found if "." in key]:
-        errors.add(f"{name}.{key}", f"the key {key!r} has a dot, which paths are made with; name it otherwise")
+    taken = {key: "has a dot, which paths are made with" for key in found if "." in key}
+    taken |= {key: "is a name that PyTorch's modules have for themselves" for key in found if key in ATTRIBUTES}
+    if name in ("inputs", "outputs") and WORDS in found:
+        taken[WORDS] = "stands for words in a conversation, which need no port"
+    for key, why in taken.items():
+        errors.add(f"{name}.{key}", f"the key {key!r} {why}; name it otherwise")
         del found[key]
     return found
 

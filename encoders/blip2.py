@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from anyx import weights
 from anyx.interfaces import Encoder, TextBatch, Tokens
-from anyx.signatures import require
+from anyx.signatures import Count, require
 
 from .eva_clip import EvaClipEncoder
 
@@ -40,9 +40,9 @@ class Blip2Encoder(Encoder):
         path: str | None = None,
         config: Mapping[str, Any] | None = None,
         qformer: Mapping[str, Any] | None = None,
-        queries: int = 32,
+        queries: Count = 32,
         eps: float = 1e-5,
-        frames: int = 4,
+        frames: Count = 4,
     ):
         super().__init__()
         from transformers import Blip2Config, Blip2QFormerConfig, Blip2QFormerModel

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import stretched
-from anyx.signatures import require
+from anyx.signatures import Count, require
 
 from .pictures import CLIP_MEAN, CLIP_STD, PictureTransform
 
@@ -46,9 +46,9 @@ class EvaClipEncoder(Encoder):
         post_ln: PostLn = "loaded",
         eps: float | None = None,
         keep_cls: bool = True,
-        blocks: int | None = None,
-        size: int | None = None,
-        frames: int = 4,
+        blocks: Count | None = None,
+        size: Count | None = None,
+        frames: Count = 4,
     ):
         super().__init__()
         from transformers import Blip2VisionConfig, Blip2VisionModel

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import Block
 from anyx.media import Series
+from anyx.signatures import Count
 
 from .weights import load
 
@@ -89,14 +90,14 @@ class PointCloudEncoder(Encoder):
     def __init__(
         self,
         *,
-        width: int = 1024,
-        layers: int = 24,
-        heads: int | None = None,
-        tokens: int = 256,
-        points: int = 40000,
-        channels: int = 3,
+        width: Count = 1024,
+        layers: Count = 24,
+        heads: Count | None = None,
+        tokens: Count = 256,
+        points: Count = 40000,
+        channels: Count = 3,
         radius: float = 0.2,
-        neighbours: int = 64,
+        neighbours: Count = 64,
         tasks: int = 0,
         path: str | None = None,
     ):
@@ -104,6 +105,8 @@ class PointCloudEncoder(Encoder):
         if channels < 3 or not 1 <= tokens <= points:
             told = f"given {channels}, and {tokens} of {points}"
             raise ValueError(f"channels are at least x, y and z, and tokens some of the points: {told}")
+        if radius <= 0 or tasks < 0:
+            raise ValueError(f"radius: {radius}, tasks: {tasks} given; a radius is above 0 m, and tasks are 0 or more")
         self.dim, self.tasks = width, tasks
         self.tokenizer = SetAbstraction(channels - 3, width, tokens=tokens, radius=radius, neighbours=neighbours)
         self.positions = nn.Sequential(nn.Linear(3, POSITION_HIDDEN), nn.GELU(), nn.Linear(POSITION_HIDDEN, width))

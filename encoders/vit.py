@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import Activation, Block, stretched
+from anyx.signatures import Count
 
 from .pictures import Fit, PictureTransform
 from .weights import load
@@ -43,13 +44,13 @@ class ViTEncoder(Encoder):
     def __init__(
         self,
         *,
-        width: int,
-        layers: int,
-        heads: int,
-        hidden: int,
-        patch: int = 14,
-        size: int = 224,
-        table: int | None = None,
+        width: Count,
+        layers: Count,
+        heads: Count,
+        hidden: Count,
+        patch: Count = 14,
+        size: Count = 224,
+        table: Count | None = None,
         class_token: bool = True,
         keep_class: bool = False,
         patch_bias: bool = False,
@@ -59,10 +60,10 @@ class ViTEncoder(Encoder):
         activation: Activation = "gelu",
         eps: float = 1e-6,
         layer: int = -1,
-        joint: int = 1,
-        frames: int = 4,
+        joint: Count = 1,
+        frames: Count = 4,
         fit: Fit = "stretch",
-        project: int | None = None,
+        project: Count | None = None,
         path: str | None = None,
     ):
         super().__init__()
@@ -94,11 +95,10 @@ class ViTEncoder(Encoder):
         """Encode pixels (b, 3, h, w) or (b, t, 3, h, w) to (b, n, d)."""
         pixels = inputs["pixels"].to(self.stem.weight.dtype)
         shots = pixels if pixels.ndim == 5 else pixels[:, None].expand(-1, self.joint, -1, -1, -1)
-        together = self.joint if pixels.ndim == 5 or self.joint > 1 else 1
-        if shots.shape[1] % together:
-            raise ValueError(f"joint: {together} frames are read together, but {shots.shape[1]} were given")
+        if self.joint > 1 and shots.shape[1] != self.joint:
+            raise ValueError(f"joint: {self.joint} frames are read together, but {shots.shape[1]} were given")
         maps = self.stem(shots.flatten(0, 1))
-        x = maps.flatten(2).transpose(1, 2).reshape(len(maps) // together, -1, maps.shape[1])
+        x = maps.flatten(2).transpose(1, 2).reshape(len(maps) // self.joint, -1, maps.shape[1])
         x = self.states(x, maps.shape[-1])
         if self.joint == 1:
             x = x.reshape(len(pixels), -1, *x.shape[1:]).mean(1)

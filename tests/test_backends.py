@@ -141,3 +141,6 @@ def test_refusals(tmp_path: Path) -> None:
         whole.chat(sound)
     with pytest.raises(ValueError, match=r"decode: .* given; this model answers with words only"):
         whole.chat(asked((28, 28)), decode={"image": {"steps": 2}})
+    for name, value in {"temperature": -1.0, "top_p": 0.0, "top_k": -1, "max_new_tokens": 0}.items():
+        with pytest.raises(ValueError, match=f"{name}: {value} given; it is"):
+            whole.chat(asked((28, 28)), **{name: value})

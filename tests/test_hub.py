@@ -105,6 +105,37 @@ def test_weights_that_no_path_names_are_kept(tmp_path: Path, tiny_llm_folder: st
     assert not any(name.startswith("llm.") for name in load_file(named / "drawn.safetensors"))
 
 
+def test_ports_that_were_taken_out_stay_out(tmp_path: Path, tiny_llm_folder: str):
+    """`null` in a YAML or an override takes an input, an output or an encoder out."""
+    raw = raw_model(tiny_llm_folder)
+    raw["outputs"] |= {name: None for name in raw["outputs"]}
+    raw["inputs"]["none"] = raw["encoders"]["none"] = None
+    build(configure(tmp_path / "model.yaml", raw)).save_pretrained(tmp_path / "saved")
+    again = AnyX.from_pretrained(tmp_path / "saved")
+    assert not again.outputs
+    assert "none" not in again.inputs
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.int8])
+def test_an_encoder_that_learnt_keeps_its_statistics(dtype: torch.dtype | None, tmp_path: Path, tiny_llm_folder: str):
+    raw = raw_model(tiny_llm_folder)
+    tiny = {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 3, "neighbours": 3}
+    raw["encoders"]["points"] = {"type": "points", **tiny}
+    raw["inputs"]["cloud"] = {"encoder": "points", "media": "series", "projector": {"type": "linear"}}
+    model = build(configure(tmp_path / "model.yaml", raw))
+    encoder = model.encoders["points"]
+    clouds = {"points": torch.randn(4, 12, 3) * 3 + 2}
+    encoder.train()
+    encoder(clouds)  # as a stage that trains it
+    encoder.eval()
+    model.learnt = ("encoders.points",)
+    model.save_pretrained(tmp_path / "saved", dtype=dtype)
+    again = AnyX.from_pretrained(tmp_path / "saved").encoders["points"]
+    for name, mine in encoder.state_dict().items():
+        kept = mine.to(torch.bfloat16).to(mine.dtype) if dtype == torch.bfloat16 and mine.is_floating_point() else mine
+        assert torch.equal(again.state_dict()[name], kept), name
+
+
 def test_a_card_is_written_once(model: AnyX, tmp_path: Path):
     hub.save(model, tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text()

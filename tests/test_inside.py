@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import components
+import hooked
 import pytest
 import torch
 from torch import Tensor, nn
 
 from anyx import config as configs
+from anyx import inside
+from anyx.adapters.body import Body
+from anyx.adapters.gated import GatedCrossAttention
 from anyx.build import build
+from anyx.interfaces import Tokens
 from anyx.media import Image
 from anyx.model import AnyX
-from anyx.splice import IGNORE
+from anyx.splice import IGNORE, PLACEHOLDER
 from anyx.training import run, trainee
 from anyx.yamls import ConfigError
 
@@ -94,10 +99,6 @@ def test_a_batch_answers_as_its_rows_and_as_full_passes(name: str, pictures: lis
         spliced, _ = model.read(batch, side="left")
         embeddings, mask, ids = spliced.embeddings, spliced.mask, []
         for _ in range(6):
-            lag = spliced.context.lag if spliced.context else None
-            if lag is not None and lag.shape[1] < mask.shape[1]:
-                more = lag[:, -1:].expand(-1, mask.shape[1] - lag.shape[1])
-                spliced.context.lag = torch.cat([lag, more], 1)
             states = model.llm.states(embeddings, mask, context=spliced.context)
             ids.append(int(model.llm.logits(states[:, -1])[0, : model.llm.vocabulary].argmax()))
             embeddings = torch.cat([embeddings, model.llm.embed(torch.tensor([ids[-1:]]))], 1)
@@ -229,6 +230,28 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert all(torch.equal(tensor, rest[key]) for key, tensor in whole.items())
 
 
+@pytest.mark.parametrize("first", ["image", "video"])
+def test_media_of_two_keys_are_seen_in_their_order(first: str) -> None:
+    """Media in adapters are no wider than nothing, so that neighbours begin at one position."""
+    model = hooked.causal_lm("llama")
+    adapters = {"cross": GatedCrossAttention(Body(model), "cross", dim=4, heads=2, head_dim=4)}
+    ids = torch.tensor([[5, PLACEHOLDER, PLACEHOLDER, 6, PLACEHOLDER]])
+    one, two, three = torch.randn(3, 1, 2, 4)
+    places = {
+        "image": (torch.tensor([0, 0]), torch.tensor([2, 4]), Tokens.full(torch.cat([two, three]))),
+        "video": (torch.tensor([0]), torch.tensor([1]), Tokens.full(one)),
+    }
+    keys = sorted(places, reverse=first == "video")  # as the first row of a batch has them
+    text = inside.Text(model.get_input_embeddings()(ids.clamp(0)), ids, ids != 0, torch.full_like(ids, IGNORE))
+    into = {key: ["cross"] for key in keys}
+    spliced = inside.lay(text, {key: places[key] for key in keys}, adapters, into, side="left")
+    assert spliced.context is not None
+    read = spliced.context.readings["cross"]
+    assert torch.equal(read.rows["media"], torch.cat([one, two, three], 1))
+    assert read.places["visible"][0].int().tolist() == [[0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0]]
+    assert read.after["visible"][0].int().tolist() == [[0, 0, 0, 0, 1, 1]]  # at the end: seen by the answer
+
+
 def test_what_a_yaml_says_of_adapters_is_checked(tiny_llm_folder: str) -> None:
     raw = raw_of("cogvlm", tiny_llm_folder)
     raw["llm"]["adapters"] |= {
@@ -236,6 +259,7 @@ def test_what_a_yaml_says_of_adapters_is_checked(tiny_llm_folder: str) -> None:
         "mixture": {"type": "lora_experts", "modules": ["q_proj"], "r": 1},
         "lost": {"type": "routed", "modules": ["q_proj"]},
         "wrong": {"type": "rooted"},
+        "headless": {"type": "gated_cross_attention", "heads": 0},
     }
     raw["inputs"]["image"]["into"] = ["expert", "positions", "cross", "mixture", "nobody"]
     with pytest.raises(ConfigError) as found:
@@ -244,6 +268,7 @@ def test_what_a_yaml_says_of_adapters_is_checked(tiny_llm_folder: str) -> None:
     for line in (
         "llm.adapters.cross.evry: Key 'evry' not in 'GatedCrossAttention'",
         "llm.adapters.wrong.type: 'rooted' is not one of gated_cross_attention",
+        "llm.adapters.headless.heads: must be int >= 1, but 0 was given",
         "llm.adapters.lost: no input goes into it",
         "inputs.image.into: 'mixture' reads no media",
         "inputs.image.into: 'nobody' is not one of expert, positions, cross",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hooked
 import pytest
 import tiny
 import torch
@@ -64,9 +65,11 @@ def test_tied_rows_are_one_table_in_both_places() -> None:
     torch.testing.assert_close(model.logits(states)[0, 0, first[0, 0]], states[0, 0] @ row)
 
 
-def test_steps_of_ragged_rows_equal_one_whole_forward() -> None:
+@pytest.mark.parametrize("kind", list(hooked.FAMILIES))
+def test_steps_of_ragged_rows_equal_one_whole_forward(kind: str) -> None:
     """Prefill of left-padded prompts and ragged appends, holes and all, against each row alone without a cache."""
-    model = llm()
+    words = tiny.tokenizer()
+    model = LLM(hooked.causal_lm(kind, len(words)), words, tokens={"image": 3, "audio": 2})
     image = model.groups["image"]
     prompts = [[5, 6, 7, 8, 9], [10, 11], [12]]
     appends = [[(20,), image, (30,)], [image, (21,), (22,)], [(23,), (), (31, 32)]]

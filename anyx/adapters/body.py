@@ -89,6 +89,8 @@ class Body:
             told = f"{moved[0]!r} was placed by accelerate, whose replaced forward would pass adapters by"
             raise ValueError(f"{told}; install adapters before dispatch (load without device_map)")
         self.model = model
+        above, _, last = self.family.norm.rpartition(".")
+        self.norm = dict(model.get_submodule(above).named_children()).get(last)  # OPT-350m has none
         self.layers = list(model.get_submodule(self.family.layers).children())
         self.dim: int = config.hidden_size
         self.heads: int = config.num_attention_heads
@@ -109,11 +111,14 @@ class Body:
         layer = self.layers[index]
         return {path: inner(layer.get_submodule(path)) for path in (named(layer, name) for name in names)}
 
-    def claim(self, module: nn.Module, name: str) -> None:
-        """Note that an adapter reads what a module is given; a second one would find it cut by the first."""
-        owner = vars(module).setdefault("anyx_claimed", name)
-        if owner != name:
-            raise ValueError(f"adapters {owner!r} and {name!r} name the same {type(module).__name__}; only one may")
+    def claim(self, module: nn.Module, name: str, *, alone: bool = False) -> None:
+        """Note that an adapter hooks a module; `alone`: it cuts or replaces what others would read there."""
+        owners: dict[str, bool] = vars(module).setdefault("anyx_claimed", {})
+        others = {owner: lone for owner, lone in owners.items() if owner != name}
+        if others and (alone or any(others.values())):
+            told = f"adapters {next(iter(others))!r} and {name!r} name the same {type(module).__name__}"
+            raise ValueError(f"{told}; only one may, where one of them is to have it to itself")
+        owners[name] = alone
 
 
 def add_readings(

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from anyx.adapters.body import FRAME, Body, plant
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class Experts(nn.Module):
@@ -51,16 +52,20 @@ class LoraExperts(Adapter):
         name: str,
         *,
         modules: Sequence[str],
-        r: int,
+        r: Count,
         alpha: float | None = None,
-        experts: int = 4,
-        top: int = 2,
+        experts: Count = 4,
+        top: Count = 2,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not modules or not 1 <= top <= experts or r < 1:
             told = f"modules: {list(modules)}, r: {r}, top: {top}, experts: {experts} given"
             raise ValueError(f"{told}; name modules, a rank of 1 or more, and no more at the top than there are")
+        if top == 1 < experts:
+            raise ValueError(
+                f"top: 1 of experts: {experts} given; its share would always be 1, and the gate learn nothing"
+            )
         self.name, self.dim, self.top = name, body.dim, top
         self.gate = nn.Linear(body.dim, experts, bias=False)
         self.layers = nn.Module()

@@ -2,7 +2,8 @@
 
 A family needs a line here before adapters can live in its layers. `query` to `output` are the projections of a layer's
 attention where they are modules of their own (fused ones are named by `modules` in adapters that only need names, and
-refused by those that must read a query). `rotary: half` turns queries by rotating halves, as Llama does.
+refused by those that must read a query). `rotary: half` turns queries by rotating halves, as Llama does. Where not
+`placed`, attention counts how far keys lie back (ALiBi), and position ids change nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Family(NamedTuple):
     value: str | None = None
     output: str | None = None
     rotary: Literal["half"] | None = None
+    placed: bool = True
 
 
 _LLAMA = Family(
@@ -50,8 +52,8 @@ FAMILIES = {
     ),
     "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm"),
     "gptj": Family("transformer.h", "transformer.ln_f"),  # queries are turned in pairs, and in part
-    "mpt": Family("transformer.blocks", "transformer.norm_f"),
-    "bloom": Family("transformer.h", "transformer.ln_f"),
+    "mpt": Family("transformer.blocks", "transformer.norm_f", placed=False),
+    "bloom": Family("transformer.h", "transformer.ln_f", placed=False),
     "falcon": Family("transformer.h", "transformer.ln_f"),
 }
 

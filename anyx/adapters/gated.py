@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from anyx.adapters.body import Body
 from anyx.context import Values
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class CrossAttention(nn.Module):
@@ -88,11 +89,11 @@ class GatedCrossAttention(Adapter):
         body: Body,
         name: str,
         *,
-        every: int = 1,
-        dim: int | None = None,
-        heads: int = 8,
-        head_dim: int = 64,
-        mlp_ratio: int = 4,
+        every: Count = 1,
+        dim: Count | None = None,
+        heads: Count = 8,
+        head_dim: Count = 64,
+        mlp_ratio: Count = 4,
         sees: Literal["last", "all"] = "last",
     ) -> None:
         super().__init__()
@@ -107,11 +108,15 @@ class GatedCrossAttention(Adapter):
 
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
         """The media of each row side by side in their order, and which of them each position sees."""
-        rows = torch.cat([placed.rows for placed in media]) if media else layout.mask.new_zeros(0, dtype=torch.long)
-        starts = torch.cat([placed.starts for placed in media]) if media else rows
-        count, batch = torch.bincount(rows, minlength=len(layout.mask)), len(layout.mask)
+        batch, length = layout.mask.shape
+        nothing = layout.mask.new_zeros(0, dtype=torch.long)
+        rows = torch.cat([nothing, *(placed.rows for placed in media)])
+        starts = torch.cat([nothing, *(placed.starts for placed in media)])
+        turns = torch.cat([nothing, *(placed.order for placed in media)])
+        count = torch.bincount(rows, minlength=batch)
         longest = max((placed.tokens.values.shape[1] for placed in media), default=0)
-        order = (rows * layout.mask.shape[1] + starts).argsort(stable=True)
+        order = turns.argsort()
+        order = order[rows[order].argsort(stable=True)]
         slot = torch.empty_like(order)
         slot[order] = torch.arange(len(order), device=order.device) - (count.cumsum(0) - count)[rows[order]]
         most = int(count.max()) if len(rows) else 0
@@ -120,17 +125,17 @@ class GatedCrossAttention(Adapter):
         real = [F.pad(placed.tokens.mask, (0, longest - placed.tokens.mask.shape[1])) for placed in media]
         values = like.new_zeros(batch, most, longest, self.dim)
         there = layout.mask.new_zeros(batch, most, longest)
-        begins = torch.full((batch, most), layout.mask.shape[1], device=rows.device)
+        begins = torch.full((batch, most), length + 1, device=rows.device)
         if media:
             values = values.index_put((rows, slot), torch.cat(padded).to(values.dtype))
             there = there.index_put((rows, slot), torch.cat(real))
             begins = begins.index_put((rows, slot), starts)
-        columns = torch.arange(layout.mask.shape[1], device=rows.device)
+        columns = torch.arange(length + 1, device=rows.device)  # the last: what is said after the prompt
         begun = begins[:, None] <= columns[:, None]  # b s m
         if self.sees == "last":
             begun = begun & (begun.sum(-1, keepdim=True) == torch.arange(1, most + 1, device=rows.device))
         visible = (begun[..., None] & there[:, None]).flatten(2)
-        return Reading({"media": values.flatten(1, 2)}, {"visible": visible}, {"visible": visible[:, -1:]})
+        return Reading({"media": values.flatten(1, 2)}, {"visible": visible[:, :-1]}, {"visible": visible[:, -1:]})
 
 
 def look(block: GatedBlock, states: Float[Tensor, "b s d"], readings: Values) -> Float[Tensor, "b s d"]:

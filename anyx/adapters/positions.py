@@ -24,12 +24,15 @@ class SharedPositions(Adapter):
         super().__init__()
         if begin < 0 or end < 0:
             raise ValueError(f"begin: {begin}, end: {end} given; they are 0 or more")
+        config = body.model.config
+        if not body.family.placed or config.to_dict().get("alibi"):  # a Falcon may have either
+            raise ValueError(f"{config.model_type} counts distances itself (ALiBi): its positions cannot be shared")
         self.name, self.dim, self.begin, self.end = name, body.dim, begin, end
 
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
         """How far each position lags behind a plain count."""
         stays = torch.zeros_like(layout.mask)
-        for rows, starts, tokens in media:
+        for rows, starts, tokens, _ in media:
             item, offset, count = offsets(tokens.mask)
             inside = (offset > self.begin) & (offset < count[item] - self.end)
             stays[rows[item[inside]], (starts[item] + offset)[inside]] = True

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from anyx.adapters.body import FRAME, Body, Frame, inner
 from anyx.adapters.families import FAMILIES
 from anyx.interfaces import Adapter, Layout, Placed, Reading
+from anyx.signatures import Count
 
 
 class ZeroInitPrompts(Adapter):
@@ -33,7 +34,7 @@ class ZeroInitPrompts(Adapter):
 
     spliced = False
 
-    def __init__(self, body: Body, name: str, *, layers: int, tokens: int, scaled: bool = False) -> None:
+    def __init__(self, body: Body, name: str, *, layers: Count, tokens: Count, scaled: bool = False) -> None:
         super().__init__()
         parts = body.family[2:6]
         if None in parts:
@@ -59,7 +60,7 @@ class ZeroInitPrompts(Adapter):
         batch, length = len(layout.mask), self.prompts.shape[1]
         like = layout.embeddings if not media else media[0].tokens.values
         total, count = like.new_zeros(batch, length, self.dim), like.new_zeros(batch)
-        for rows, _, tokens in media:
+        for rows, _, tokens, _ in media:
             if tokens.values.shape[1] not in (1, length):
                 raise ValueError(f"{self.name}: a medium has {tokens.values.shape[1]} tokens, a layer {length} prompts")
             total = total.index_add(0, rows, tokens.values.expand(-1, length, -1).to(total.dtype))

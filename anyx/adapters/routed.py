@@ -27,8 +27,8 @@ from anyx.layers import offsets
 class Routed(Adapter):
     """A copy of each of `modules` in every layer, for the positions of media but the last `end` of each medium.
 
-    A name is the end of a module's path in a layer (`q_proj`, `mlp.gate_proj`). CogVLM's closing vector is read as
-    text: `end: 1`.
+    A name is the end of a module's path in a layer (`q_proj`, `mlp.gate_proj`), of one that reads each position by
+    itself: a linear map or a norm. CogVLM's closing vector is read as text: `end: 1`.
     """
 
     def __init__(self, body: Body, name: str, *, modules: Sequence[str], end: int = 0) -> None:
@@ -39,7 +39,9 @@ class Routed(Adapter):
         self.layers = nn.Module()
         for index in range(len(body.layers)):
             for path, module in body.modules(list(modules), index).items():
-                body.claim(module, name)
+                if inside := [child for child, _ in module.named_children()]:
+                    raise ValueError(f"modules: {path} is made of others; name those of {', '.join(inside)} instead")
+                body.claim(module, name, alone=True)
                 copy = bare(module).float()
                 plant(self.layers, f"{index}.{path}", copy)
                 module.register_forward_pre_hook(partial(part, name))
@@ -48,7 +50,7 @@ class Routed(Adapter):
     def read(self, layout: Layout, media: Sequence[Placed]) -> Reading:
         """Which positions are the copies'."""
         routed = torch.zeros_like(layout.mask)
-        for rows, starts, tokens in media:
+        for rows, starts, tokens, _ in media:
             item, offset, count = offsets(tokens.mask)
             keep = offset < count[item] - self.end
             routed[rows[item[keep]], (starts[item] + offset)[keep]] = True

@@ -47,16 +47,18 @@ class Tuned(Adapter):
             for path, module in body.modules(list(biases), index).items():
                 if not isinstance(module, nn.Linear):
                     raise ValueError(f"biases: {path} is a {type(module).__name__}, no linear map")
+                body.claim(module, name)
                 bias = Bias(module.out_features)
                 plant(self.layers, f"{index}.{path}", bias)
                 module.register_forward_hook(partial(added, bias), prepend=True)
             for path, module in layer.named_modules():
                 if norms and "Norm" in type(module).__name__:
-                    plant(self.layers, f"{index}.{path}", self.taken(module))
-        self.norm = self.taken(body.model.get_submodule(body.family.norm)) if norms else None
+                    plant(self.layers, f"{index}.{path}", self.taken(body, module))
+        self.norm = self.taken(body, last) if norms and (last := body.norm) is not None else None
 
-    def taken(self, module: nn.Module) -> nn.Module:
+    def taken(self, body: Body, module: nn.Module) -> nn.Module:
         """A copy that takes a norm's place."""
+        body.claim(module, self.name, alone=True)
         copy = bare(module).float()
         module.register_forward_hook(partial(instead, copy))
         return copy

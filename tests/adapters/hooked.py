@@ -75,9 +75,9 @@ PAIRS = [
 ]
 
 
-def causal_lm(kind: str) -> PreTrainedModel:
+def causal_lm(kind: str, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **special, **FAMILIES[kind])
+    config = AutoConfig.for_model(kind, vocab_size=vocabulary, **special, **FAMILIES[kind])
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     with torch.no_grad():  # far from uniform answers
         for parameter in model.parameters():
@@ -137,5 +137,12 @@ def context(model: PreTrainedModel, adapter: Adapter, rows: Sequence[int], *, si
         lengths = torch.tensor([count for _, count in items])
         values = torch.stack([values for values, _ in items])
         tokens = Tokens(values, torch.arange(values.shape[1]) < lengths[:, None])
-        media = [Placed(torch.tensor([r for r, _ in places]), torch.tensor([s for _, s in places]), tokens)]
+        media = [
+            Placed(
+                torch.tensor([r for r, _ in places]),
+                torch.tensor([s for _, s in places]),
+                tokens,
+                torch.arange(len(items)),
+            )
+        ]
     return Context({"it": adapter.read(Layout(model.get_input_embeddings()(ids), mask, asked), media)})

@@ -77,3 +77,5 @@ def test_gradients_and_sizes() -> None:
     assert blocks == 24 * (12 * 1024**2 + 13 * 1024)  # CLIP-L's 24 blocks
     with pytest.raises(ValueError, match="tokens some of the points: given 3, and 50 of 30"):
         PointCloudEncoder(**TINY | {"tokens": 50})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"radius: 0.0, tasks: 0 given; a radius is above 0 m"):
+        PointCloudEncoder(**TINY | {"radius": 0.0})  # type: ignore[arg-type]

@@ -113,6 +113,8 @@ def test_frames_alone_or_together() -> None:
     assert joint({"pixels": still}).values.shape == (1, 32, 16)  # a picture is a video that stands still
     with pytest.raises(ValueError, match="joint: 2 frames are read together, but 3 were given"):
         joint({"pixels": torch.zeros(1, 3, 3, 28, 28)})
+    with pytest.raises(ValueError, match="but 4 were given"):  # no two clips of one item
+        joint({"pixels": torch.zeros(1, 4, 3, 28, 28)})
 
 
 def block(width: int, hidden: int) -> int:

@@ -55,7 +55,7 @@ def test_gated_cross_attention(found: Case | None) -> None:
         )
         rows, starts = locations.nonzero(as_tuple=True)
         order = torch.cat([torch.arange(int(count)) for count in locations.sum(1)])
-        read = adapter.read(layout(locations), [Placed(rows, starts, Tokens.full(media[rows, order]))])
+        read = adapter.read(layout(locations), [Placed(rows, starts, Tokens.full(media[rows, order]), starts)])
         flat = media.flatten(1, 2)
         more = (0, flat.shape[1] - read.rows["media"].shape[1])  # media that no row's text shows
         visible, later = (F.pad(where["visible"], more) for where in (read.places, read.after))
@@ -84,7 +84,8 @@ def test_visual_expert(found: Case | None) -> None:
 
     counts = torch.tensor([end - start for start, end in spans])
     tokens = Tokens(torch.zeros(len(spans), int(counts.max()), 1), torch.arange(int(counts.max())) < counts[:, None])
-    media = [Placed(torch.arange(len(spans)), torch.tensor([start for start, _ in spans]), tokens)]
+    starts = torch.tensor([start for start, _ in spans])
+    media = [Placed(torch.arange(len(spans)), starts, tokens, starts)]
     laid = layout(routed)
     assert torch.equal(expert.read(laid, media).places["routed"], routed)
     positions = Context({"plan": plan.read(laid, media)}).positions(laid.mask, routed.shape[1])
