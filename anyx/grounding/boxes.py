@@ -20,7 +20,7 @@ from anyx.media import Image
 Box = tuple[float, ...]
 Frame = Literal["picture", "padded_square"]
 FRAMES = ("picture", "padded_square")
-MARKS = re.compile(r"[.,;:!?\n\[\]<>{}]")  # what parts a box's phrase from the words before, where no tag does
+MARKS = re.compile(
 
 
 class Size(NamedTuple):
@@ -108,13 +108,14 @@ def scanned(
     malformed, place, counted = 0, 0, 0
     for match in pattern.finditer(text):
         region = read(match)
-        malformed += len(broken.findall(text[counted : match.start()])) + (region is None)
+        since = text[counted : match.start()]
+        malformed += len(broken.findall(since)) + (region is None)
         counted = match.end()
         if region is None:
             continue
         words = text[place : match.start()]
         if not phrases:
-            phrase = MARKS.split(words)[-1].strip()
+            phrase = MARKS.split(since)[-1].strip()
             words = words[: words.rfind(phrase)] if phrase else words
             region = region._replace(phrase=phrase)
         if words and not (words == between and content and isinstance(content[-1], Region)):

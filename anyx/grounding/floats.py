@@ -29,7 +29,7 @@ BETWEEN = ", "
 NUMBER = r"(?:\d{1,4}(?:\.\d{0,8})?|\.\d{1,8})"
 BOX = rf"\[\s?{NUMBER}(?:\s?,\s?{NUMBER}){{3}}\s?\]"
 REGION = re.compile(rf"\s?(?P<boxes>{BOX}(?:\s?{BOX})*)")
-BROKEN = re.compile(r"\[\s?[\d.]")
+BROKEN = re.compile(r"\[\s?-?[\d.]")
 
 
 class LlavaCodec(BoxCodec):

@@ -75,7 +75,7 @@ class ShikraCodec(BoxCodec):
         box, point = self._group(self.style.box, 4), self._group(self.style.point, 2)
         self._pattern = re.compile(rf"\s?(?:{box}|{point})")
         opening = {self.style.box[0], self.style.point[0]}
-        digit = "" if bins else r"[\d.]"
+        digit = "" if bins else r"-?[\d.]"
         self._broken = re.compile("|".join(re.escape(mark) + digit for mark in sorted(opening)))
 
     def format(self, content: Content, size: Size) -> str:

@@ -133,6 +133,7 @@ BROKEN = [  # what looks like a box and is none, and how many of them
     ("cogvlm", "a dog [[1,2,3,4]]", 1),
     ("kosmos2", "<object><patch_index_0001><patch_index_2000></object><object>", 2),
     ("llava", "a [0.1, 0.2, 0.3] b [0.1, 0.2, 1.3, 0.4]", 2),
+    ("llava", "a [-0.1, 0.2, 0.3, 0.4]", 1),
     ("shikra", "a [0.1,0.2,0.3] b [0.9,0.2,0.3,0.4]", 2),
     ("fuyu", "<box>1, 2, 3</box><box>900, 2, 901, 4</box>", 2),
     ("space", "(1,2,3,4,5) (1,2,3,4,-5,6)", 2),
@@ -169,6 +170,25 @@ def test_a_padded_square_is_said_apart_from_the_picture() -> None:
     assert codec("llava", {"frame": "picture"}).format(box, size) == "[0.00, 0.00, 1.00, 1.00]"
     (region,) = codec("llava").parse("[0.00, 0.00, 1.00, 1.00]", size).regions
     assert region.boxes == ((0, 0, 200, 100),)  # what lies in the padding is cut
+
+
+def test_chinese_phrases_end_at_chinese_punctuation() -> None:
+    text = "图中有一只狗，旁边是一只猫 [[001,002,300,400]]。还有球 [[001,002,300,400]]"
+    parsed = codec("cogvlm").parse(text, Size(100, 100))
+    assert [region.phrase for region in parsed.regions] == ["旁边是一只猫", "还有球"]
+    assert parsed.text == "图中有一只狗，旁边是一只猫。还有球"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "broken", "box"),
+    [
+        ("space", {}, "(1,2,3,4,-5,6)", "(1,2,3,4,5,6)"),
+        ("shikra", {"style": "small"}, "(9.00,0.10,0.20,0.40)", "(0.10,0.10,0.20,0.40)"),
+    ],
+)
+def test_no_phrase_holds_the_rest_of_a_malformed_box(name: str, options: Any, broken: str, box: str) -> None:
+    parsed = codec(name, options).parse(f"{broken} a cat {box}", Size(10, 10))
+    assert (parsed.malformed, [region.phrase for region in parsed.regions]) == (1, ["a cat"])
 
 
 def test_points_and_quadrilaterals() -> None:
