@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from anyx.media import Image
@@ -21,6 +22,8 @@ Box = tuple[float, ...]
 Frame = Literal["picture", "padded_square"]
 FRAMES = ("picture", "padded_square")
 MARKS = re.compile(
+    r"[.,;:!?。，、；：！？…【】《》\n\[\]<>{}]"
+)  # what parts a box's phrase from the words before, where no tag does
 
 
 class Size(NamedTuple):
@@ -128,13 +131,13 @@ def scanned(
 
 
 def shares(box: Box, size: Size, frame: Frame = "picture") -> Box:
-    """Pixels of a picture -> shares of its sides, or of the sides of the square it is padded to, cut to 0 .. 1.
+    """Pixels of a picture, cut at its edges -> shares of its sides, or of the sides of the square it is padded to.
 
     Padding is equal on both sides, the odd pixel after the picture, as LLaVA's.
     """
     sides, left = _square(size, frame)
-    pairs = zip(box, _each(sides, box), _each(left, box), strict=True)
-    return tuple(min(max((value + edge) / side, 0.0), 1.0) for value, side, edge in pairs)
+    rows = zip(box, _each(sides, box), _each(left, box), _each(size, box), strict=True)
+    return tuple((min(max(value, 0.0), end) + edge) / side for value, side, edge, end in rows)
 
 
 def pixels(box: Box, size: Size, frame: Frame = "picture") -> Box:
@@ -144,6 +147,16 @@ def pixels(box: Box, size: Size, frame: Frame = "picture") -> Box:
     sides, left = _square(size, frame)
     rows = zip(box, _each(sides, box), _each(left, box), _each(size, box), strict=True)
     return tuple(min(max(value * side - edge, 0.0), end) for value, side, edge, end in rows)
+
+
+def writable(box: Box, family: str, kinds: Mapping[int, str]) -> Box:
+    """A box as it is; ValueError unless a family writes such, by their number of numbers, and it is one."""
+    if len(box) not in kinds:
+        known = " and ".join(f"{kind} of {length}" for length, kind in kinds.items())
+        raise ValueError(f"boxes: {family} writes {known} numbers, but {len(box)} were given")
+    if not all(map(isfinite, box)) or not upright(box):
+        raise ValueError(f"boxes: {box} given; a box is x0, y0, x1, y1 in pixels, x0 and y0 not above x1 and y1")
+    return box
 
 
 def upright(box: Box) -> bool:

@@ -22,6 +22,7 @@ from anyx.grounding.boxes import (
     scanned,
     shares,
     upright,
+    writable,
     written,
 )
 
@@ -61,6 +62,5 @@ class LlavaCodec(BoxCodec):
         return scanned(text, REGION, read, BROKEN, BETWEEN, phrases=False)
 
     def _form(self, box: Box, size: Size) -> str:
-        if len(box) != 4:
-            raise ValueError(f"boxes: LLaVA writes boxes of 4 numbers, but {len(box)} were given")
-        return f"[{', '.join(f'{share:.{self.precision}f}' for share in shares(box, size, self.side))}]"
+        found = shares(writable(box, "LLaVA", {4: "boxes"}), size, self.side)
+        return f"[{', '.join(f'{share:.{self.precision}f}' for share in found)}]"

@@ -28,6 +28,7 @@ from anyx.grounding.boxes import (
     scanned,
     shares,
     upright,
+    writable,
     written,
 )
 
@@ -106,9 +107,8 @@ class ShikraCodec(BoxCodec):
         return scanned(text, self._pattern, read, self._broken, BETWEEN, phrases=False)
 
     def _shares(self, box: Box, size: Size) -> Box:
-        if len(box) not in (2, 4):
-            raise ValueError(f"boxes: Shikra writes points of 2 and boxes of 4 numbers, but {len(box)} were given")
-        return tuple(round(share, DECIMALS) for share in shares(box, size, self.side))
+        found = shares(writable(box, "Shikra", {2: "points", 4: "boxes"}), size, self.side)
+        return tuple(round(share, DECIMALS) for share in found)
 
     def _form(self, boxes: Iterable[Box], marks: tuple[str, str, str]) -> str:
         precision = self.style.precision

@@ -172,6 +172,31 @@ def test_a_padded_square_is_said_apart_from_the_picture() -> None:
     assert region.boxes == ((0, 0, 200, 100),)  # what lies in the padding is cut
 
 
+@pytest.mark.parametrize("name", ["llava", "shikra", "minigpt_v2"])
+def test_boxes_are_cut_at_the_picture_s_edge_not_at_the_padding_s(name: str) -> None:
+    size = Size(100, 200)
+    made = codec(name)
+    beyond, within = ([Region("", (box,))] for box in ((-50, -20, 150, 130), (0, 0, 100, 130)))
+    assert made.format(beyond, size) == made.format(within, size)
+
+
+@pytest.mark.parametrize("name", ["minigpt_v2", "qwen_vl", "cogvlm", "kosmos2", "llava", "shikra", "fuyu"])
+def test_what_is_no_box_is_refused_and_no_boxes_are_none(name: str) -> None:
+    size, made = Size(100, 200), codec(name)
+    for box in ((90, 90, 10, 100), (float("nan"), 0, 1, 1), (0, 0, float("inf"), 1)):
+        with pytest.raises(ValueError, match=r"boxes: \(.*\) given; a box is x0, y0, x1, y1"):
+            made.format([Region("a dog", (box,))], size)
+    parsed = made.parse(made.format([Region("a dog", ())], size), size)
+    assert (parsed.regions, parsed.malformed) == ([], 0)
+
+
+@pytest.mark.parametrize("grid", [8, 32])
+def test_kosmos_writes_a_box_without_width_on_a_border_of_bins(grid: int) -> None:
+    made, size = codec("kosmos2", {"grid": grid}), Size(100, 100)
+    parsed = made.parse(made.format([Region("", ((50, 50, 50, 75),))], size), size)
+    assert (len(parsed.regions), parsed.malformed) == (1, 0)
+
+
 def test_chinese_phrases_end_at_chinese_punctuation() -> None:
     text = "图中有一只狗，旁边是一只猫 [[001,002,300,400]]。还有球 [[001,002,300,400]]"
     parsed = codec("cogvlm").parse(text, Size(100, 100))
