@@ -21,9 +21,9 @@ from anyx.media import Image
 Box = tuple[float, ...]
 Frame = Literal["picture", "padded_square"]
 FRAMES = ("picture", "padded_square")
-MARKS = re.compile(
-    r"[.,;:!?。，、；：！？…【】《》\n\[\]<>{}]"
-)  # what parts a box's phrase from the words before, where no tag does
+MARKS = re.compile(  # what parts a box's phrase from the words before, where no tag does
+    r"[.,;:!?\n\[\]<>{}\u3001\u3002\u2026\u3008-\u3011\uff0c\uff1b\uff1a\uff01\uff1f]"
+)
 
 
 class Size(NamedTuple):

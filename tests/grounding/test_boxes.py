@@ -198,10 +198,10 @@ def test_kosmos_writes_a_box_without_width_on_a_border_of_bins(grid: int) -> Non
 
 
 def test_chinese_phrases_end_at_chinese_punctuation() -> None:
-    text = "图中有一只狗，旁边是一只猫 [[001,002,300,400]]。还有球 [[001,002,300,400]]"
+    text = "图中有一只狗、旁边是一只猫 [[001,002,300,400]]。还有球 [[001,002,300,400]]"
     parsed = codec("cogvlm").parse(text, Size(100, 100))
     assert [region.phrase for region in parsed.regions] == ["旁边是一只猫", "还有球"]
-    assert parsed.text == "图中有一只狗，旁边是一只猫。还有球"
+    assert parsed.text == "图中有一只狗、旁边是一只猫。还有球"
 
 
 @pytest.mark.parametrize(
