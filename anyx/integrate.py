@@ -109,6 +109,8 @@ class IntegrateAndFire(nn.Module):
             raise ValueError(f"width must be odd, given {width}")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, given {threshold}")
+        if tail is not None and not 0 <= tail < 1:
+            raise ValueError(f"tail must be 0 or more and under 1, or null, given {tail}")
         self.kind, self.threshold, self.tail, self.published = kind, threshold, tail, published
         if kind == "conv":
             self.conv = nn.Conv1d(dim, dim, width, padding=width // 2)
