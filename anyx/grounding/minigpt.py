@@ -93,9 +93,9 @@ def _merged(text: str) -> str:
     """The text with all boxes of a published region after its first phrase, words between them left out."""
     for piece in substrings(text):
         whole = f"<p>{piece}}}"
-        phrase, boxes = re.search(r"(.*?)</p>", piece), re.findall(BOX, whole)
-        if phrase and boxes:
-            text = text.replace(whole, f"<p>{phrase[1]}</p> {'<delim>'.join(boxes)}", 1)
+        phrase, closed, _ = piece.partition("</p>")
+        if closed and (boxes := re.findall(BOX, whole)):
+            text = text.replace(whole, f"<p>{phrase}</p> {'<delim>'.join(boxes)}", 1)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,12 @@ def test_two_regions_without_a_space_are_one_in_the_published_demo() -> None:
     assert [r.phrase for r in codec("minigpt_v2").parse(text, Size(1, 1)).regions] == ["a", "b"]
     (one,) = codec("minigpt_v2", {"published": True}).parse(text, Size(1, 1)).regions
     assert (one.phrase, len(one.boxes)) == ("a", 2)
+
+
+def test_a_long_text_of_the_published_demo_takes_no_longer_than_it_is() -> None:
+    start = time.perf_counter()
+    assert codec("minigpt_v2", {"published": True}).parse("<p>" * 20_000 + "}", Size(1, 1)).regions == []
+    assert time.perf_counter() - start < 5, "half a minute when every <p> looks for its end"
 
 
 def test_a_space_that_a_tokenizer_writes_after_a_tag_is_read_over() -> None:
