@@ -66,6 +66,12 @@ class CFormerInputProjector(InputProjector):
             raise ValueError(f"adapter: {adapter!r} is not one of {', '.join(get_args(Adapter))}")
         if norm not in (False, "data"):
             raise ValueError(f"norm: {norm!r} is not one of false, data")
+        sizes = {"hidden": hidden, "layers": layers, "positions": positions, "mlp_ratio": mlp_ratio}
+        for name, size in (sizes | {"tokens_dim": dim_in if tokens_dim is None else tokens_dim}).items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, given {size}")
+        if init is not None and adapter != "bert":
+            raise ValueError(f"init: {init!r} given, the weights of a BERT, but adapter is {adapter!r}")
         self.norm = Standardise(dim_in) if norm == "data" else None
         self.cif = IntegrateAndFire(
             dim_in,
@@ -130,9 +136,9 @@ def _bert(
     )
     bert.embeddings.word_embeddings = None
     if init is not None and torch.get_default_device().type != "meta":
-        found = BertModel.from_pretrained(init, add_pooling_layer=False).state_dict()
         try:
+            found = BertModel.from_pretrained(init, add_pooling_layer=False).state_dict()
             bert.load_state_dict({name: x for name, x in found.items() if not name.startswith(UNUSED)})
-        except RuntimeError as error:
-            raise ValueError(f"init: {init} does not fit: {error}") from error
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"init: {init} is not there or does not fit: {error}") from error
     return bert  # type: ignore[no-any-return]

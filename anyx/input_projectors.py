@@ -80,6 +80,8 @@ class MLPInputProjector(InputProjector):
     ):
         super().__init__()
         self.tokens, self.stack = _positive("tokens", tokens), _positive("stack", stack)
+        if residual < 0:
+            raise ValueError(f"residual must not be negative, given {residual}")
         dim_in *= stack
         widths = [dim_in, *[hidden or dim_out] * (_positive("layers", layers) - 1), dim_out * tokens]
         self.norm, self.dropout = _norm(norm, dim_in), nn.Dropout(dropout)

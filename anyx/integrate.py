@@ -74,10 +74,11 @@ def integrate_and_fire(
     longest = values.shape[1] if values.is_meta else max(1, int(count.max()))
     tokens = torch.arange(longest, device=values.device)
     real = tokens < count
-    scale = torch.where(extra & (tokens == made), 1 / (left + EPS), real).to(weights.dtype)
-    part = (total - whole).to(weights.dtype)
+    kind = torch.promote_types(values.dtype, torch.float32)
+    scale = torch.where(extra & (tokens == made), 1 / (left + EPS), real).to(kind)
+    part = (total - whole).to(kind)
     here = whole[:, None, :] - tokens[None, :, None]  # b u t: over 0 where the token is made, 0 where it is filled
-    gathered = torch.where(here == 0, part[:, None, :], (here > 0).to(weights.dtype))
+    gathered = torch.where(here == 0, part[:, None, :], (here > 0).to(kind))
     shares = gathered.diff(dim=2, prepend=gathered.new_zeros(*gathered.shape[:2], 1)) * scale[..., None]
     return shares.to(values.dtype) @ values, real
 
@@ -108,6 +109,8 @@ class IntegrateAndFire(nn.Module):
             raise ValueError(f"width must be odd, given {width}")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, given {threshold}")
+        if tail is not None and not 0 <= tail < 1:
+            raise ValueError(f"tail must be 0 or more and under 1, or null, given {tail}")
         self.kind, self.threshold, self.tail, self.published = kind, threshold, tail, published
         if kind == "conv":
             self.conv = nn.Conv1d(dim, dim, width, padding=width // 2)
@@ -137,8 +140,8 @@ class IntegrateAndFire(nn.Module):
         scaled, tail = weights, self.tail
         if count is not None and self.training:
             known = count > 0
-            scale = torch.where(known, count / quantity.clamp(min=EPS), 1.0)
-            scaled = weights * scale[:, None].to(weights.dtype)
+            exact = weights.double()  # rounded as float32, the sum of some hundred misses its target by a token
+            scaled = exact * torch.where(known, count / exact.sum(1).clamp(min=EPS), 1.0)[:, None]
             tail = None if known.all() or self.published else tail
         elif self.training and self.published:
             tail = None

@@ -39,9 +39,9 @@ def pack_picture(
     rows, columns = grid
     before = len(tokens) - rows * columns
     assert before >= (limit is not None), f"{len(tokens)} tokens, but a grid of {rows} x {columns}"
-    canvas = tokens[before:].reshape(1, rows, columns, -1).permute(0, 3, 1, 2)
-    if maxpool:
-        canvas, newline = F.max_pool2d(canvas, 2), None
+    canvas = tokens[before:].reshape(1, rows, columns, tokens.shape[-1]).permute(0, 3, 1, 2)
+    if maxpool:  # a grid may be one row, or none: what is left of a picture that is long and thin
+        canvas, newline = F.max_pool2d(canvas, [min(side, 2) for side in grid]) if min(grid) else canvas, None
     elif limit is not None and (excess := math.sqrt(rows * columns / (limit * before))) > EXCESS:
         fewer = int(rows // excess), int(columns // excess)
         canvas = F.interpolate(canvas, fewer, mode="bilinear")

@@ -204,16 +204,6 @@ class QFormer(nn.Module):
                 parameter.copy_(found[wanted[name]])
 
 
-def published_name(key: str) -> str:
-    """A key of transformers' `Blip2QFormerModel` or `InstructBlipQFormerModel` in LAVIS's words, which are ours."""
-    key = key.replace("attention.attention.", "attention.self.").removeprefix("embeddings.")
-    if key.startswith("layernorm."):
-        key = key.replace("layernorm", "embeddings.LayerNorm")
-    elif "_embeddings." in key:
-        key = f"embeddings.{key}"
-    return f"bert.{key}"
-
-
 def _named(key: str) -> str:
     """A BERT's key without `bert.` at its head, a LayerNorm's leaf in PyTorch's words."""
     stem, _, leaf = key.removeprefix("bert.").rpartition(".")

@@ -75,6 +75,8 @@ class QFormerInputProjector(InputProjector):
         if min(queries, pieces) < 1 or extra < 0:
             given = f"{queries}, {pieces} and {extra}"
             raise ValueError(f"queries and pieces are at least 1 and extra is not negative: given {given}")
+        if vocabulary is None and (reads or tokenizer is not None):
+            raise ValueError("vocabulary: null given, but to read the instruction its number of words is needed")
         self.pieces = pieces
         self.norm = nn.LayerNorm(dim_in) if norm else nn.Identity()
         self.query_tokens = nn.Parameter(torch.randn(1, queries, width) * DEVIATION)

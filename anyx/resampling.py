@@ -60,7 +60,7 @@ class ResamplerInputProjector(InputProjector):
 
     `preset` is one of the table above; what else is given takes the place of its values: `heads`, each `head_dim` wide,
     `feed` the width of the MLP, `eps` of norms. 32 latents are what BLIP-2 makes of 257 patches of an image; each costs
-    the LLM as much as a word. `frames` more than 0: an item is so many frames at most, each with a learned vector.
+    the LLM as much as a word. `frames` more than 0: an item is so many frames, each with a learned vector.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class ResamplerInputProjector(InputProjector):
         for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, given {value}")
+        if frames < 0:
+            raise ValueError(f"frames must not be negative, given {frames}")
         given = {name: value for name, value in (counts | {"eps": eps}).items() if value is not None}
         made: dict[str, Any] = {**PRESETS[preset], **given}
         whole = max(made["heads"], dim_in // made["heads"] * made["heads"])
@@ -103,6 +105,10 @@ class ResamplerInputProjector(InputProjector):
     def forward(self, x: Tokens) -> Tokens:
         """Read all real tokens of an item into a fixed number."""
         frames = max(self.frames, 1)
+        if x.values.shape[1] % frames:
+            raise ValueError(
+                f"frames: {frames} given, but {x.values.shape[1]} tokens of an item are no multiple of that"
+            )
         y = self.resampler(self.proj_in(x.values), x.mask, frames=frames)
         y = self.proj_out(self.norm_after(y))
         if self.end is not None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from anyx.anyres import AnyResInputProjector
+from anyx.encoders.clip import ClipEncoder
 from anyx.interfaces import Tokens
+from anyx.media import Image
 
 
 def two() -> Tokens:
@@ -66,3 +68,23 @@ def test_errors_name_what_was_given() -> None:
         AnyResInputProjector(6, 8, frame_pool="mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="limit must be at least 1, given 0"):
         AnyResInputProjector(6, 8, limit=0)
+
+
+@pytest.mark.parametrize("maxpool", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(1, 500), (500, 1), (3, 3000), (20, 500)])
+def test_a_long_and_thin_picture_keeps_its_whole(height: int, width: int, maxpool: bool) -> None:
+    """Without its padding nothing, or a row, of the tiles is left; line ends stand where there are rows."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    grids = [[28, 56], [56, 28], [56, 56]]
+    encoder = ClipEncoder(config={**sizes, "image_size": 28, "patch_size": 14}, grids=grids)
+    projector = AnyResInputProjector(8, 16, maxpool=maxpool)
+    pixels = encoder.transform(Image(torch.full((3, height, width), 9, dtype=torch.uint8)))
+    tokens = encoder({name: x[None] for name, x in pixels.items()})
+    assert tokens.layout is not None
+    rows, columns = tokens.layout[0]
+    packed = projector(tokens)
+    kept = max(rows // 2, min(rows, 1)) * max(columns // 2, min(columns, 1)) if maxpool else rows * (columns + 1)
+    assert packed.values.shape[1] == 4 + kept
+    assert packed.mask.all()
+    torch.testing.assert_close(packed.values[:, :4], projector.mlp(tokens).values[:, :4])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from qformer_names import published_name
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -23,7 +24,6 @@ from anyx.interfaces import TextBatch
 from anyx.llm import LLM
 from anyx.media import Image
 from anyx.model import AnyX, InputPort
-from anyx.qformer import published_name
 from anyx.queries import QFormerInputProjector
 
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -64,9 +64,19 @@ def test_wrong_options_are_refused() -> None:
     for given, key in (({"adapter": "mlp"}, "adapter"), ({"norm": True}, "norm"), ({"heads": 3}, "heads")):
         with pytest.raises(ValueError, match=key):
             CFormerInputProjector(6, 10, **(SMALL | given))  # type: ignore[arg-type]
-    short, told = CFormerInputProjector(6, 10, **(SMALL | {"positions": 2})).train(), torch.tensor([5, 2])
+    for given, told in (
+        ({"layers": 0}, "layers must be at least 1, given 0"),
+        ({"tokens_dim": 0}, "tokens_dim must be at least 1, given 0"),
+        ({"tail": 1.5}, "tail must be 0 or more and under 1, or null, given 1.5"),
+        ({"tail": -1}, "tail must be 0 or more"),
+        ({"adapter": "fc", "init": "bert"}, "init: 'bert' given, the weights of a BERT, but adapter is 'fc'"),
+        ({"init": "/nowhere"}, "init: /nowhere is not there or does not fit"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            CFormerInputProjector(6, 10, **(SMALL | given))  # type: ignore[arg-type]
+    short, count = CFormerInputProjector(6, 10, **(SMALL | {"positions": 2})).train(), torch.tensor([5, 2])
     with pytest.raises(ValueError, match="positions: 2, but a medium has 5"):
-        short(frames()._replace(number=told))
+        short(frames()._replace(number=count))
 
 
 def model(**projector: Any) -> AnyX:

@@ -180,6 +180,11 @@ def test_a_stack_that_does_not_fit_is_refused() -> None:
         StackInputProjector(1, 4, along="square")(Tokens.full(torch.ones(1, 9, 1)))
 
 
+def test_there_are_no_fewer_blocks_than_none() -> None:
+    with pytest.raises(ValueError, match="residual must not be negative, given -1"):
+        MLPInputProjector(4, 4, residual=-1)
+
+
 def test_minigpt_v2_s_stack_has_its_parameters() -> None:
     with torch.device("meta"):  # llama_proj: 4096 x 5632 + 4096
         assert sum(p.numel() for p in StackInputProjector(1408, 4096).parameters()) == 23_072_768

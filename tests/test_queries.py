@@ -108,5 +108,7 @@ def test_errors_name_what_was_given() -> None:
         ValueError, match="queries and pieces are at least 1 and extra is not negative: given 3, 0 and 0"
     ):
         made(pieces=0)
+    with pytest.raises(ValueError, match="vocabulary: null given"):
+        made(reads=True, vocabulary=None)
     with pytest.raises(ValueError, match="no weights at nowhere"):
         made(bert="nowhere")

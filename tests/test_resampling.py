@@ -69,5 +69,9 @@ def test_errors_name_what_was_given() -> None:
         ResamplerInputProjector(8, 8, preset="qwn")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tokens must be at least 1, given 0"):
         ResamplerInputProjector(8, 8, tokens=0)
+    with pytest.raises(ValueError, match="frames must not be negative, given -1"):
+        ResamplerInputProjector(8, 8, frames=-1)
+    with pytest.raises(ValueError, match="frames: 4 given, but 6 tokens of an item are no multiple of that"):
+        ResamplerInputProjector(8, 8, frames=4)(Tokens.full(torch.randn(1, 6, 8)))
     with pytest.raises(ValueError, match="heads must divide dim: given dim=12, heads=5"):
         ResamplerInputProjector(8, 12, preset="qwen", tokens=4, heads=5)

@@ -64,7 +64,7 @@ def numbers(given: Sequence[str]) -> list[Box]:
 
 def with_boxes(words: str, boxes: Sequence[Box], ground: Ground | None) -> str:
     """The words with each `{box}` in them, in order, or else their end, replaced by a box as the model reads it."""
-    if not boxes and PLACE not in words:
+    if not boxes and (ground is None or PLACE not in words):
         return words
     if ground is None:
         raise ValueError("--box: no input of this request has boxes; give --image, or another of the model's with some")

@@ -46,7 +46,13 @@ def files(path: str | Path, named: Collection[str] = ()) -> list[Path]:
     if there := [place / name for name in named if (place / name).is_file()]:
         return there
     for index in (place / name for name in INDICES if (place / name).is_file()):
-        return [place / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        listed = _mapping(index).get("weight_map")
+        if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
+            raise ValueError(f"{index}: 'weight_map', names of tensors with their files, is needed")
+        shards = [place / name for name in sorted(set(listed.values()))]
+        if missing := [shard.name for shard in shards if not shard.is_file()]:
+            raise ValueError(f"{index} lists files that are not there: {', '.join(missing[:8])}")
+        return shards
     adapters = [place / name for name in ADAPTERS if (place / name).is_file()][:1]
     beside = [place / BESIDE] if adapters and (place / BESIDE).is_file() else []
     return [*adapters, *beside] or [locate(place, named)]
@@ -58,7 +64,18 @@ def settings(path: str | Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in ((place if place.is_dir() else place.parent) / name for name in SETTINGS):
         if file.is_file():
-            found |= json.loads(file.read_text())
+            found |= _mapping(file)
+    return found
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    """What a JSON file of settings holds."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: a mapping is needed, but a {type(found).__name__} was found")
     return found
 
 

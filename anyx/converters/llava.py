@@ -8,6 +8,7 @@ into the folder; what a checkpoint lacks is named by `--base`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -29,6 +30,9 @@ LLAMA = {  # of every layer of the LLM
     "mlp.up_proj": "inner width",
     "mlp.down_proj": "width inner",
 }
+PATCHES = {"mm_vision_select_feature": "patch", "vision_feature_select_strategy": "default"}
+FITS = {"pad": "pad", "square": "crop"}  # what becomes of a picture that is no square
+MERGE = "spatial_unpad"
 NORMS = ("input_layernorm", "post_attention_layernorm")
 SIDES = {"leaf": ("weight", "bias"), "side": ("q_proj", "k_proj", "v_proj", "out_proj")}
 SPELLINGS = {  # layers of the LLM, its head, the tower, the projector, the line end
@@ -167,8 +171,23 @@ class LLaVA(Converter):
         }
 
     def heeded(self, raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-        """A checkpoint's own grids, layer and LoRA scale, from its config.json and adapter_config.json."""
-        vision, llm = dict(raw["encoders"]["vision"]), dict(raw["llm"])
+        """A checkpoint's own layer, form of pictures and LoRA scale, from its config.json and adapter_config.json."""
+        vision, llm, picture = dict(raw["encoders"]["vision"]), dict(raw["llm"]), raw["inputs"]["image"]
+        for name, known in PATCHES.items():
+            if told.get(name, known) != known:
+                raise ValueError(f"{name}: {told[name]!r} is not {known!r}; the class token is never handed on here")
+        if (ratio := told.get("image_aspect_ratio")) is not None:
+            tiled = re.fullmatch(r"anyres(?:_max_(\d+))?", str(ratio)) if "grids" in vision else None
+            if tiled is None and ("grids" in vision or ratio not in FITS):
+                allowed = "anyres, anyres_max_N" if "grids" in vision else ", ".join(FITS)
+                raise ValueError(f"image_aspect_ratio: {ratio!r} is not one of {allowed}")
+            if tiled is None:
+                vision["fit"] = FITS[ratio]
+            elif tiled[1]:
+                picture = {**picture, "projector": {**picture["projector"], "limit": int(tiled[1])}}
+        merge = told.get("mm_patch_merge_type", MERGE)
+        if "grids" in vision and merge != MERGE:
+            raise ValueError(f"mm_patch_merge_type: {merge!r} is not {MERGE!r}, the only one that is converted")
         layer = told.get("mm_vision_select_layer", told.get("vision_feature_layer"))
         if layer is not None:
             vision["layer"] = layer
@@ -183,7 +202,7 @@ class LLaVA(Converter):
             vision["merge"] = "unpad_rounded" if native else "unpad"
         if llm["lora"] is not None and told.get("lora_alpha") is not None:
             llm["lora"] = {**llm["lora"], "alpha": told["lora_alpha"]}
-        return {**raw, "llm": llm, "encoders": {"vision": vision}}
+        return {**raw, "llm": llm, "encoders": {"vision": vision}, "inputs": {"image": picture}}
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The names are all that changes."""

@@ -48,16 +48,16 @@ class LlavaSource(Rows):
             return repacked(row, self.part)
         files = {key: listed(row.get(key) or None) for key in self.media}
         left = {key: iter(names) for key, names in files.items()}
-        marks = 0
+        marks = dict.fromkeys(self.media, 0)
 
         def take(role: str, mark: re.Match[str]) -> Part:
-            nonlocal marks
-            marks += 1
+            marks[mark[1]] += 1
             return self.part(mark[1], next(left[mark[1]], None))
 
         messages = lay(row["conversations"], self.marks, take)
-        if marks != (held := sum(map(len, files.values()))):
-            raise ValueError(f"{marks} marks but {held} files; each file has one mark")
+        for key, held in files.items():
+            if marks[key] != len(held):
+                raise ValueError(f"{marks[key]} marks <{key}> but {len(held)} files; each file has one mark")
         return {"messages": [self._arranged(one) for one in messages]}
 
     def _arranged(self, said: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class AlignedSource(Rows):
         root: Root = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(path, root, limit, _packed(_loaded(path)["annotations"]))
+        super().__init__(path, root, limit, _packed(_listed(path, "annotations", ("image_id", "caption"))))
         self.key, self.prompts = key, prompts or PROMPTS["caption"]
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -87,11 +87,13 @@ class ReferSource(Rows):
         limit: int | None = None,
     ) -> None:
         self.ask = _Ask(direction, boxes, prompts)
-        refs = [ref for ref in _loaded(path) if ref["split"] == split]
-        super().__init__(path, root, limit, _packed(refs))
-        known = _loaded(instances)
-        self.boxes = {item["id"]: item["bbox"] for item in known["annotations"]}
-        self.pictures = {item["id"]: item for item in known["images"]}
+        refs = _listed(path, None, ("split",))
+        if split not in (known := {ref["split"] for ref in refs}):
+            raise ValueError(f"split: {split!r} is not one of {', '.join(sorted(known))}, those of {path}")
+        super().__init__(path, root, limit, _packed([ref for ref in refs if ref["split"] == split]))
+        objects = _loaded(instances)
+        self.boxes = {item["id"]: item["bbox"] for item in _listed(instances, "annotations", ("id", "bbox"), objects)}
+        self.pictures = {item["id"]: item for item in _listed(instances, "images", ("id",), objects)}
         self.key = key
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -124,7 +126,7 @@ class GenomeSource(Rows):
     ) -> None:
         super().__init__(path, root, limit)
         self.ask = _Ask(direction, boxes, prompts)
-        self.pictures = {item["image_id"]: item for item in _loaded(images)}
+        self.pictures = {item["image_id"]: item for item in _listed(images, None, ("image_id",))}
         self.key = key
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -199,6 +201,8 @@ class _Ask:
 
     def record(self, part: Part, words: str, box: tuple[float, ...], size: Size, index: int) -> Record:
         """Two turns."""
+        if not words.strip():
+            raise ValueError("the box has no words")
         place = self.codec.format([Region("", (box,))], size)
         about, answer = (words, place) if self.direction == "refer" else (place, words)
         return _asked(part, _drawn(self.prompts, index).replace("{}", about), answer)
@@ -222,6 +226,16 @@ def _loaded(path: str | Path) -> Any:
         return _Lists(io.BytesIO(data)).load() if path.suffix == ".p" else json.loads(data)
     except (ValueError, pickle.UnpicklingError, EOFError, LookupError) as error:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
+
+
+def _listed(path: str | Path, name: str | None, fields: Sequence[str], found: Any = None) -> list[dict[str, Any]]:
+    """A file's list of rows, or that of a name in it (`found`: what the file holds), each with certain fields."""
+    found = _loaded(path) if found is None else found
+    rows = found if name is None else found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) and row.keys() >= set(fields) for row in rows):
+        where = "a list" if name is None else f"{name!r}, a list,"
+        raise ValueError(f"path: {path}: {where} of rows with {' and '.join(fields)} is needed")
+    return rows
 
 
 def _packed(rows: Sequence[Any]) -> list[Any]:

@@ -37,7 +37,7 @@ class Rows(Sequence[Record], ABC):
 
     @abstractmethod
     def convert(self, row: dict[str, Any], index: int) -> Record:
-        """The dialogue of a row; ValueError, TypeError, KeyError or AttributeError where it is none."""
+        """The dialogue of a row; ValueError, or an error of a type, a place or a number, where it is none."""
         ...
 
     def part(self, key: str, name: str | None, caption: str | None = None) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Rows(Sequence[Record], ABC):
             return located(record, self.root)
         except ValueError as error:
             raise ValueError(f"{self.path}: row {index}: {error}") from error
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, LookupError, ArithmeticError, AttributeError) as error:
             raise ValueError(f"{self.path}: row {index} is none that {type(self).__name__} reads: {error!r}") from error
 
 

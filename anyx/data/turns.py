@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 Part = dict[str, Any]
 Direction = Literal["in", "out"]
 
+UNSPACED = re.compile(r"[\u2e80-\ua4cf\uf900-\ufaff\uff00-\uffef]")  # Han, kana, full-width forms
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 NOTHING = ("", "00000000000")  # what re-packs write where a row has no file
 NAMED_BY = ("image_name", "video_name", "audio_name", "mm_name")  # the fields of re-packs that name a file
@@ -35,18 +36,23 @@ def role_of(turn: Mapping[str, Any]) -> str:
 
 
 def message(role: str, parts: Iterable[Part | str]) -> dict[str, Any]:
-    """A message of texts and media; neighbouring texts are joined, empty ones left out."""
+    """A message of texts and media; neighbouring texts are joined, with a space but in Chinese; empty ones left out."""
     content: list[Part] = []
     for part in parts:
         if not isinstance(part, str):
             content.append(part)
         elif part.strip():
             if content and content[-1]["type"] == "text":
-                part = f"{content.pop()['text']} {part}"
+                part = joined(content.pop()["text"], part)
             content.append({"type": "text", "text": part})
     if not content:
         raise ValueError(f"the turn of {role} is empty")
     return {"role": role, "content": content}
+
+
+def joined(first: str, second: str) -> str:
+    """Two texts as one; letters that are written without spaces, and their punctuation, meet without one."""
+    return first + ("" if UNSPACED.search(first[-1:]) and UNSPACED.search(second[:1]) else " ") + second
 
 
 def marks_of(keys: Iterable[str]) -> re.Pattern[str]:

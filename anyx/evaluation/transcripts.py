@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 DRAWS = 1000  # of the bootstrap
-WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"  # with the extensions, in which names are written
+WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+")
 
 
 class WordErrors(NamedTuple):
@@ -33,8 +35,11 @@ class WordErrors(NamedTuple):
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words of letters and digits; an apostrophe within a word is dropped, a hyphen parts two."""
-    return WORD.findall(text.lower().replace("'", "").replace("\u2019", ""))
+    """Lower-case words of letters and digits; an apostrophe within a word is dropped, a hyphen parts two.
+
+    A letter is the same however it is encoded: with its accent or before it, of full width or not (NFKC).
+    """
+    return WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("'", "").replace("\u2019", ""))
 
 
 def word_errors(reference: str, written: str) -> WordErrors:

@@ -11,6 +11,7 @@ from typing import Any
 
 from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size
 from anyx.imports import find
+from anyx.signatures import require
 
 __all__ = ["CODECS", "Box", "BoxCodec", "Content", "Parsed", "Region", "Size", "codec"]
 
@@ -31,5 +32,7 @@ def codec(name: str, options: Mapping[str, Any] | None = None) -> BoxCodec:
     """A codec by its name, or by `module:Class`; `options` are its keyword arguments."""
     if name not in CODECS and ":" not in name:
         raise ValueError(f"boxes.type: {name!r} is not one of {', '.join(CODECS)} (or 'module:Class')")
-    made: BoxCodec = find(CODECS.get(name, name), "boxes.type")(**(options or {}))
+    cls = find(CODECS.get(name, name), "boxes.type")
+    require("boxes", options or {}, cls)
+    made: BoxCodec = cls(**(options or {}))
     return made

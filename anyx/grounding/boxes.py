@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Literal, NamedTuple
 
 from anyx.media import Image
@@ -20,7 +21,9 @@ from anyx.media import Image
 Box = tuple[float, ...]
 Frame = Literal["picture", "padded_square"]
 FRAMES = ("picture", "padded_square")
-MARKS = re.compile(r"[.,;:!?\n\[\]<>{}]")  # what parts a box's phrase from the words before, where no tag does
+MARKS = re.compile(  # what parts a box's phrase from the words before, where no tag does
+    r"[.,;:!?\n\[\]<>{}\u3001\u3002\u2026\u3008-\u3011\uff0c\uff1b\uff1a\uff01\uff1f]"
+)
 
 
 class Size(NamedTuple):
@@ -108,13 +111,14 @@ def scanned(
     malformed, place, counted = 0, 0, 0
     for match in pattern.finditer(text):
         region = read(match)
-        malformed += len(broken.findall(text[counted : match.start()])) + (region is None)
+        since = text[counted : match.start()]
+        malformed += len(broken.findall(since)) + (region is None)
         counted = match.end()
         if region is None:
             continue
         words = text[place : match.start()]
         if not phrases:
-            phrase = MARKS.split(words)[-1].strip()
+            phrase = MARKS.split(since)[-1].strip()
             words = words[: words.rfind(phrase)] if phrase else words
             region = region._replace(phrase=phrase)
         if words and not (words == between and content and isinstance(content[-1], Region)):
@@ -127,13 +131,13 @@ def scanned(
 
 
 def shares(box: Box, size: Size, frame: Frame = "picture") -> Box:
-    """Pixels of a picture -> shares of its sides, or of the sides of the square it is padded to, cut to 0 .. 1.
+    """Pixels of a picture, cut at its edges -> shares of its sides, or of the sides of the square it is padded to.
 
     Padding is equal on both sides, the odd pixel after the picture, as LLaVA's.
     """
     sides, left = _square(size, frame)
-    pairs = zip(box, _each(sides, box), _each(left, box), strict=True)
-    return tuple(min(max((value + edge) / side, 0.0), 1.0) for value, side, edge in pairs)
+    rows = zip(box, _each(sides, box), _each(left, box), _each(size, box), strict=True)
+    return tuple((min(max(value, 0.0), end) + edge) / side for value, side, edge, end in rows)
 
 
 def pixels(box: Box, size: Size, frame: Frame = "picture") -> Box:
@@ -143,6 +147,16 @@ def pixels(box: Box, size: Size, frame: Frame = "picture") -> Box:
     sides, left = _square(size, frame)
     rows = zip(box, _each(sides, box), _each(left, box), _each(size, box), strict=True)
     return tuple(min(max(value * side - edge, 0.0), end) for value, side, edge, end in rows)
+
+
+def writable(box: Box, family: str, kinds: Mapping[int, str]) -> Box:
+    """A box as it is; ValueError unless a family writes such, by their number of numbers, and it is one."""
+    if len(box) not in kinds:
+        known = " and ".join(f"{kind} of {length}" for length, kind in kinds.items())
+        raise ValueError(f"boxes: {family} writes {known} numbers, but {len(box)} were given")
+    if not all(map(isfinite, box)) or not upright(box):
+        raise ValueError(f"boxes: {box} given; a box is x0, y0, x1, y1 in pixels, x0 and y0 not above x1 and y1")
+    return box
 
 
 def upright(box: Box) -> bool:

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import re
 
-from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size, pixels, scanned, shares, upright, written
+from anyx.grounding.boxes import (
+    Box,
+    BoxCodec,
+    Content,
+    Parsed,
+    Region,
+    Size,
+    pixels,
+    scanned,
+    shares,
+    upright,
+    writable,
+    written,
+)
 
 PARTS, LAST = 1000, 999
 BETWEEN = ", "
@@ -26,8 +39,8 @@ class CogVLMCodec(BoxCodec):
         """All boxes of a phrase in one pair of brackets, parted by semicolons."""
 
         def form(region: Region) -> str:
-            boxes = ";".join(_form(box, size) for box in region.boxes)
-            return f"{region.phrase} [[{boxes}]]" if region.phrase else f"[[{boxes}]]"
+            boxes = f"[[{';'.join(_form(box, size) for box in region.boxes)}]]" if region.boxes else ""
+            return " ".join(filter(None, (region.phrase, boxes)))
 
         return written(content, form, BETWEEN)
 
@@ -44,6 +57,5 @@ class CogVLMCodec(BoxCodec):
 
 
 def _form(box: Box, size: Size) -> str:
-    if len(box) != 4:
-        raise ValueError(f"boxes: CogVLM writes boxes of 4 numbers, but {len(box)} were given")
-    return ",".join(f"{min(int(share * PARTS), LAST):03d}" for share in shares(box, size))
+    found = shares(writable(box, "CogVLM", {4: "boxes"}), size)
+    return ",".join(f"{min(int(share * PARTS), LAST):03d}" for share in found)

@@ -22,6 +22,7 @@ from anyx.grounding.boxes import (
     scanned,
     shares,
     upright,
+    writable,
     written,
 )
 
@@ -29,7 +30,7 @@ BETWEEN = ", "
 NUMBER = r"(?:\d{1,4}(?:\.\d{0,8})?|\.\d{1,8})"
 BOX = rf"\[\s?{NUMBER}(?:\s?,\s?{NUMBER}){{3}}\s?\]"
 REGION = re.compile(rf"\s?(?P<boxes>{BOX}(?:\s?{BOX})*)")
-BROKEN = re.compile(r"\[\s?[\d.]")
+BROKEN = re.compile(r"\[\s?-?[\d.]")
 
 
 class LlavaCodec(BoxCodec):
@@ -61,6 +62,5 @@ class LlavaCodec(BoxCodec):
         return scanned(text, REGION, read, BROKEN, BETWEEN, phrases=False)
 
     def _form(self, box: Box, size: Size) -> str:
-        if len(box) != 4:
-            raise ValueError(f"boxes: LLaVA writes boxes of 4 numbers, but {len(box)} were given")
-        return f"[{', '.join(f'{share:.{self.precision}f}' for share in shares(box, size, self.side))}]"
+        found = shares(writable(box, "LLaVA", {4: "boxes"}), size, self.side)
+        return f"[{', '.join(f'{share:.{self.precision}f}' for share in found)}]"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size, scanned, upright, written
+from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size, scanned, upright, writable, written
 
 BETWEEN = ", "
 TAGS = {"<0x00>": "<box>", "<0x01>": "</box>", "<0x02>": "<point>", "<0x03>": "</point>"}
@@ -60,8 +60,7 @@ class FuyuCodec(BoxCodec):
         return min(1.0, self.fit[0] / size.height, self.fit[1] / size.width)
 
     def _form(self, box: Box, size: Size) -> str:
-        if len(box) not in (2, 4):
-            raise ValueError(f"boxes: Fuyu writes points of 2 and boxes of 4 numbers, but {len(box)} were given")
+        writable(box, "Fuyu", {2: "points", 4: "boxes"})
         inside = (min(max(value, 0), size[place % 2]) for place, value in enumerate(box))
         numbers = [round(value / 2 * self.scale(size)) for value in inside]
         if len(numbers) == 2:

@@ -5,7 +5,8 @@ of its lower right corner (up, less one), counted row by row. It is read as the 
 lie in one row or column, as their outer edges. Boxes of one phrase are parted by `</delimiter_of_multi_objects/>`.
 
 transformers' processor writes a space between these tokens, and its reader knows none: what it has written itself it
-reads as no entity at all. Here both spellings are read; `published` reads as that reader does.
+reads as no entity at all. Here both spellings are read; `published` reads as that reader does, and writes as that
+processor does, corners out of order too.
 """
 
 from __future__ import annotations
@@ -14,9 +15,22 @@ import math
 import re
 from typing import NamedTuple
 
-from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size, pixels, scanned, shares, written
+from anyx.grounding.boxes import (
+    Box,
+    BoxCodec,
+    Content,
+    Parsed,
+    Region,
+    Size,
+    pixels,
+    scanned,
+    shares,
+    writable,
+    written,
+)
 
 DELIMITER = "</delimiter_of_multi_objects/>"
+KINDS = {4: "boxes"}
 BROKEN = re.compile(r"<object>")
 TAG = re.compile(r"<[^<>]*>")
 
@@ -29,7 +43,7 @@ class Bins(NamedTuple):
 
 
 class KosmosCodec(BoxCodec):
-    """`grid` bins a side; `spaced` writes as transformers' processor does, `published` reads as its reader."""
+    """`grid` bins a side; `spaced` writes spaces as transformers' processor, `published` reads and writes as it."""
 
     def __init__(self, *, grid: int = 32, spaced: bool = False, published: bool = False) -> None:
         if grid < 1:
@@ -49,7 +63,8 @@ class KosmosCodec(BoxCodec):
         gap = " " if self.spaced else ""
 
         def form(region: Region) -> str:
-            found = [self.bins(shares(box, size)) for box in region.boxes]
+            given = region.boxes if self.published else [writable(box, "Kosmos-2", KINDS) for box in region.boxes]
+            found = [self.bins(shares(box, size)) for box in given]
             pairs = [f"<patch_index_{a:04d}>{gap}<patch_index_{b:04d}>" for a, b in found]
             boxes = f"<object>{gap}{f'{gap}{DELIMITER}{gap}'.join(pairs)}{gap}</object>" if pairs else ""
             return (f"<phrase>{region.phrase}</phrase>" if region.phrase else "") + boxes
@@ -72,11 +87,11 @@ class KosmosCodec(BoxCodec):
 
     def bins(self, box: Box) -> Bins:
         """Shares of the sides -> the two bins."""
-        if len(box) != 4:
-            raise ValueError(f"boxes: Kosmos-2 writes boxes of 4 numbers, but {len(box)} were given")
         last = self.grid - 1
         x0, y0 = (min(math.floor(value * self.grid), last) for value in box[:2])
         x1, y1 = (max(math.ceil(value * self.grid - 1), 0) for value in box[2:])
+        if not self.published:
+            x1, y1 = max(x0, x1), max(y0, y1)  # of a box without width on the border of two bins
         return Bins(y0 * self.grid + x0, y1 * self.grid + x1)
 
     def shares(self, bins: Bins) -> Box:

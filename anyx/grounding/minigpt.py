@@ -13,7 +13,20 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from anyx.grounding.boxes import Box, BoxCodec, Content, Parsed, Region, Size, pixels, scanned, shares, upright, written
+from anyx.grounding.boxes import (
+    Box,
+    BoxCodec,
+    Content,
+    Parsed,
+    Region,
+    Size,
+    pixels,
+    scanned,
+    shares,
+    upright,
+    writable,
+    written,
+)
 
 PARTS = 100
 BETWEEN = " "
@@ -39,7 +52,7 @@ class MiniGPTCodec(BoxCodec):
 
         def form(region: Region) -> str:
             boxes = "<delim>".join(_form(box, size) for box in region.boxes)
-            return f"<p>{region.phrase}</p> {boxes}" if region.phrase else boxes
+            return f"<p>{region.phrase}</p> {boxes}".rstrip() if region.phrase else boxes
 
         return written(content, form, BETWEEN)
 
@@ -80,13 +93,12 @@ def _merged(text: str) -> str:
     """The text with all boxes of a published region after its first phrase, words between them left out."""
     for piece in substrings(text):
         whole = f"<p>{piece}}}"
-        phrase, boxes = re.search(r"(.*?)</p>", piece), re.findall(BOX, whole)
-        if phrase and boxes:
-            text = text.replace(whole, f"<p>{phrase[1]}</p> {'<delim>'.join(boxes)}", 1)
+        phrase, closed, _ = piece.partition("</p>")
+        if closed and (boxes := re.findall(BOX, whole)):
+            text = text.replace(whole, f"<p>{phrase}</p> {'<delim>'.join(boxes)}", 1)
     return text
 
 
 def _form(box: Box, size: Size) -> str:
-    if len(box) != 4:
-        raise ValueError(f"boxes: MiniGPT-v2 writes boxes of 4 numbers, but {len(box)} were given")
-    return "{" + "".join(f"<{int(share * PARTS)}>" for share in shares(box, size)) + "}"
+    found = shares(writable(box, "MiniGPT-v2", {4: "boxes"}), size)
+    return "{" + "".join(f"<{int(share * PARTS)}>" for share in found) + "}"

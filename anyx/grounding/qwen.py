@@ -24,6 +24,7 @@ from anyx.grounding.boxes import (
     scanned,
     shares,
     upright,
+    writable,
     written,
 )
 
@@ -73,8 +74,7 @@ class QwenCodec(BoxCodec):
 
 def _form(box: Box, size: Size) -> str:
     tag = "box" if len(box) == 4 else "quad"
-    if len(box) not in (4, 8):
-        raise ValueError(f"boxes: Qwen-VL writes boxes of 4 numbers and quadrilaterals of 8, but {len(box)} were given")
-    numbers = [min(int(share * PARTS), LAST) for share in shares(box, size)]
+    found = shares(writable(box, "Qwen-VL", {4: "boxes", 8: "quadrilaterals"}), size)
+    numbers = [min(int(share * PARTS), LAST) for share in found]
     points = (f"({x},{y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))
     return f"<{tag}>{','.join(points)}</{tag}>"

@@ -28,6 +28,7 @@ from anyx.grounding.boxes import (
     scanned,
     shares,
     upright,
+    writable,
     written,
 )
 
@@ -75,7 +76,7 @@ class ShikraCodec(BoxCodec):
         box, point = self._group(self.style.box, 4), self._group(self.style.point, 2)
         self._pattern = re.compile(rf"\s?(?:{box}|{point})")
         opening = {self.style.box[0], self.style.point[0]}
-        digit = "" if bins else r"[\d.]"
+        digit = "" if bins else r"-?[\d.]"
         self._broken = re.compile("|".join(re.escape(mark) + digit for mark in sorted(opening)))
 
     def format(self, content: Content, size: Size) -> str:
@@ -106,9 +107,8 @@ class ShikraCodec(BoxCodec):
         return scanned(text, self._pattern, read, self._broken, BETWEEN, phrases=False)
 
     def _shares(self, box: Box, size: Size) -> Box:
-        if len(box) not in (2, 4):
-            raise ValueError(f"boxes: Shikra writes points of 2 and boxes of 4 numbers, but {len(box)} were given")
-        return tuple(round(share, DECIMALS) for share in shares(box, size, self.side))
+        found = shares(writable(box, "Shikra", {2: "points", 4: "boxes"}), size, self.side)
+        return tuple(round(share, DECIMALS) for share in found)
 
     def _form(self, boxes: Iterable[Box], marks: tuple[str, str, str]) -> str:
         precision = self.style.precision

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from anyx.config import Names
 from anyx.data.batches import Dialogues
+from anyx.interfaces import Tokens
 from anyx.model import AnyX
 from anyx.training import losses
 from anyx.training.conditions import Step, tokens_of
@@ -54,7 +55,8 @@ def align(
             mine = functional.pad(ids, (0, longest - ids.shape[1]), value=-1)
             real = (mine >= 0).any(1)
             right = (mine[real][:, None] == told).all(-1).int().argmax(1)
-            found[key] = found[key] + contrast * losses.tell_apart(tokens.values[real], could, right, scale)
+            said = Tokens(tokens.values[real], tokens.mask[real])
+            found[key] = found[key] + contrast * losses.tell_apart(said, could, right, scale)
     return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
 
 

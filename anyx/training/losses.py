@@ -147,12 +147,18 @@ def spelt(
 
 
 def tell_apart(
-    said: Float[Tensor, "b n d"], candidates: Float[Tensor, "c n d"], right: Int[Tensor, " b"], scale: float
+    said: Tokens, candidates: Float[Tensor, "c n d"], right: Int[Tensor, " b"], scale: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of which candidate was meant, by the cosine of what sets each apart from the candidates' mean."""
-    centre = candidates.mean(0)
-    meant, could = (F.normalize((x.float() - centre).flatten(1), dim=-1) for x in (said, candidates))
-    return F.cross_entropy(scale * meant @ could.T, right)
+    """Cross-entropy of which candidate was meant, by the cosine of what sets each apart from the candidates' mean.
+
+    What stands at an item's padding is not looked at, of neither side.
+    """
+    centre, real = candidates.mean(0), said.mask.float()
+    could = candidates.float() - centre
+    meant = (said.values.float() - centre) * real[..., None]
+    squares = meant.square().sum((1, 2))[:, None] * (real @ could.square().sum(-1).T)
+    cosine = meant.flatten(1) @ could.flatten(1).T / squares.clamp(min=1e-24).sqrt()
+    return F.cross_entropy(scale * cosine, right)
 
 
 def masked_mean(values: Float[Tensor, "*b"], mask: Num[Tensor, "*b"] | None) -> Float[Tensor, ""]:

@@ -174,7 +174,8 @@ def test_a_mistake_is_one_line(folder: Path, words: list[str], line: str, capsys
 def test_boxes_without_a_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="no input of this request has boxes"):
         boxes.with_boxes("what is this", [(1, 2, 3, 4)], None)
-    assert boxes.with_boxes("what is this", [], None) == "what is this"
+    for words in ("what is this", 'write {"a": {box}}'):  # of a model without boxes, words are words
+        assert boxes.with_boxes(words, [], None) == words
 
 
 def test_marks_are_drawn_on_the_picture_that_is_sent(folder: Path, tmp_path: Path) -> None:

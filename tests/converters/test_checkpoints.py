@@ -90,3 +90,25 @@ def test_what_is_no_file_of_weights_is_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ValueError, match=told):
             checkpoints.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "a mapping is needed, but a list was found"),
+        ("{}", "'weight_map', names of tensors with their files, is needed"),
+        ('{"weight_map": {"a": "x-1.safetensors"}}', "lists files that are not there: x-1.safetensors"),
+    ],
+)
+def test_a_broken_index_is_named(tmp_path: Path, index: str, words: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ValueError, match=rf"model\.safetensors\.index\.json.* {words}"):
+        checkpoints.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_broken_settings_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json.* (cannot be read|a mapping is needed)"):
+        checkpoints.settings(tmp_path)

@@ -164,6 +164,26 @@ def test_a_shard_and_its_index(bases: dict[str, str], tmp_path: Path) -> None:
     assert len(load_file(tmp_path / "back.safetensors")) == len(theirs.state_dict())
 
 
+def test_a_checkpoint_s_own_form_of_pictures_is_heeded() -> None:
+    made, paths = LLaVA(), {"llm": "l", "vision": "v"}
+    square, tiles = (
+        made.config({"width": 8, "kv": 8, "rows": 9, "second": 8, **more}, paths) for more in ({}, {"line": 8})
+    )
+    assert made.heeded(square, {"image_aspect_ratio": "square"})["encoders"]["vision"]["fit"] == "crop"
+    assert made.heeded(square, {"image_aspect_ratio": "pad"}) == made.heeded(square, {}) == square
+    assert made.heeded(tiles, {"image_aspect_ratio": "anyres", "mm_patch_merge_type": "spatial_unpad"}) == tiles
+    assert made.heeded(tiles, {"image_aspect_ratio": "anyres_max_9"})["inputs"]["image"]["projector"]["limit"] == 9
+    for raw, told, words in (
+        (square, {"image_aspect_ratio": "anyres"}, "image_aspect_ratio: 'anyres' is not one of pad, square"),
+        (tiles, {"image_aspect_ratio": "pad"}, "image_aspect_ratio: 'pad' is not one of anyres, anyres_max_N"),
+        (square, {"mm_vision_select_feature": "cls_patch"}, "mm_vision_select_feature: 'cls_patch' is not 'patch'"),
+        (square, {"vision_feature_select_strategy": "full"}, "vision_feature_select_strategy: 'full' is not 'default'"),
+        (tiles, {"mm_patch_merge_type": "flat"}, "mm_patch_merge_type: 'flat' is not 'spatial_unpad'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made.heeded(raw, told)
+
+
 def test_refusals(bases: dict[str, str], tmp_path: Path) -> None:
     state = {renamed(name, ORIGINAL): x.clone() for name, x in model(False).state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")

@@ -56,6 +56,37 @@ def test_refcoco_in_both_directions(tmp_path: Path, name: str) -> None:
         feed("x", node | {"direction": "where"})
 
 
+def test_a_bad_row_costs_itself_alone(tmp_path: Path) -> None:
+    """A picture without regions or sides, a box turned inside out, a phrase of nothing: seen in the true files."""
+    box = {"x": 20, "y": 20, "width": 80, "height": 40, "phrase": "a dog"}
+    rows = [[], [box | {"height": -4}], [box | {"phrase": " "}], [box]]
+    genome = [{"id": 1, "regions": regions} for regions in rows] + [{"id": 2, "regions": [box]}]
+    pictures = [
+        {"image_id": number, "url": "VG_100K/1.jpg", "width": 200 * (2 - number), "height": 100} for number in (1, 2)
+    ]
+    node = {"type": "genome", "path": written(tmp_path, "regions.json", genome), "boxes": BOXES}
+    source = feed("vg", node | {"images": written(tmp_path, "images.json", pictures)}).source
+    assert turns(source[3])[2] == PLACE
+    for index in (0, 1, 2, 4):
+        with pytest.raises(ValueError, match=f"row {index}"):
+            source[index]
+
+
+def test_files_of_another_form_are_named(tmp_path: Path) -> None:
+    refs, instances = written(tmp_path, "refs.json", REFS), written(tmp_path, "instances.json", INSTANCES)
+    node = {"type": "refer", "path": refs, "instances": instances, "boxes": BOXES}
+    with pytest.raises(ValueError, match="split: 'testA' is not one of train, val"):
+        feed("x", node | {"split": "testA"})
+    with pytest.raises(ValueError, match=r"refs\.json: 'annotations', a list, of rows with id and bbox is needed"):
+        feed("x", node | {"instances": refs})
+    with pytest.raises(ValueError, match=r"instances\.json: a list of rows with split is needed"):
+        feed("x", node | {"path": instances})
+    with pytest.raises(ValueError, match="'annotations', a list, of rows with image_id and caption is needed"):
+        feed("x", {"type": "minigpt4", "path": instances})
+    with pytest.raises(ValueError, match=r"boxes\.grid: Key 'grid' not in 'MiniGPTCodec'"):
+        feed("x", node | {"boxes": BOXES | {"grid": 3}})
+
+
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
     node = {"type": "refer", "path": written(tmp_path, "refs(unc).p", [Path("/")]), "boxes": BOXES}
     node["instances"] = written(tmp_path, "instances.json", INSTANCES)

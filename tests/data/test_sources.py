@@ -160,10 +160,30 @@ def test_llava_marks_become_media(tmp_path: Path) -> None:
 
 
 def test_llava_counts_marks(tmp_path: Path) -> None:
+    """Of each kind by itself: two pictures and a clip's file are no row of two pictures."""
     file = tmp_path / "llava.json"
-    file.write_text(json.dumps([{"image": "a.png", "conversations": [{"from": "human", "value": "no mark"}]}]))
-    with pytest.raises(ValueError, match="0 marks but 1 files"):
-        LlavaSource(file)[0]
+    row = {"image": "a.png", "conversations": [{"from": "human", "value": "no mark"}]}
+    two = {"image": "a.png", "video": "b.mp4", "conversations": [{"from": "human", "value": "<image> and <image>"}]}
+    file.write_text(json.dumps([row, two]))
+    for index, told in enumerate(("0 marks <image> but 1 files", "2 marks <image> but 1 files")):
+        with pytest.raises(ValueError, match=told):
+            LlavaSource(file)[index]
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("看<image>图。这是什么", "看图。这是什么"),
+        ("<image>\n描述", "描述"),
+        ("What is <image> here", "What is here"),
+    ],
+)
+def test_words_around_a_medium_that_moves_to_the_front_meet_again(tmp_path: Path, said: str, left: str) -> None:
+    file = tmp_path / "llava.json"
+    turns = [{"from": "human", "value": said}, {"from": "gpt", "value": "ok"}]
+    file.write_text(json.dumps([{"image": "a.png", "conversations": turns}]))
+    picture, words = LlavaSource(file, front=True)[0]["messages"][0]["content"]
+    assert (picture["type"], words["text"]) == ("image", left)
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "csv", "tsv"])

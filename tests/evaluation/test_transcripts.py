@@ -24,6 +24,8 @@ from anyx.evaluation.transcripts import WordErrors, interval, total, word_errors
         ("it's well-known", "its well known", (0, 0, 0, 3)),
         ("first quarter moon", "last quarter moon moon", (1, 0, 1, 3)),
         ("\u5927\u718a\u732b", "\u5927\u732b\u3002", (0, 1, 0, 3)),
+        ("\u3400\U00020000", "\U00020000", (0, 1, 0, 2)),  # Han of the extensions
+        ("caf\u00e9 12", "cafe\u0301 \uff11\uff12", (0, 0, 0, 2)),
     ],
 )
 def test_counts(reference: str, written: str, wanted: tuple[int, ...]) -> None:

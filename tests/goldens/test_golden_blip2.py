@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from golden import Case, cases, required
+from qformer_names import published_name
 from torch import Tensor, nn
 
 from anyx.interfaces import TextBatch, Tokens
-from anyx.qformer import QFormer, published_name
+from anyx.qformer import QFormer
 from anyx.queries import QFormerInputProjector
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ BROKEN = [  # what looks like a box and is none, and how many of them
     ("cogvlm", "a dog [[1,2,3,4]]", 1),
     ("kosmos2", "<object><patch_index_0001><patch_index_2000></object><object>", 2),
     ("llava", "a [0.1, 0.2, 0.3] b [0.1, 0.2, 1.3, 0.4]", 2),
+    ("llava", "a [-0.1, 0.2, 0.3, 0.4]", 1),
     ("shikra", "a [0.1,0.2,0.3] b [0.9,0.2,0.3,0.4]", 2),
     ("fuyu", "<box>1, 2, 3</box><box>900, 2, 901, 4</box>", 2),
     ("space", "(1,2,3,4,5) (1,2,3,4,-5,6)", 2),
@@ -171,6 +173,50 @@ def test_a_padded_square_is_said_apart_from_the_picture() -> None:
     assert region.boxes == ((0, 0, 200, 100),)  # what lies in the padding is cut
 
 
+@pytest.mark.parametrize("name", ["llava", "shikra", "minigpt_v2"])
+def test_boxes_are_cut_at_the_picture_s_edge_not_at_the_padding_s(name: str) -> None:
+    size = Size(100, 200)
+    made = codec(name)
+    beyond, within = ([Region("", (box,))] for box in ((-50, -20, 150, 130), (0, 0, 100, 130)))
+    assert made.format(beyond, size) == made.format(within, size)
+
+
+@pytest.mark.parametrize("name", ["minigpt_v2", "qwen_vl", "cogvlm", "kosmos2", "llava", "shikra", "fuyu"])
+def test_what_is_no_box_is_refused_and_no_boxes_are_none(name: str) -> None:
+    size, made = Size(100, 200), codec(name)
+    for box in ((90, 90, 10, 100), (float("nan"), 0, 1, 1), (0, 0, float("inf"), 1)):
+        with pytest.raises(ValueError, match=r"boxes: \(.*\) given; a box is x0, y0, x1, y1"):
+            made.format([Region("a dog", (box,))], size)
+    parsed = made.parse(made.format([Region("a dog", ())], size), size)
+    assert (parsed.regions, parsed.malformed) == ([], 0)
+
+
+@pytest.mark.parametrize("grid", [8, 32])
+def test_kosmos_writes_a_box_without_width_on_a_border_of_bins(grid: int) -> None:
+    made, size = codec("kosmos2", {"grid": grid}), Size(100, 100)
+    parsed = made.parse(made.format([Region("", ((50, 50, 50, 75),))], size), size)
+    assert (len(parsed.regions), parsed.malformed) == (1, 0)
+
+
+def test_chinese_phrases_end_at_chinese_punctuation() -> None:
+    text = "图中有一只狗、旁边是一只猫 [[001,002,300,400]]。还有球 [[001,002,300,400]]"
+    parsed = codec("cogvlm").parse(text, Size(100, 100))
+    assert [region.phrase for region in parsed.regions] == ["旁边是一只猫", "还有球"]
+    assert parsed.text == "图中有一只狗、旁边是一只猫。还有球"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "broken", "box"),
+    [
+        ("space", {}, "(1,2,3,4,-5,6)", "(1,2,3,4,5,6)"),
+        ("shikra", {"style": "small"}, "(9.00,0.10,0.20,0.40)", "(0.10,0.10,0.20,0.40)"),
+    ],
+)
+def test_no_phrase_holds_the_rest_of_a_malformed_box(name: str, options: Any, broken: str, box: str) -> None:
+    parsed = codec(name, options).parse(f"{broken} a cat {box}", Size(10, 10))
+    assert (parsed.malformed, [region.phrase for region in parsed.regions]) == (1, ["a cat"])
+
+
 def test_points_and_quadrilaterals() -> None:
     size = Size(1000, 500)
     for name, text in (("shikra", "a nose [0.100,0.100]"), ("fuyu", "a nose<point>50, 25</point>")):
@@ -204,6 +250,12 @@ def test_two_regions_without_a_space_are_one_in_the_published_demo() -> None:
     assert [r.phrase for r in codec("minigpt_v2").parse(text, Size(1, 1)).regions] == ["a", "b"]
     (one,) = codec("minigpt_v2", {"published": True}).parse(text, Size(1, 1)).regions
     assert (one.phrase, len(one.boxes)) == ("a", 2)
+
+
+def test_a_long_text_of_the_published_demo_takes_no_longer_than_it_is() -> None:
+    start = time.perf_counter()
+    assert codec("minigpt_v2", {"published": True}).parse("<p>" * 20_000 + "}", Size(1, 1)).regions == []
+    assert time.perf_counter() - start < 5, "half a minute when every <p> looks for its end"
 
 
 def test_a_space_that_a_tokenizer_writes_after_a_tag_is_read_over() -> None:

@@ -121,11 +121,26 @@ def test_tell_apart_looks_at_what_sets_candidates_apart() -> None:
     torch.manual_seed(0)
     could = torch.randn(4, 2, 5) * 0.1 + 3
     right = torch.tensor([2, 0])
-    assert losses.tell_apart(could[right], could, right, 30.0) < 0.01
-    assert losses.tell_apart(could[right], could, right.flip(0), 30.0) > 5
+    assert losses.tell_apart(Tokens.full(could[right]), could, right, 30.0) < 0.01
+    assert losses.tell_apart(Tokens.full(could[right]), could, right.flip(0), 30.0) > 5
     centre = could.mean(0)
     small = centre + 0.01 * (could[right] - centre)  # shrunken towards the mean, but still nearest to the right one
-    assert losses.tell_apart(small, could, right, 30.0) < 0.01
+    assert losses.tell_apart(Tokens.full(small), could, right, 30.0) < 0.01
+
+
+def test_tell_apart_does_not_look_at_padding() -> None:
+    """A C-Former's tokens are as many as each item has: what stands behind them means nothing, and learns nothing."""
+    torch.manual_seed(0)
+    could, right, mask = torch.randn(4, 5, 6), torch.tensor([1, 3]), torch.arange(5) < torch.tensor([[3], [5]])
+    values = torch.randn(2, 5, 6, requires_grad=True)
+    loss = losses.tell_apart(Tokens(values, mask), could, right, 15.0)
+    (gradient,) = torch.autograd.grad(loss, values)
+    assert gradient[~mask].abs().max() == 0
+    assert gradient[mask].abs().max() > 0
+    other = values + 9 * ~mask[..., None]
+    assert torch.equal(losses.tell_apart(Tokens(other, mask), could, right, 15.0), loss)
+    alone = losses.tell_apart(Tokens.full(values[:1, :3]), could[:, :3], right[:1], 15.0)
+    torch.testing.assert_close(losses.tell_apart(Tokens(values[:1], mask[:1]), could, right[:1], 15.0), alone)
 
 
 def test_align_cuts_long_captions_and_is_relative() -> None:
