@@ -147,6 +147,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
+        "eva_video": [{"config": EVA, "depth": 1, "frames": 2}],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
         "points": [
             {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 6, "neighbours": 3},
