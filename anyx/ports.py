@@ -122,7 +122,7 @@ def within(
     encoders: Mapping[str, Encoder], inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
 ) -> dict[str, list[nn.Parameter]]:
     """What of encoders, input projectors and decoders may learn by itself, by the names that stages select with."""
-    found = {}
+    found: dict[str, list[nn.Parameter]] = {}
     whole: dict[str, Encoder | InputProjector] = {f"encoders.{name}": encoder for name, encoder in encoders.items()}
     for path, module in (whole | {f"inputs.{key}.projector": port.projector for key, port in inputs.items()}).items():
         for name in module.parts:

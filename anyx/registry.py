@@ -21,6 +21,7 @@ ENCODERS = {
     "eva_video": "anyx.encoders.eva_video:EvaVideoEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
     "points": "anyx.encoders.points:PointCloudEncoder",
+    "point_bert": "anyx.encoders.point_bert:PointBertEncoder",
     "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }

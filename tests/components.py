@@ -162,6 +162,18 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
                 "tasks": 2,
             },
         ],
+        "point_bert": [
+            {
+                "width": 16,
+                "layers": 1,
+                "heads": 2,
+                "groups": 4,
+                "neighbours": 3,
+                "points": 12,
+                "channels": 6,
+                "inner": 8,
+            }
+        ],
         "vit": [
             VIT | {"class_token": False, "norm_pre": True, "table": 3},
             VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
