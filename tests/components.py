@@ -127,6 +127,8 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
+BEATS = {"width": 16, "layers": 1, "heads": 2, "hidden": 24, "embed": 6, "mels": 32, "kernel": 4, "groups": 2}
+BEATS |= {"buckets": 16, "distance": 20, "seconds": 0.5}
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -147,6 +149,7 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
+        "beats": [BEATS, BEATS | {"gate": "states", "residual": 1.0, "clips": 2}],
         "eva_video": [{"config": EVA, "depth": 1, "frames": 2}],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
         "points": [
