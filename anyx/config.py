@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from anyx import registry, yamls
 from anyx.imports import find
-from anyx.interfaces import InputProjector, TextTeacher
+from anyx.interfaces import Encoder, InputProjector, TextTeacher
 from anyx.schema import Input, LLMConfig, Node, Output, Source, Stage
 from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
 from anyx.templates import TEMPLATES
@@ -100,7 +100,10 @@ def parts(config: Config) -> Iterator[str]:
         yield from ("llm.signal_tokens",) if config.outputs or config.llm.added_tokens else ()
         yield from ("llm.body", "llm.body.tables")
         yield from (f"llm.adapters.{name}" for name in config.llm.adapters)
-    yield from (f"encoders.{name}" for name in config.encoders)
+    for name, encoder in config.encoders.items():
+        yield f"encoders.{name}"
+        within = encoder.cls.parts if issubclass(encoder.cls, Encoder) else ()
+        yield from (f"encoders.{name}.{part}" for part in within)
     for key, port in config.inputs.items():
         if isinstance(port.projector, Node):
             yield f"inputs.{key}.projector"

@@ -89,6 +89,7 @@ class Encoder(nn.Module, ABC):
 
     dim: int  # d of the tokens it returns
     reads_text: bool = False  # True: `forward` wants `text`, which its caller brings; `AnyX` refuses it, see `words`
+    parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves
     transform: Callable[[Media], dict[str, Tensor]]
 
     @abstractmethod
@@ -111,10 +112,6 @@ class InputProjector(nn.Module, ABC):
     counts: bool = False
     pieces: int = 1  # how many pieces (frames) an item's tokens lie end to end of, where each is read by itself
     parts: ClassVar[Sequence[str]] = ()  # attributes that a stage may train by themselves, or ports share
-
-    def part(self, name: str) -> list[nn.Parameter]:
-        """The parameters of one of `parts`; none where this projector was built without it."""
-        return [p for found, p in self.named_parameters() if found == name or found.startswith(f"{name}.")]
 
     @abstractmethod
     def forward(self, x: Tokens) -> Tokens:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
@@ -186,8 +186,14 @@ class Video:
 
     def sample(self, num_frames: int) -> Video:
         """`num_frames` frames from the middles of equal spans, over the same time (frames repeat if too few)."""
-        middles = (torch.arange(num_frames) + 0.5) * len(self.frames) / num_frames
-        return Video(self.frames[middles.long()], self.fps * num_frames / len(self.frames), self.audio)
+        return Video(self.frames[self._taken(num_frames)], self.fps * num_frames / len(self.frames), self.audio)
+
+    def moments(self, num_frames: int) -> list[float]:
+        """When the frames that `sample` takes begin to be shown, in seconds: for prompts that say so."""
+        return [index / self.fps for index in self._taken(num_frames).tolist()]
+
+    def _taken(self, num_frames: int) -> Int64[Tensor, " t"]:
+        return ((torch.arange(num_frames) + 0.5) * len(self.frames) / num_frames).long()
 
     def to_bytes(self, format: str = "mp4") -> bytes:
         """Encode as mp4 (H.264), webm (VP9) or gif (without sound)."""

@@ -233,7 +233,7 @@ class AnyX(nn.Module, ModelHubMixin):
         parts = self.llm.parts()
         parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
         parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
-        parts |= within(self.inputs, self.outputs)
+        parts |= within(self.encoders, self.inputs, self.outputs)
         return parts
 
     def own_state(self) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyx.interfaces import Condition, Decoder, InputProjector, OutputProjector, TextBatch, Tokens
+from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, OutputProjector, TextBatch, Tokens
 from anyx.signatures import Errors, check_value, hints_of
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
@@ -118,13 +118,16 @@ def takes(decoder: Decoder | None) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in names}
 
 
-def within(inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]) -> dict[str, list[nn.Parameter]]:
-    """The parts of input projectors and decoders that may learn by themselves, by the names that stages select with."""
-    found = {}
-    for key, port in inputs.items():
-        for name in port.projector.parts:
-            if parameters := port.projector.part(name):
-                found[f"inputs.{key}.projector.{name}"] = parameters
+def within(
+    encoders: Mapping[str, Encoder], inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
+) -> dict[str, list[nn.Parameter]]:
+    """What of encoders, input projectors and decoders may learn by itself, by the names that stages select with."""
+    found: dict[str, list[nn.Parameter]] = {}
+    whole: dict[str, Encoder | InputProjector] = {f"encoders.{name}": encoder for name, encoder in encoders.items()}
+    for path, module in (whole | {f"inputs.{key}.projector": port.projector for key, port in inputs.items()}).items():
+        for name in module.parts:
+            own = [p for called, p in module.named_parameters() if called == name or called.startswith(f"{name}.")]
+            found |= {f"{path}.{name}": own} if own else {}  # none: it was built without
     for key, output in outputs.items():
         for name, parameters in output.decoder.parts().items() if output.decoder is not None else ():
             found[f"outputs.{key}.decoder.{name}"] = parameters

@@ -18,8 +18,11 @@ ENCODERS = {
     "clip": "anyx.encoders.clip:ClipEncoder",
     "blip2": "anyx.encoders.blip2:Blip2Encoder",
     "eva_clip": "anyx.encoders.eva_clip:EvaClipEncoder",
+    "beats": "anyx.encoders.beats:BeatsEncoder",
+    "eva_video": "anyx.encoders.eva_video:EvaVideoEncoder",
     "efficientnet": "anyx.encoders.efficientnet:EfficientNetEncoder",
     "points": "anyx.encoders.points:PointCloudEncoder",
+    "point_bert": "anyx.encoders.point_bert:PointBertEncoder",
     "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
 }

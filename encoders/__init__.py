@@ -7,32 +7,41 @@ if __name__ != "anyx.encoders":
     raise ImportError("import this package as 'anyx.encoders'; 'encoders' alone would load every class twice")
 
 if TYPE_CHECKING:
+    from .beats import BeatsEncoder
     from .blip2 import Blip2Encoder
     from .clip import ClipEncoder
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
+    from .eva_video import EvaVideoEncoder
     from .imagebind import ImageBindEncoder
+    from .point_bert import PointBertEncoder
     from .points import PointCloudEncoder
     from .vit import ViTEncoder
     from .whisper import WhisperEncoder
 
 __all__ = [
+    "BeatsEncoder",
     "Blip2Encoder",
     "ClipEncoder",
     "EfficientNetEncoder",
     "EvaClipEncoder",
+    "EvaVideoEncoder",
     "ImageBindEncoder",
+    "PointBertEncoder",
     "PointCloudEncoder",
     "ViTEncoder",
     "WhisperEncoder",
 ]
 
 _FILES = {
+    "BeatsEncoder": "beats",
     "Blip2Encoder": "blip2",
     "ClipEncoder": "clip",
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",
+    "EvaVideoEncoder": "eva_video",
     "ImageBindEncoder": "imagebind",
+    "PointBertEncoder": "point_bert",
     "PointCloudEncoder": "points",
     "ViTEncoder": "vit",
     "WhisperEncoder": "whisper",

@@ -127,6 +127,8 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
+BEATS = {"width": 16, "layers": 1, "heads": 2, "hidden": 24, "embed": 6, "mels": 32, "kernel": 4, "groups": 2}
+BEATS |= {"buckets": 16, "distance": 20, "seconds": 0.5}
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -148,6 +150,8 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"config": EVA},
             {"config": EVA, "post_ln": "identity", "keep_cls": False, "blocks": 1, "size": 32},
         ],
+        "beats": [BEATS, BEATS | {"gate": "states", "residual": 1.0, "clips": 2}],
+        "eva_video": [{"config": EVA, "depth": 1, "frames": 2}],
         "efficientnet": [{"size": 32}, {"size": 32, "output": "patches"}, {"size": 32, "output": "pyramid"}],
         "points": [
             {"width": 16, "layers": 1, "heads": 2, "tokens": 4, "points": 12, "channels": 6, "neighbours": 3},
@@ -161,6 +165,18 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
                 "neighbours": 3,
                 "tasks": 2,
             },
+        ],
+        "point_bert": [
+            {
+                "width": 16,
+                "layers": 1,
+                "heads": 2,
+                "groups": 4,
+                "neighbours": 3,
+                "points": 12,
+                "channels": 6,
+                "inner": 8,
+            }
         ],
         "vit": [
             VIT | {"class_token": False, "norm_pre": True, "table": 3},

@@ -239,6 +239,9 @@ def test_sampling_takes_the_middles():
     assert torch.equal(clip(6).sample(3).frames, clip(6).frames[[1, 3, 5]])
     assert clip(6).sample(3).seconds == pytest.approx(clip(6).seconds)
     assert len(clip(2).sample(5).frames) == 5
+    moments = clip(6).moments(3)
+    assert moments == pytest.approx([1 / clip(6).fps, 3 / clip(6).fps, 5 / clip(6).fps])
+    assert len(clip(2).moments(5)) == 5
 
 
 @pytest.mark.parametrize("kind", list(MEDIA))

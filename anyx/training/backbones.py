@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from anyx.data.cache import save_atomic
 from anyx.interfaces import Decoder, Encoder
 from anyx.media import MEDIA
 from anyx.model import AnyX
+from anyx.ports import within
 
 
 @runtime_checkable
@@ -77,6 +78,7 @@ class Backbones(nn.Module):
     def parts(self) -> dict[str, list[Parameter]]:
         """What may learn, by name; parts without parameters are left out."""
         found = {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
+        found |= within(cast(Mapping[str, Encoder], self.encoders), {}, {})
         for key, made in self.outputs.items():
             found |= {f"outputs.{key}.decoder.{name}": part for name, part in made.decoder.parts().items()}
         return {name: part for name, part in found.items() if part}

@@ -55,7 +55,7 @@ def make_reader(
         return PairReader(model.kinds, pair_transforms(trainee), cache, teachers, latents)
     for key, source in model.inputs.items():
         path = f"encoders.{source.encoder}"
-        if keeps and path not in learning:
+        if keeps and not any(name == path or name.startswith(f"{path}.") for name in learning):
             transform, encoder = model.processor.transforms[key], model.encoders[source.encoder]
             known = (transform_digest(transform), settings.get(path, ""), code_of(transform), code_of(type(encoder)))
             encoders[key] = module_digest(encoder, *known)

@@ -84,3 +84,17 @@ def test_settings_that_leave_no_weights_make_another_key(tmp_path: Path) -> None
         assert isinstance(reader, DialogueReader)
         keys.append(reader.encoders["image"])
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_an_encoder_of_which_a_part_learns_is_not_cached(tmp_path: Path) -> None:
+    """What it says changes with every step; beside it the frozen rest of the model is what it was."""
+    torch.manual_seed(0)
+    model = tiny.anyx()
+    model.encoders["eye"].parts = ("map",)  # as a class says it
+    for train, cached in (("inputs.*.projector", True), ("encoders.eye.map", False), ("encoders.*", False)):
+        trainee = Trainee(model, Stage("s", train={train: 1e-3}, losses={"text": 1}, data={"d": 1}, steps=1), 1)
+        reader = make_reader(trainee, [], FeatureCache(tmp_path), {})
+        assert isinstance(reader, DialogueReader)
+        assert ("image" in reader.encoders) is cached
+        learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert ("encoders.eye.map.weight" in learning) is not cached
