@@ -20,8 +20,7 @@ from anyx.imports import find
 from anyx.interfaces import Encoder, InputProjector, TextTeacher
 from anyx.schema import Input, LLMConfig, Node, Output, Source, Stage
 from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
-from anyx.templates import TEMPLATES
-from anyx.wiring import component, input_port, language_model, output_port, section, source
+from anyx.wiring import check_template, component, input_port, language_model, output_port, section, source
 from anyx.yamls import ConfigError, read
 
 __all__ = ["Config", "ConfigError", "check", "load", "parts", "read"]
@@ -184,8 +183,7 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
             check_value(errors, here, value, float)
         else:
             errors.add(here, f"{name!r} is not one of {', '.join(config.data) or 'no data'}")
-    if isinstance(template := given.get("template"), str) and template not in TEMPLATES:
-        errors.add(f"{path}.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
+    check_template(errors, f"{path}.template", given.get("template"))
     if given and (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")
     return Stage(key, **{"train": {}, "losses": {}, "data": {}, "seed": config.seed, **given})

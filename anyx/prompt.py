@@ -54,7 +54,7 @@ class Prompt:
     @property
     def stop(self) -> tuple[list[int], str]:
         """What ends a reply: the first special token of the template's end, and the text before it ("" if none)."""
-        pieces = self._words.pieces(self.template.assistant.end)
+        pieces = self._words.pieces((self.template.last or self.template.assistant).end)
         ids = [piece for piece in pieces if isinstance(piece, int)][:1]
         text = pieces[0] if pieces and isinstance(pieces[0], str) else ""
         # What follows the token is never waited for; a line break before it is said in the middle of replies too.
@@ -69,8 +69,11 @@ class Prompt:
         page = self._page()
         page.write(self.template.begin, supervised=False, template=True)
         opening = next((i for i, message in enumerate(messages) if message.get("role") == "user"), None)
+        if self.template.front == "page":
+            for message in messages:
+                self._media(page, message)
         for i, message in enumerate(messages):
-            self._turn(page, message, first=i == opening)
+            self._turn(page, message, first=i == opening, last=i == len(messages) - 1)
         if generate:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
@@ -101,15 +104,21 @@ class Prompt:
     def _page(self) -> Page:
         return Page(self._words, self.groups, tight=self.template.tight, joined=self.template.joined)
 
-    def _turn(self, page: Page, message: Message, *, first: bool = False) -> None:
+    def _turn(self, page: Page, message: Message, *, first: bool = False, last: bool = False) -> None:
         role = message.get("role")
         turns = {"user": self.template.user, "assistant": self.template.assistant, "system": self.template.system}
         if role not in turns:
             raise ValueError(f"role: {role!r} is not one of {', '.join(turns)}")
         turn: Turn = self.template.first if first and self.template.first else turns[role]
         speaks = role == "assistant"
-        page.write(turn.prefix, supervised=False, template=True)
+        if speaks and last and self.template.last:
+            turn = self.template.last
         parts = parts_of(message)
+        if self.template.front and not speaks:
+            if self.template.front == "turn":
+                self._media(page, message)
+            parts = [part for part in parts if part["type"] == "text"]
+        page.write(turn.prefix, supervised=False, template=True)
         if turn.apart and parts and parts[0]["type"] == "text":
             page.apart()
         for part in parts:
@@ -118,13 +127,22 @@ class Prompt:
             elif speaks:
                 page.group(self._known(part, self.groups, "outputs"), part)
             else:
-                self._known(part, self.inputs, "inputs")
-                start, end = self.template.around(part["type"], page.media + 1)
-                page.write(start, supervised=False, template=True)
-                page.medium(part)
-                page.write(end, supervised=False, template=True)
+                self._medium(page, part)
         page.write(turn.end, supervised=speaks, template=True)
         page.write(turn.tail, supervised=False, template=True)
+
+    def _media(self, page: Page, message: Message) -> None:
+        """The media of a message alone, unless the assistant shows them."""
+        for part in parts_of(message) if message.get("role") != "assistant" else ():
+            if part["type"] != "text":
+                self._medium(page, part)
+
+    def _medium(self, page: Page, part: Mapping[str, Any]) -> None:
+        self._known(part, self.inputs, "inputs")
+        start, end = self.template.around(part["type"], page.media + 1)
+        page.write(start, supervised=False, template=True)
+        page.medium(part)
+        page.write(end, supervised=False, template=True)
 
     def _labels_by_turns(self, ids: Sequence[int], messages: Sequence[Message]) -> list[int]:
         """`Joined.labels: turns`: every turn counted by itself, with a {bos} of its own."""

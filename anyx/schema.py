@@ -140,7 +140,7 @@ class Stage:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     bucket: bool = True
     max_length: Count | None = None
-    template: str | None = None
+    template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
     cache: bool = True
     log_every: Count = 10

@@ -20,6 +20,8 @@ ROLES = ("user", "assistant", "system")
 
 
 LabelRule = Literal["rounds", "turns"]
+Front = Literal["", "turn", "page"]
+Mark = str | Mapping[str, str]  # one text for all media, or one for each key
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,14 @@ class Joined:
 class Template:
     """`begin`, then the turns; `media_start` and `media_end` stand around each medium that a user sends.
 
-    In these two `{Key}` is the medium's key with a capital (X-LLM: `<{Key}>`).
+    Both may be mappings from key to text. In them `{Key}` is the medium's key with a capital (X-LLM: `<{Key}>`).
 
     `system_default` is said when a conversation brings no system turn; empty means that nothing is. `first` is the
-    user's first turn, where it is written otherwise. `tight`: no spaces are written beside signal groups and
-    special tokens, as by tokenizers that strip what stands around them. In `media_start`, `{number}` counts the media
-    of the conversation from 1. `tasks` say how a model wants to be asked for what it was trained on: `{}` stands for
-    the user's words.
+    user's first turn and `last` the assistant's reply at the end, where they are written otherwise. `front`: media
+    stand before their `turn`, its prefix included, or all of them right after `begin`, before the whole `page`.
+    `tight`: no spaces are written beside signal groups and special tokens, as by tokenizers that strip what stands
+    around them. In `media_start`, `{number}` counts the media of the conversation from 1. `tasks` say how a model wants
+    to be asked for what it was trained on: `{}` stands for the user's words.
     """
 
     user: Turn
@@ -70,14 +73,18 @@ class Template:
     system: Turn = Turn()
     begin: str = ""
     system_default: str = ""
-    media_start: str = ""
-    media_end: str = ""
+    media_start: Mark = ""
+    media_end: Mark = ""
     first: Turn | None = None
+    last: Turn | None = None
+    front: Front = ""
     tight: bool = False
     joined: Joined | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.front not in get_args(Front):
+            raise ValueError(f"template.front: {self.front!r} is not one of '', 'turn', 'page'")
         for task, form in self.tasks.items():
             if form.count("{}") != 1:
                 raise ValueError(f"template.tasks.{task}: {form!r} given; it says once by {{}} where the words stand")
@@ -111,15 +118,19 @@ class Template:
 
     def around(self, key: str, number: int) -> tuple[str, str]:
         """What stands before and after a conversation's medium of a key, its `number`-th from 1."""
-        start = self.media_start.replace("{number}", str(number))
-        return start.replace("{Key}", key.capitalize()), self.media_end.replace("{Key}", key.capitalize())
+        start, end = (_marked(name, mark, key) for name, mark in self._marks().items())
+        return start.replace("{number}", str(number)), end
 
     def strings(self) -> list[str]:
         """Everything the template itself writes."""
-        voices = (self.user, self.assistant, self.system, self.first or Turn())
+        voices = (self.user, self.assistant, self.system, self.first or Turn(), self.last or Turn())
         turns = [text for turn in voices for text in (turn.prefix, turn.end, turn.tail)]
         close = self.joined.close if self.joined else ""
-        return [self.begin, self.system_default, self.media_start, self.media_end, close, *turns]
+        marks = [mark if isinstance(mark, str) else "".join(mark.values()) for mark in self._marks().values()]
+        return [self.begin, self.system_default, *marks, close, *turns]
+
+    def _marks(self) -> dict[str, Mark]:
+        return {"media_start": self.media_start, "media_end": self.media_end}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a YAML; `Template.of` reads it back."""
@@ -133,7 +144,16 @@ def _section(name: str, cls: type[Any], given: Any) -> Any:
     return cls(**given)
 
 
-SECTIONS: Mapping[str, type[Turn] | type[Joined]] = {**dict.fromkeys((*ROLES, "first"), Turn), "joined": Joined}
+def _marked(name: str, mark: Mark, key: str) -> str:
+    if not isinstance(mark, str) and key not in mark:
+        raise ValueError(f"template.{name}: {key!r} is not one of {', '.join(mark)}")
+    return (mark if isinstance(mark, str) else mark[key]).replace("{Key}", key.capitalize())
+
+
+SECTIONS: Mapping[str, type[Turn] | type[Joined]] = {
+    **dict.fromkeys((*ROLES, "first", "last"), Turn),
+    "joined": Joined,
+}
 
 
 VICUNA = (

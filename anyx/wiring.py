@@ -69,13 +69,18 @@ def language_model(errors: Errors, node: Any) -> LLMConfig | None:
     given["adapters"] = {
         name: component(errors, f"llm.adapters.{name}", "adapters", said) for name, said in nodes.items()
     }
-    if isinstance(template, str) and template not in TEMPLATES:
-        errors.add("llm.template", f"{template!r} is not one of {', '.join(TEMPLATES)}")
-    elif isinstance(template, Mapping):
-        check_fields(errors, "llm.template", template, Template)
-        for name, cls in ((name, cls) for name, cls in SECTIONS.items() if template.get(name) is not None):
-            check_fields(errors, f"llm.template.{name}", template[name], cls)
+    check_template(errors, "llm.template", template)
     return LLMConfig(**{"path": "", **given})
+
+
+def check_template(errors: Errors, path: str, template: Any) -> None:
+    """A template is a name or a mapping of its fields."""
+    if isinstance(template, str) and template not in TEMPLATES:
+        errors.add(path, f"{template!r} is not one of {', '.join(TEMPLATES)}")
+    elif isinstance(template, Mapping):
+        check_fields(errors, path, template, Template)
+        for name, cls in ((name, cls) for name, cls in SECTIONS.items() if template.get(name) is not None):
+            check_fields(errors, f"{path}.{name}", template[name], cls)
 
 
 def _projector(

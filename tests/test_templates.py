@@ -20,6 +20,15 @@ def test_ways_of_tokenising_read_back() -> None:
     assert Template.of(template.to_dict()) == template
 
 
+def test_places_of_media_and_the_last_reply_read_back() -> None:
+    given = {"user": {}, "assistant": {}, "last": {"end": "{eos}"}, "front": "turn", "media_start": {"cloud": "<Pcl>"}}
+    template = Template.of(given)
+    assert (template.last, template.front, template.around("cloud", 1)) == (Turn("", "{eos}"), "turn", ("<Pcl>", ""))
+    assert Template.of(template.to_dict()) == template
+    with pytest.raises(ValueError, match=r"template.media_start: 'image' is not one of cloud"):
+        template.around("image", 1)
+
+
 def test_the_system_s_turn_may_be_left_out() -> None:
     assert Template.of({"user": {"prefix": "Q: "}, "assistant": {}}).system == Turn()
 
@@ -50,6 +59,7 @@ def test_a_task_is_asked_in_the_model_s_own_form() -> None:
             {"user": {}, "assistant": {}, "tasks": {"vqa": "[vqa]"}},
             r"template.tasks.vqa: '\[vqa\]' given; it says once",
         ),
+        ({"user": {}, "assistant": {}, "front": "top"}, "template.front: 'top' is not one of '', 'turn', 'page'"),
         (
             {"user": {}, "assistant": {}, "joined": {"labels": "all"}},
             "template.joined.labels: 'all' is not one of rounds",

@@ -49,7 +49,8 @@ def convert(
     """Convert a data set into native JSON lines, one record of chat messages a line.
 
     Formats: nextgpt_pairs (CC3M, WebVid, AudioCaps), t2m, mosit, nextgpt_v2, llava, alpaca, videochat, captions, jsonl,
-    or your own as module:Class. Bad records are counted and skipped. Where a medium that the assistant shows is
+    mimic_it, mmc4, mplug_owl, cogvlm, qwen_vl, lamm, macaw, or your own as module:Class. Bad records are counted and
+    skipped. Where a medium that the assistant shows is
     missing, its caption is kept.
 
     \b

@@ -51,6 +51,13 @@ SOURCES = {
     "grounded": "anyx.data.regions:GroundedSource",
     "answers": "anyx.data.regions:AnswerSource",
     "nextgpt_v2": "anyx.data.nextgpt:MarkedSource",
+    "mimic_it": "anyx.data.mimic:MimicSource",
+    "mplug_owl": "anyx.data.interleaved:OwlSource",
+    "mmc4": "anyx.data.interleaved:MMC4Source",
+    "cogvlm": "anyx.data.dialects:CogSource",
+    "qwen_vl": "anyx.data.dialects:QwenSource",
+    "lamm": "anyx.data.dialects:LammSource",
+    "macaw": "anyx.data.dialects:MacawSource",
 }
 UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on
 

@@ -98,3 +98,5 @@ def test_a_stage_s_template_is_its_own() -> None:
     assert {name: stage.template for name, stage in config.stages.items()} == {"align": "llava_plain", "instruct": None}
     with pytest.raises(ConfigError, match=r"stages.align.template: 'plane' is not one of chatml"):
         load(LLAVA / "tiny.yaml", ["stages.align.template=plane"])
+    with pytest.raises(ConfigError, match=r"stages.align.template.user.prefx: Key 'prefx' not in 'turn'"):
+        load(LLAVA / "tiny.yaml", ["stages.align.template={user: {prefx: a}, assistant: {}}"])
