@@ -58,6 +58,8 @@ V1 = Form(
     f"<s>{VICUNA} USER: <image>\nWhat? ASSISTANT:", "USER: Sure? ASSISTANT:", "</s>", " ", medium="<image>\n"
 )  # T1
 TAGS = "<Img><image></Img> "
+SEEN = "<Image><image></Image> "
+FILMED = Form(f"<s>###Human: {SEEN}What?###Assistant: ", "Human: Sure?###Assistant: ", "###", medium=SEEN)  # T2
 V0 = Form(f"<s>### Human: {TAGS}What?\n### Assistant: ", "Human: Sure?\n### Assistant: ", "\n###", medium=TAGS)  # T2
 LLAMA_2 = Form(
     f"<s>[INST] {TAGS}What? [/INST] ", "<s>[INST] Sure? [/INST] ", "</s>", medium=TAGS
@@ -113,6 +115,8 @@ FORMS = {
         "<|im_end|>",
         medium="Picture 1: <img><image></img>\n",
     ),
+    "videochat": FILMED,
+    "videochat2": FILMED,
     "xinstructblip": Form(
         "<s>USER:  image: <image>What?\nASSISTANT:", "USER: Sure?\nASSISTANT:", "</s>", " ", medium=" image: <image>"
     ),
