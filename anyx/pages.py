@@ -8,6 +8,7 @@ NExT-GPT v2 do, what all voices say there.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -75,21 +76,43 @@ class Words:
 
     def ids(self, text: str) -> list[int]:
         """Ids of plain words: what looks like a special token is cut after its first letter."""
-        cuts = [0, *(match.start() + 1 for match in self._forbidden.finditer(text)), len(text)]
-        words = [text[a:b] for a, b in pairwise(cuts) if a < b]
         ids: list[int] = []
-        for word in words:
-            ids += self.tokenizer(word, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        for start, end in self._cuts(text):
+            ids += self.tokenizer(text[start:end], add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
-    def ids_after(self, text: str, token: int | None) -> list[int]:
-        """Ids of plain words in one text with a special token before them, which may show in the first of them."""
+    def spans(self, text: str, token: int | None) -> tuple[list[int], list[int]]:
+        """Ids of plain words and the letters at which each ends.
+
+        A special `token` before them may show in the first of them, if both are one text to the tokenizer.
+        """
         if token is None or self._forbidden.search(text):
-            return self.ids(text)
-        whole = self._spelt[token] + text
-        ids: list[int] = self.tokenizer(whole, add_special_tokens=False, split_special_tokens=False)["input_ids"]
-        assert ids[0] == token, f"{whole!r} does not begin with the token {token}"
-        return ids[1:]
+            ids: list[int] = []
+            ends: list[int] = []
+            for start, end in self._cuts(text):
+                found = self._placed(text[start:end], split=True)
+                ids += [index for index, _ in found]
+                ends += [start + place for _, place in found]
+            return ids, ends
+        before = self._spelt[token]
+        found = self._placed(before + text, split=False)
+        assert found[0][0] == token, f"{before + text!r} does not begin with the token {token}"
+        return [index for index, _ in found[1:]], [place - len(before) for _, place in found[1:]]
+
+    def _cuts(self, text: str) -> list[tuple[int, int]]:
+        """Where the pieces of plain words begin and end that are tokenised each by itself."""
+        cuts = [0, *(match.start() + 1 for match in self._forbidden.finditer(text)), len(text)]
+        return [(start, end) for start, end in pairwise(cuts) if start < end]
+
+    def _placed(self, text: str, *, split: bool) -> list[tuple[int, int]]:
+        """Ids of a text, each with the letter at which it ends."""
+        if not self.tokenizer.is_fast:
+            raise ValueError(
+                f"{type(self.tokenizer).__name__} does not tell where its tokens stand in a text, which templates with "
+                "`joined` need; give a fast tokenizer (a tokenizer.json)"
+            )
+        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split, return_offsets_mapping=True)
+        return [(index, end) for index, (_, end) in zip(made["input_ids"], made["offset_mapping"], strict=True)]
 
 
 class Page:
@@ -128,12 +151,16 @@ class Page:
     def apart(self) -> None:
         """What comes next is tokenised by itself."""
         if self._text:
-            ids = self._words.ids_after(self._text, self._after)
-            labels = list(ids)
-            for (letter, speaks), (end, _) in pairwise([*self._voices, (len(self._text), False)]):
-                if not speaks:
-                    here = slice(self._length(letter, len(ids)), self._length(end, len(ids)))
-                    labels[here] = [IGNORE] * len(labels[here])
+            if self._joined is None:
+                ids = self._words.ids(self._text)
+                labels = ids if self._supervised else [IGNORE] * len(ids)
+            else:
+                ids, ends = self._words.spans(self._text, self._after)
+                labels = list(ids)
+                for (letter, speaks), (end, _) in pairwise([*self._voices, (len(self._text), False)]):
+                    if not speaks:
+                        here = slice(self._before(letter, ends), self._before(end, ends))
+                        labels[here] = [IGNORE] * len(labels[here])
             self._encoded.ids.extend(ids)
             self._encoded.labels.extend(labels)
         self._text, self._voices = "", [(0, self._supervised)]
@@ -183,13 +210,11 @@ class Page:
                 self._voices = []
             self._voices.append((len(self._text), supervised))
 
-    def _length(self, letter: int, whole: int) -> int:
-        """How many of the `whole` ids stand before a letter; a space there belongs to the word that follows."""
+    def _before(self, letter: int, ends: Sequence[int]) -> int:
+        """How many tokens, which end where `ends` says, stand before a letter: a space there is the next word's."""
         if letter in (0, len(self._text)) or (self._joined and self._joined.labels == "turns"):
-            return whole if letter else 0
-        before = self._text[:letter]
-        alone = 0 if self._after is None else len(self._words.ids(self._text)) - whole  # what the token before it saves
-        return len(self._words.ids(before)) - before.endswith(" ") - alone
+            return len(ends) if letter else 0
+        return bisect_right(ends, letter - self._text[:letter].endswith(" "))
 
     def _append(self, ids: list[int]) -> None:
         self._encoded.ids.extend(ids)

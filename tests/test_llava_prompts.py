@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tiny
+from transformers import ByT5Tokenizer
 
 from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
@@ -71,3 +72,10 @@ def test_a_record_of_which_nothing_is_learnt_is_an_error_with_its_id(tmp_path: P
     record = {"id": "silent", "messages": [{"role": "user", "content": "hm"}]}
     with pytest.raises(ValueError, match="record 'silent': the assistant says nothing that could be learnt"):
         reader.read(record, Feed("f", [record]), 0)
+
+
+def test_a_tokenizer_that_knows_no_places_is_refused() -> None:
+    """Labels are spans of the text: a tokenizer in Python alone cannot tell where its tokens stand."""
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(ValueError, match=r"ByT5Tokenizer does not tell where its tokens stand"):
+        Prompt(ByT5Tokenizer(), {"user": {}, "assistant": {}, "joined": {}}, []).encode(messages)

@@ -31,9 +31,11 @@ class Spoken:
     """A tokenizer that knows the texts of a case, and what they are between the signal tokens that they spell.
 
     It has no signal tokens: what spells them is split there, as slow tokenizers split at added tokens, stripping the
-    text beside them. Ids below 256 + 3 are bytes, as in the sentencepiece model of the cases.
+    text beside them. Ids below 256 + 3 are bytes, as in the sentencepiece model of the cases. Where its tokens stand in
+    a text it knows from the texts that the text begins with: where the reference asked for one, tokens end.
     """
 
+    is_fast = True
     bos_token = "<s>"
     eos_token = "</s>"
 
@@ -76,10 +78,35 @@ class Spoken:
     def get_added_vocab(self) -> Mapping[str, int]:
         return self.ids
 
-    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
+    def __call__(
+        self, text: str, *, add_special_tokens: bool, split_special_tokens: bool, return_offsets_mapping: bool = False
+    ) -> dict[str, list[Any]]:
         assert not add_special_tokens
-        assert split_special_tokens != (self.eos_token in text)
-        return {"input_ids": self.known[text]}
+        marked = any(mark in text for mark in (self.bos_token, self.eos_token))
+        assert split_special_tokens != marked
+        ids = self.heard(text)
+        assert ids is not None, text
+        if not return_offsets_mapping:
+            return {"input_ids": ids}
+        return {"input_ids": ids, "offset_mapping": [(0, end) for end in self.ends(text, ids)]}
+
+    def heard(self, text: str) -> list[int] | None:
+        """The ids of a text, if they are known."""
+        return self.known.get(text)
+
+    def ends(self, text: str, ids: Sequence[int]) -> list[int]:
+        """A letter for every id: that of the next place where tokens are known to end; a space is the next word's."""
+        mark = next((mark for mark in (self.bos_token, self.eos_token) if text.startswith(mark)), "")
+        words = text.removeprefix(mark)
+        saved = len(self.heard(words) or ids) - len(ids) + 1 if mark else 0  # beside a mark a text may be shorter
+        ends: list[int] = [len(mark)] if mark else []
+        for letter in range(1, len(words)):
+            before = words[:letter]
+            if (known := self.heard(before)) is not None:
+                space = before.endswith(" ")
+                count = bool(mark) + len(known) - space - saved
+                ends += [len(mark) + letter - space] * (count - len(ends))
+        return ends + [len(text)] * (len(ids) - len(ends))
 
     def decode(self, ids: Sequence[int], **_: bool) -> str:
         return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")

@@ -48,17 +48,17 @@ class Heard(Spoken):
             (tail,) = tails
             self.known = {text + mark: [*ids, *tail] for text, ids in self.known.items()} | self.known
 
-    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
-        assert not add_special_tokens
-        assert split_special_tokens != (self.eos_token in text or self.bos_token in text)
-        return {"input_ids": self.known[text] if text in self.known else self._beginning(text)}
+    def heard(self, text: str) -> list[int] | None:
+        return self.known[text] if text in self.known else self._beginning(text)
 
-    def _beginning(self, text: str) -> list[int]:
+    def _beginning(self, text: str) -> list[int] | None:
         """What a text that the reference asked for begins with: two that are known, the second without its space."""
-        whole = next(ids for other, ids in self.known.items() if other.startswith(text))
+        whole = next((ids for other, ids in self.known.items() if other.startswith(text)), None)
+        if whole is None:
+            return None
         pairs = [(self.known[text[:i]], self.known.get(text[i:])) for i in range(len(text)) if text[:i] in self.known]
         made = [[*left, *right[1:]] for left, right in pairs if right]
-        return next(ids for ids in made if whole[: len(ids)] == ids)
+        return next((ids for ids in made if whole[: len(ids)] == ids), None)
 
     def reply(self, prefix: str, text: str) -> list[int]:
         """The ids of a reply after a prefix: what it adds to a text that the reference has asked for too."""
