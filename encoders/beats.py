@@ -173,7 +173,7 @@ class BeatsEncoder(Encoder):
         """Encode filter banks (b, c, f, m), of which (b, c) frames are heard, to (b, c n, d)."""
         mel = inputs["mel"].to(self.widen.weight.dtype)
         patches = self.stem(mel.flatten(0, 1)[:, None])
-        times = (inputs["heard"].flatten() // self.patch).clamp(min=1)
+        times = (inputs["heard"].to(mel.device).flatten() // self.patch).clamp(min=1)
         real = torch.arange(patches.shape[2], device=mel.device) < times[:, None]
         mask = real.repeat_interleave(patches.shape[3], dim=1)
         x = self.states(self.widen(self.norm_stem(patches.flatten(2).transpose(1, 2))), mask)

@@ -16,6 +16,7 @@ import yaml
 from torch import Tensor
 
 from anyx import AnyX
+from anyx.commands import main
 from anyx.config import load
 from anyx.data.sources import Feed
 from anyx.schema import Stage
@@ -110,6 +111,19 @@ def copied(model: AnyX) -> State:
 def said(model: AnyX, chats: list[Any], *, alone: bool) -> list[Any]:
     replies = [model.chat(one, max_new_tokens=3) for one in chats] if alone else model.generate(chats, max_new_tokens=3)
     return [[part if isinstance(part, str) else type(part) for part in reply.parts] for reply in replies]
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_it_is_planned(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `anyx plan configs/models/NAME.yaml`, whose layers are more."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(SMOKE[name])])
+    printed = capsys.readouterr()
+    assert ended.value.code == 0, printed.err
+    told = {line.split()[0] for line in printed.out.splitlines() if line.strip()}
+    config = load(SMOKE[name])
+    assert told >= {f"inputs.{key}" for key in config.inputs} | {f"encoders.{key}" for key in config.encoders}
 
 
 @pytest.mark.parametrize("name", SMOKE)
