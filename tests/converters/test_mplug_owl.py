@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import LayerNorm
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 from whole import (
@@ -35,12 +34,10 @@ from whole import (
 )
 
 from anyx import AnyX
-from anyx.converters.folders import shipped
 from anyx.converters.keys import best
 from anyx.converters.mplug_owl import MPLUGOwl, MPLUGOwl2
 from anyx.converters.systems import check_sizes, convert, export
 from anyx.latents import grid_waves, waves
-from encoders.vit import ViTEncoder
 
 TRUE = {
     "rows": 32_000,
@@ -271,15 +268,6 @@ def test_mplug_owl2_s_llm(base: str, tmp_path: Path) -> None:
     with torch.no_grad():
         states = decode(x, places, layers, rms(state["model.norm.weight"], EPS), LLM_HEADS)
         torch.testing.assert_close(said.logits, linear(state, "lm_head")(states), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_the_tower_s_norms_where_no_settings_lie_beside(system: str) -> None:
-    """1e-6, what both systems' classes of configurations begin with; CLIP's own has 1e-5."""
-    keywords = {n: x for n, x in shipped(system)["encoders"]["vision"].items() if n not in ("type", "path")}
-    made = ViTEncoder(**keywords | {"width": 64, "layers": 1, "hidden": 64, "size": 28})
-    assert isinstance(made.norm_post, LayerNorm)
-    assert made.norm_post.eps == 1e-6
 
 
 @pytest.mark.parametrize("tables", [False, True])
