@@ -100,6 +100,14 @@ def test_weights_that_no_path_names_are_kept(tmp_path: Path, tiny_llm_folder: st
     theirs = again.state_dict()
     assert all(torch.equal(x, theirs[name]) for name, x in model.state_dict().items())
     assert "llm.model.model.embed_tokens.weight" in load_file(folder / "drawn.safetensors")
+    again.learnt = ("llm.body",)
+    with torch.no_grad():
+        again.llm.model.get_input_embeddings().weight.add_(1)
+    places = [load_file(again.save_pretrained(folder) / file).keys() for file in ("drawn.safetensors", hub.LEARNT)]
+    assert sorted(places[0] & places[1]) == [], "what was drawn and then learnt is kept once"
+    kept = AnyX.from_pretrained(folder)
+    assert kept.learnt == ("llm.body",)
+    assert all(torch.equal(x, theirs[name]) for name, x in kept.state_dict().items())
     raw["llm"] |= {"path": tiny_llm_folder}
     named = build(configure(tmp_path / "model.yaml", raw)).save_pretrained(folder)
     assert not any(name.startswith("llm.") for name in load_file(named / "drawn.safetensors"))

@@ -74,7 +74,7 @@ FORMS = {
     "blip2": Form("<image><s>What?", "Sure?", "\n", " "),  # T4's question is the task `vqa`, held below
     "cogvlm": Form("<s><image>[INST] What? [/INST] ", " [INST] Sure? [/INST] ", "</s>", between=""),  # T5'
     "imagebind_llm": INSIDE,
-    "instructblip": Form("<image><s>What?", "Sure?", "</s>", " "),  # T0: the instruction as it is
+    "instructblip": Form("<image></s>What?", "Sure?", "</s>", " "),  # T0; LAVIS takes "</s>" for {bos} too
     "lamm": V0,
     "llama_adapter_v2": INSIDE,
     "llava15": V1,

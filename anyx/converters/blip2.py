@@ -104,7 +104,7 @@ class XInstructBLIP(Converter):
     bases: ClassVar[Mapping[str, str]] = {"llm": VICUNA, "eva": EVA, "bert": BERT}
     notes: ClassVar[Sequence[str]] = (
         f"Converted from X-InstructBLIP. {LICENCE}",
-        "Its sound and its points are not here: they need encoders that anyx does not have.",
+        "Its sound and its points are not here: the names in their files are not known.",
     )
     files: ClassVar[Mapping[str, str]] = {"image_qformer.pth": "image_", "video_qformer.pth": "video_"}
 

@@ -6,6 +6,7 @@ A folder holds one file of weights; or several that an index lists; or LoRA's, w
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -65,6 +66,22 @@ def settings(path: str | Path) -> dict[str, Any]:
     for file in ((place if place.is_dir() else place.parent) / name for name in SETTINGS):
         if file.is_file():
             found |= _mapping(file)
+    return found
+
+
+def section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping within settings, empty where it is not said; ValueError for anything else."""
+    found = told.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise ValueError(f"{name}: {found!r} of the checkpoint's settings is no mapping")
+    return found or {}
+
+
+def number(told: Mapping[str, Any], name: str) -> Any:
+    """A number above 0 among settings, None where it is not said; ValueError for anything else."""
+    found = told.get(name)
+    if found is not None and (type(found) not in (int, float) or not 0 < found < math.inf):
+        raise ValueError(f"{name}: {found!r} of the checkpoint's settings is no number above 0")
     return found
 
 

@@ -18,8 +18,7 @@ from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
 from anyx.converters.llama import hold_rates, llama_said, rate_rule
-from anyx.converters.minigpt import plain
-from anyx.converters.pieces import QKV, cut, joined
+from anyx.converters.pieces import QKV, cut, joined, plain
 from anyx.converters.systems import Converter, Sizes, State
 
 WORDS = {"leaf": ("weight", "bias"), "norm": ("input_layernorm", "post_attention_layernorm")}

@@ -22,6 +22,7 @@ from torch import Tensor
 from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
+from anyx.converters.pieces import cut, joined
 from anyx.converters.systems import Converter, Sizes, State
 from anyx.converters.vocabulary import Vocabulary
 
@@ -32,18 +33,20 @@ COPIES = "lang_encoder.gated_cross_attn_layers."
 REPEATED = ("old_decoder_blocks", "gated_cross_attn_layers")
 PERCEIVER, CROSS = "inputs.image.projector.resampler.", "llm.adapters.cross.layers."
 HEADS = 8  # of the perceiver and of the gated blocks; a file does not say it
+PAIR = ".attn.pair.", (".attn.key.", ".attn.value.")  # of the perceiver; the gated blocks keep `to_kv`
+WHOLE = ".attn.in_proj_", (".attn.query.", *PAIR[1])
 LEAVES = {"leaf": ("weight", "bias")}
 
 
 def perceiver_rules(prefix: str) -> list[Rule]:
-    """The perceiver: queries have a matrix of their own there, and stand with keys and values here (`joined`)."""
+    """The perceiver: queries have a matrix of their own there, and stand with keys and values here (`WHOLE`)."""
     read, feed, block = "layers.{block}.0.", "layers.{block}.1.", "blocks.{block}."
     names = {
         "latents": ("latents", "latents encoded"),
         f"{read}norm_media.{{leaf}}": (f"{block}norm_context.{{leaf}}", "encoded"),
         f"{read}norm_latents.{{leaf}}": (f"{block}norm_latents.{{leaf}}", "encoded"),
-        f"{read}to_q.weight": (f"{block}attn.to_q.weight", "read encoded"),
-        f"{read}to_kv.weight": (f"{block}attn.to_kv.weight", "2*read encoded"),
+        f"{read}to_q.weight": (f"{block}attn.query.weight", "read encoded"),
+        f"{read}to_kv.weight": (f"{block}attn.pair.weight", "2*read encoded"),
         f"{read}to_out.weight": (f"{block}attn.out_proj.weight", "encoded read"),
         f"{feed}0.{{leaf}}": (f"{block}norm_mlp.{{leaf}}", "encoded"),
         f"{feed}1.weight": (f"{block}mlp.fc1.weight", "4*encoded encoded"),
@@ -130,7 +133,8 @@ class OpenFlamingo(Converter):
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The table cut in two, queries and keys and values of the perceiver in one piece."""
-        own = joined({name: tensor for name, tensor in state.items() if not name.startswith("tables.")})
+        own = {name: tensor for name, tensor in state.items() if not name.startswith("tables.")}
+        own = joined(cut(own, *PAIR), *WHOLE)
         base, own["llm.signal_tokens.embedding"] = self.vocabulary.split(state["tables.embedding"])
         return own, {"embedding": base}
 
@@ -138,25 +142,6 @@ class OpenFlamingo(Converter):
         """The way back."""
         if config.outputs or "embedding" not in tables or "llm.signal_tokens.embedding" not in state:
             raise ValueError("openflamingo has no outputs, and its whole embedding in llm.tables; this model has not")
-        found = parted(state)
+        found = joined(cut(state, *WHOLE), *PAIR)
         found["tables.embedding"] = self.vocabulary.join(tables["embedding"], found.pop("llm.signal_tokens.embedding"))
         return found
-
-
-def joined(state: State) -> dict[str, Tensor]:
-    """The perceiver's `to_q` and `to_kv` as one `in_proj_weight`."""
-    found = dict(state)
-    for name in [name for name in state if name.startswith(PERCEIVER) and name.endswith(".to_q.weight")]:
-        stem = name.removesuffix("to_q.weight")
-        found[f"{stem}in_proj_weight"] = torch.cat([found.pop(name), found.pop(f"{stem}to_kv.weight")])
-    return found
-
-
-def parted(state: State) -> dict[str, Tensor]:
-    """The way back of `joined`."""
-    found = dict(state)
-    for name in [name for name in state if name.startswith(PERCEIVER) and name.endswith(".in_proj_weight")]:
-        stem, whole = name.removesuffix("in_proj_weight"), found.pop(name)
-        found[f"{stem}to_q.weight"] = whole[: len(whole) // 3]
-        found[f"{stem}to_kv.weight"] = whole[len(whole) // 3 :]
-    return found

@@ -17,7 +17,7 @@ from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout
 from anyx.converters.llama import SIDES, lora_rules, projection_rules
-from anyx.converters.minigpt import plain
+from anyx.converters.pieces import plain
 from anyx.converters.systems import Converter, Sizes, State
 
 PREFIX = "llama_model.base_model.model."

@@ -21,10 +21,9 @@ from torch import Tensor
 from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Rule
-from anyx.converters.pieces import UNREAD
+from anyx.converters.pieces import UNREAD, plain
+from anyx.converters.systems import Sizes, State
 
-State = Mapping[str, Tensor]
-Sizes = Mapping[str, int]
 WORDS = {"leaf": ("weight", "bias"), "side": ("query", "key", "value"), "half": ("key", "value")}
 READER = {"width": 768, "layer": 12, "hidden": 3072, "vocabulary": 30523, "positions": 512, "encoded": 1408, "ln": 1408}
 EYE = {"block": 39, "deep": 6144, "patch": 14}
@@ -160,9 +159,8 @@ def inward(system: str, state: State) -> dict[str, Tensor]:
 
 def outward(system: str, state: State, tables: State, config: Config) -> dict[str, Tensor]:
     """The way back of `inward`."""
-    if tables or config.outputs or (config.llm and config.llm.added_tokens):
-        raise ValueError(f"{system} has no llm.tables, no llm.added_tokens and no outputs; this model has")
-    made = {name: tensor for name, tensor in state.items() if not name.startswith(f"{TOWER}{NORM}")}
+    kept = plain(system, state, tables, config)
+    made = {name: tensor for name, tensor in kept.items() if not name.startswith(f"{TOWER}{NORM}")}
     first, last, whole = BIASES
     for name in [name for name in made if name.startswith(TOWER) and name.endswith(whole)]:
         stem = name.removesuffix(whole)

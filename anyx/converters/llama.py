@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anyx.converters import checkpoints
 from anyx.converters.keys import Rule
 from anyx.converters.pieces import UNREAD, hold
 
@@ -59,8 +60,15 @@ def llama_and_imagebind(raw: Mapping[str, Any], sizes: Mapping[str, int], bases:
 
 
 def llama_said(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's config.json says of its LLM beyond the shapes of its tensors."""
-    return {name: told[name] for name in TOLD if told.get(name) is not None}
+    """What a checkpoint's config.json says of its LLM beyond the shapes of its tensors.
+
+    ValueError for what is no number, and for stretched rotations (`rope_scaling`): none of these systems has them.
+    """
+    if told.get("rope_scaling") is not None:
+        raise ValueError(f"rope_scaling: {told['rope_scaling']!r} of the checkpoint's settings is not converted")
+    theta = checkpoints.number(told, "rope_theta")
+    rope = {} if theta is None else {"rope_parameters": {"rope_type": "default", "rope_theta": float(theta)}}
+    return {name: found for name in TOLD if (found := checkpoints.number(told, name)) is not None} | rope
 
 
 def rate_rule(prefix: str) -> Rule:

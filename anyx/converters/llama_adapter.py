@@ -17,7 +17,7 @@ from anyx.config import Config
 from anyx.converters import meta
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
-from anyx.converters.minigpt import plain
+from anyx.converters.pieces import plain
 from anyx.converters.systems import Converter, Sizes, State
 
 EYE = "inputs.image.projector."

@@ -17,6 +17,7 @@ from torch import Tensor
 from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
+from anyx.converters.pieces import plain
 from anyx.converters.systems import Converter, Sizes, State
 
 OURS = "inputs.image.projector."
@@ -210,6 +211,4 @@ class LLaVA(Converter):
 
     def theirs(self, state: State, tables: State, config: Config) -> dict[str, Tensor]:
         """The names are all that changes."""
-        if tables or config.outputs or (config.llm and config.llm.added_tokens):
-            raise ValueError("llava has no llm.tables, no llm.added_tokens and no outputs; this model has")
-        return dict(state)
+        return plain("llava", state, tables, config)

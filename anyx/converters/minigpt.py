@@ -16,6 +16,7 @@ from anyx.config import Config
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
 from anyx.converters.llama import lora_rules
+from anyx.converters.pieces import plain
 from anyx.converters.systems import Converter, Sizes, State
 
 PREFIX = "llama_model.base_model.model."
@@ -36,13 +37,6 @@ def standing(system: str, llm: str, eye: str) -> dict[str, Any]:
     raw = shipped(system)
     raw["llm"]["path"], raw["encoders"]["vision"]["path"] = llm, eye
     return raw
-
-
-def plain(system: str, state: State, tables: State, config: Config) -> dict[str, Tensor]:
-    """The tensors of a folder that holds nothing else than these systems train."""
-    if tables or config.outputs or (config.llm and config.llm.added_tokens):
-        raise ValueError(f"{system} has no llm.tables, no llm.added_tokens and no outputs; this model has")
-    return dict(state)
 
 
 class MiniGPTv2(Converter):

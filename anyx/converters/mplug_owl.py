@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
+from anyx.converters.checkpoints import number, section
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
 from anyx.converters.llama import hold_rates, llama_said, rate_rule
 from anyx.converters.llava import LLAMA, NORMS, language_rules
-from anyx.converters.minigpt import plain
-from anyx.converters.pieces import UNREAD, by_head, by_kind, cut, hold, joined, require_heads
+from anyx.converters.pieces import UNREAD, by_head, by_kind, cut, hold, joined, plain, require_heads
 from anyx.converters.systems import Converter, Sizes, State
 from anyx.latents import grid_waves, waves
 
@@ -136,8 +136,8 @@ def standing(system: str, sizes: Sizes, llm: str) -> dict[str, Any]:
 def sighted(raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     """A YAML with what the settings of a tower say of its norms."""
     vision = dict(raw["encoders"]["vision"])
-    if told.get("layer_norm_eps") is not None:
-        vision["eps"] = told["layer_norm_eps"]
+    if (eps := number(told, "layer_norm_eps")) is not None:
+        vision["eps"] = eps
     return {**raw, "encoders": {"vision": vision}}
 
 
@@ -194,11 +194,11 @@ class MPLUGOwl(Converter):
 
     def heeded(self, raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
         """The tower's own norms."""
-        return sighted(raw, told.get("vision_config") or {})
+        return sighted(raw, section(told, "vision_config"))
 
     def said(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The LLM's own heads and norms."""
-        return llama_said(told.get("text_config") or {})
+        return llama_said(section(told, "text_config"))
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Maps cut, joined and turned."""
@@ -238,7 +238,7 @@ class MPLUGOwl2(Converter):
 
     def heeded(self, raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
         """The tower's own norms."""
-        return sighted(raw, (told.get("visual_config") or {}).get("visual_model") or {})
+        return sighted(raw, section(section(told, "visual_config"), "visual_model"))
 
     def said(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The LLM's own heads and norms."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
+from anyx.converters import keys
 
 State = Mapping[str, Tensor]
 UNREAD = "unread."
@@ -52,6 +53,13 @@ def by_head(fused: Tensor, heads: int) -> Tensor:
     return fused.reshape(3, heads, -1, *fused.shape[1:]).transpose(0, 1).reshape(fused.shape)
 
 
+def plain(system: str, state: State, tables: State, config: Config) -> dict[str, Tensor]:
+    """The weights of a folder of a system that adds no tokens and answers in text alone; ValueError for another's."""
+    if tables or config.outputs or (config.llm and config.llm.added_tokens):
+        raise ValueError(f"{system} has no llm.tables, no llm.added_tokens and no outputs; this model has")
+    return dict(state)
+
+
 def require_heads(system: str, config: Config, heads: int) -> None:
     """ValueError where a model's encoder has other heads than the system's: its rows would be taken apart wrongly."""
     found = config.encoders["vision"].kwargs.get("heads") if "vision" in config.encoders else None
@@ -61,6 +69,9 @@ def require_heads(system: str, config: Config, heads: int) -> None:
 
 def hold(name: str, table: Tensor, formula: Tensor) -> None:
     """A table of a file must be what the model computes in its place; ValueError where it is not."""
+    if table.shape != formula.shape:
+        told = f"{keys.size(table.shape)}, where the model computes {keys.size(formula.shape)}"
+        raise ValueError(f"{name} is not the table that the model computes in its place: it is {told}")
     near = max(LOOSE, 2 * torch.finfo(table.dtype).eps)
     off = (table.double() - formula.double()).abs().max().item()
     if not off <= near:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
+from anyx.converters.checkpoints import number
 from anyx.converters.folders import shipped
 from anyx.converters.keys import Layout, Rule
-from anyx.converters.minigpt import plain
-from anyx.converters.pieces import QKV, UNREAD, by_head, by_kind, cut, hold, joined, require_heads
+from anyx.converters.pieces import QKV, UNREAD, by_head, by_kind, cut, hold, joined, plain, require_heads
 from anyx.converters.systems import Converter, Sizes, State
 from anyx.latents import grid_waves
 
@@ -132,14 +132,14 @@ class QwenVL(Converter):
 
     def said(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Rotations and norms are Qwen-7B's, whatever Qwen2 the base is."""
-        base = float(told.get("rotary_emb_base", BASE))
-        heads = {"num_attention_heads": told["num_attention_heads"]} if "num_attention_heads" in told else {}
-        return {
-            "rope_parameters": {"rope_type": "default", "rope_theta": base},
-            "rms_norm_eps": float(told.get("layer_norm_epsilon", EPS)),
-            **heads,
-            **({"num_key_value_heads": heads["num_attention_heads"]} if heads else {}),
+        base, eps = number(told, "rotary_emb_base") or BASE, number(told, "layer_norm_epsilon") or EPS
+        said: dict[str, Any] = {
+            "rope_parameters": {"rope_type": "default", "rope_theta": float(base)},
+            "rms_norm_eps": float(eps),
         }
+        if (heads := number(told, "num_attention_heads")) is not None:
+            said |= {"num_attention_heads": heads, "num_key_value_heads": heads}
+        return said
 
     def ours(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Maps cut and turned; the fixed positions must be what is computed here."""

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from anyx.config import Config
-from anyx.converters import SYSTEMS, checkpoints, folders
+from anyx.converters import SYSTEMS, bodies, checkpoints, folders
 from anyx.converters.folders import Folder, Origin
 from anyx.converters.keys import Layout, best
 from anyx.imports import find
@@ -121,8 +121,11 @@ def convert(
             log.warning("%s: %s is not on this machine; it is named in the config.yaml as it is", name, path)
     told = checkpoints.settings(checkpoint)
     raw = made.heeded(made.config(match.sizes, paths), told)
-    if tables or any(name.startswith("llm.") for name in own):  # else the file says nothing of the LLM
-        raw["llm"] = {**raw["llm"], "dtype": dtype_of(state, raw["llm"]["dtype"])}
+    stored = dtype_of(state, raw["llm"]["dtype"])
+    holds, beside = (any(name.startswith(start) for name in own) for start in (bodies.LLM, "llm."))
+    # single precision of LoRA and prompts is how they are trained: it says nothing of the LLM beside them
+    if tables or holds or (beside and stored != "float32"):
+        raw["llm"] = {**raw["llm"], "dtype": stored}
     origin = Origin(system, layout, options, len(state), sum(tensor.numel() for tensor in state.values()), left_out)
     repeated = [f"Left out of the checkpoint: {count} {kind}." for kind, count in left_out.items()]
     return folders.write(out, raw, overrides, own, tables, origin, [*made.notes, *repeated], made.said(told))

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from anyx.converters import checkpoints
+from anyx.converters.llama import llama_said
 
 
 class Evil:
@@ -112,3 +113,26 @@ def test_broken_settings_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json.* (cannot be read|a mapping is needed)"):
         checkpoints.settings(tmp_path)
+
+
+def test_settings_are_numbers_and_mappings() -> None:
+    told = {"eps": 1e-6, "heads": 32, "none": None, "tower": {"eps": 1}}
+    assert [checkpoints.number(told, name) for name in ("eps", "heads", "none", "lacking")] == [1e-6, 32, None, None]
+    for wrong in ("32", True, 0, -1, [1], float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="settings is no number above 0"):
+            checkpoints.number({"heads": wrong}, "heads")
+    assert checkpoints.section(told, "tower") == {"eps": 1}
+    assert checkpoints.section(told, "none") == checkpoints.section(told, "lacking") == {}
+    with pytest.raises(ValueError, match="heads: 32 of the checkpoint's settings is no mapping"):
+        checkpoints.section(told, "heads")
+
+
+def test_what_is_said_of_a_llama() -> None:
+    """A base's rotations give way to the checkpoint's."""
+    told = {"num_attention_heads": 32, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "rope_scaling": None}
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    assert llama_said(told) == {"num_attention_heads": 32, "rms_norm_eps": 1e-6} | rope
+    assert llama_said({}) == {}
+    for name, wrong in (("rms_norm_eps", "x"), ("rope_theta", []), ("rope_scaling", {"type": "linear", "factor": 2})):
+        with pytest.raises(ValueError, match=f"{name}: .* of the checkpoint's settings is no"):
+            llama_said({name: wrong})

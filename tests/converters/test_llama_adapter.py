@@ -209,6 +209,30 @@ def test_there_and_back(system: str, stage: str, given: Given, tmp_path: Path) -
     assert "GPL-3.0" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("stage", "dtype", "llm"),
+    [
+        ("first stage", torch.float32, "bfloat16"),  # how prompts are trained, whatever the LLM ran in
+        ("first stage", torch.float16, "float16"),
+        ("biases, whole", torch.float32, "float32"),
+    ],
+)
+def test_the_llm_s_type(stage: str, dtype: torch.dtype, llm: str, given: Given, tmp_path: Path) -> None:
+    system = "llama_adapter_v2"
+    state = {name: x.to(dtype) for name, x in random(system, stage).items()}
+    torch.save(state, tmp_path / "a.pth")
+    made = convert(
+        system,
+        tmp_path / "a.pth",
+        tmp_path / "out",
+        bases=given.bases[system],
+        overrides=given.overrides[system],
+        any_size=True,
+    )
+    assert made.config.llm is not None
+    assert made.config.llm.dtype == llm
+
+
 def test_refusals(given: Given, tmp_path: Path) -> None:
     state = random("llama_adapter_v2", "first stage")
     gate = {"llama.layers.0.attention.gate": torch.ones(1, SMALL["heads"], 1, 1)}

@@ -43,6 +43,8 @@ def test_tables_are_held(dtype: torch.dtype) -> None:
     for other in (formula.flip(0), formula + 0.05, formula * torch.nan):
         with pytest.raises(ValueError, match="y is not the table that the model computes in its place"):
             hold("y", other.to(dtype), formula)
+    with pytest.raises(ValueError, match="it is 49, where the model computes 50"):
+        hold("y", formula[1:].to(dtype), formula)
 
 
 def test_heads_are_required() -> None:

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Blip2VisionConfig, Blip2VisionModel, CLIPVisionConfig, CLIPVisionModel
 
+from anyx.config import load
 from anyx.encoders.vit import ViTEncoder
 from anyx.media import Image, Video
 
+MODELS = Path(__file__).parent.parent.parent / "configs" / "models"
 TINY = {"width": 16, "layers": 3, "heads": 2, "hidden": 20, "patch": 7, "size": 28}
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20}
 SIZES |= {"patch_size": 7, "image_size": 28}
@@ -160,3 +162,13 @@ def test_published_towers(name: str) -> None:
 def test_errors_name_what_was_given(given: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ViTEncoder(**TINY | given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("system", ["mplug_owl", "mplug_owl2"])
+def test_the_norms_of_mplug_owl_s_towers(system: str) -> None:
+    """1e-6, with which the configuration classes of both begin; CLIP's has 1e-5."""
+    node = load(MODELS / f"{system}.yaml").encoders["vision"]
+    keywords = {name: value for name, value in node.kwargs.items() if name != "path"}
+    made = ViTEncoder(**keywords | {"width": 16, "layers": 1, "heads": 2, "hidden": 20})
+    assert isinstance(made.norm_post, nn.LayerNorm)
+    assert made.norm_post.eps == 1e-6
