@@ -9,6 +9,9 @@ EMOJI  := experiments/emoji
 OUT    ?= out
 WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0 clip-merges
 
+# Where it is set, every start would compile torch and transformers anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test train evaluate lint format types bench clean
 

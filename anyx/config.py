@@ -71,7 +71,7 @@ def check(raw: Mapping[str, Any]) -> Config:
     raw = yamls.resolve(raw)
     errors = Errors()
     check_fields(errors, "", raw, Config, skip=("raw",))
-    llm = language_model(errors, raw.get("llm"))
+    llm = language_model(errors, raw.get("llm"), [key for key, node in entries(raw.get("inputs")) if node is not None])
     sections = {name: section(errors, name, raw.get(name)) for name in ("encoders", "inputs", "outputs")}
     encoders = {
         key: component(errors, f"encoders.{key}", "encoders", node) for key, node in sections["encoders"].items()
@@ -183,7 +183,7 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
             check_value(errors, here, value, float)
         else:
             errors.add(here, f"{name!r} is not one of {', '.join(config.data) or 'no data'}")
-    check_template(errors, f"{path}.template", given.get("template"))
+    check_template(errors, f"{path}.template", given.get("template"), config.inputs)
     if given and (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")
     return Stage(key, **{"train": {}, "losses": {}, "data": {}, "seed": config.seed, **given})

@@ -77,7 +77,7 @@ class Prompt:
         if generate:
             if messages[-1]["role"] == "assistant":
                 raise ValueError("the last message is the assistant's; a reply needs a user's message to answer")
-            prefix = self.template.assistant.prefix
+            prefix = (self.template.last or self.template.assistant).prefix
             if self.template.joined:  # in one text, the space before a reply belongs to its first word
                 prefix = prefix.rstrip(" ")
             page.write(prefix, supervised=False, template=True)

@@ -7,7 +7,7 @@ them. A component that cannot be found stands there as `object`, so that what de
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -56,8 +56,8 @@ def component(errors: Errors, path: str, kind: str, node: Any) -> Node:
     return Node(str(name), object, given)
 
 
-def language_model(errors: Errors, node: Any) -> LLMConfig | None:
-    """The section `llm`, if there is one."""
+def language_model(errors: Errors, node: Any, keys: Collection[str]) -> LLMConfig | None:
+    """The section `llm`, if there is one; `keys` are the model's inputs."""
     if node is None:
         return None
     given = check_fields(errors, "llm", node, LLMConfig)
@@ -69,18 +69,24 @@ def language_model(errors: Errors, node: Any) -> LLMConfig | None:
     given["adapters"] = {
         name: component(errors, f"llm.adapters.{name}", "adapters", said) for name, said in nodes.items()
     }
-    check_template(errors, "llm.template", template)
+    check_template(errors, "llm.template", template, keys)
     return LLMConfig(**{"path": "", **given})
 
 
-def check_template(errors: Errors, path: str, template: Any) -> None:
-    """A template is a name or a mapping of its fields."""
+def check_template(errors: Errors, path: str, template: Any, keys: Collection[str]) -> None:
+    """A template is a name or a mapping of its fields, and has marks for the inputs `keys`."""
     if isinstance(template, str) and template not in TEMPLATES:
         errors.add(path, f"{template!r} is not one of {', '.join(TEMPLATES)}")
     elif isinstance(template, Mapping):
         check_fields(errors, path, template, Template)
         for name, cls in ((name, cls) for name, cls in SECTIONS.items() if template.get(name) is not None):
             check_fields(errors, f"{path}.{name}", template[name], cls)
+        for task, form in entries(template.get("tasks")):
+            if isinstance(form, str) and form.count("{}") != 1:
+                errors.add(f"{path}.tasks.{task}", f"{form!r} given; it says once by {{}} where the words stand")
+        for name in ("media_start", "media_end"):
+            if isinstance(template.get(name), Mapping) and (bare := [key for key in keys if key not in template[name]]):
+                errors.add(f"{path}.{name}", f"says nothing of {', '.join(bare)}; it names every input, or is one text")
 
 
 def _projector(

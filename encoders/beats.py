@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import Mlp
 from anyx.media import Audio
+from anyx.signatures import Amount, Count, Least
 
 from .imagebind_transforms import clip_starts
 from .weights import load
@@ -128,21 +129,21 @@ class BeatsEncoder(Encoder):
     def __init__(
         self,
         *,
-        width: int = 768,
-        layers: int = 12,
-        heads: int = 12,
-        hidden: int = 3072,
-        patch: int = 16,
-        embed: int = 512,
-        mels: int = 128,
-        kernel: int = 128,
-        groups: int = 16,
-        buckets: int = 320,
-        distance: int = 800,
-        residual: float | None = None,
+        width: Count = 768,
+        layers: Count = 12,
+        heads: Count = 12,
+        hidden: Count = 3072,
+        patch: Count = 16,
+        embed: Count = 512,
+        mels: Count = 128,
+        kernel: Count = 128,
+        groups: Count = 16,
+        buckets: Annotated[int, Least(4)] = 320,
+        distance: Count = 800,
+        residual: Amount | None = None,
         gate: Gate = "queries",
         seconds: float = 10.0,
-        clips: int = 1,
+        clips: Count = 1,
         path: str | None = None,
     ):
         super().__init__()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import Attention, Mlp
+from anyx.signatures import Count
 
 from .eva_clip import EvaClipEncoder, PostLn
 
@@ -80,9 +81,9 @@ class EvaVideoEncoder(Encoder):
         eps: float | None = None,
         blocks: int | None = None,
         size: int | None = None,
-        frames: int = 8,
-        depth: int = 8,
-        mlp_ratio: int = 4,
+        frames: Count = 8,
+        depth: Count = 8,
+        mlp_ratio: Count = 4,
         dropout: float = 0.5,
     ):
         super().__init__()

@@ -94,7 +94,7 @@ class PictureTransform:
         """One picture, made a square and normalised."""
         picture = image.to_pil()
         if self.fit == "pad":
-            red, green, blue = (int(255 * share) for share in self.mean)
+            red, green, blue = (int(255 * share) for share in (self.mean[::-1] if self.bgr else self.mean))
             picture = padded(picture, (red, green, blue))
         fitted = (stretched if self.fit == "stretch" else square)(picture, self.size)
         pixels = pixels_of(fitted).flip(0) if self.bgr else pixels_of(fitted)

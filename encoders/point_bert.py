@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from anyx.interfaces import Encoder, TextBatch, Tokens
 from anyx.layers import Block
+from anyx.signatures import Count
 
 from .points import POSITION_HIDDEN, PointTransform, farthest, gathered
 from .weights import load
@@ -83,14 +84,14 @@ class PointBertEncoder(Encoder):
     def __init__(
         self,
         *,
-        width: int = 384,
-        layers: int = 12,
-        heads: int = 6,
-        groups: int = 512,
-        neighbours: int = 32,
-        points: int = 8192,
+        width: Count = 384,
+        layers: Count = 12,
+        heads: Count = 6,
+        groups: Count = 512,
+        neighbours: Count = 32,
+        points: Count = 8192,
         channels: int = 3,
-        inner: int = 256,
+        inner: Count = 256,
         normalise: bool = True,
         path: str | None = None,
     ):

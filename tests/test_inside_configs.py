@@ -67,3 +67,10 @@ def test_published_totals() -> None:
     assert 17e9 < sum(cogvlm.values()) < 18.5e9
     flamingo = built(load(ROOT / "configs/models/openflamingo.yaml"))
     assert 8e9 < sum(flamingo.values()) < 9e9
+
+
+def test_rates_that_shrink_with_the_batch() -> None:
+    """Sheet 1.16: 1e-4 and 1e-3 are for batches of 256; 4 records on each of 8 GPUs are 32."""
+    stages = load(ROOT / "configs/models/llama_adapter_v2.yaml").stages
+    for stage, base in zip(stages.values(), (1e-4, 1e-3), strict=True):
+        assert set(stage.train.values()) == {base * stage.batch_size * stage.accumulate / 256}

@@ -76,6 +76,15 @@ def test_generation_prompt_is_the_training_prefix() -> None:
     assert training.labels[len(asking.ids)] == training.ids[len(asking.ids)]
 
 
+def test_a_last_reply_that_is_written_otherwise_is_asked_for_so() -> None:
+    turns = {"user": {"prefix": "Q: "}, "assistant": {"prefix": "A: "}, "last": {"prefix": "End: ", "end": "."}}
+    made = Prompt(TOKENIZER, turns, [])
+    chat = [{"role": who, "content": "hm"} for who in ("user", "assistant", "user", "assistant")]
+    training, asking = made.encode(chat), made.encode(chat[:-1], generate=True)
+    assert training.ids[: len(asking.ids)] == asking.ids
+    assert TOKENIZER.decode(asking.ids) == "Q: hmA: hmQ: hmEnd: "
+
+
 def test_vicuna_v0_follows_nextgpt() -> None:
     """The layout of NExT-GPT v1, reference/nextgpt_xllm.md A3."""
     chat = [

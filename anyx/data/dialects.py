@@ -63,7 +63,7 @@ class CogSource(Rows):
         part = self.part(self.key, str(found.absolute()))
         chance = random.Random(index)
         if "captions" in said:
-            return captioned(part, chance.choice(said["captions"]), "in", chance.choice(self.prompts), "")
+            return captioned(part, chance.choice(listed(said["captions"])), "in", chance.choice(self.prompts), "")
         return {
             "messages": opened(
                 [part], [{"from": turn["role"], "value": turn["content"]} for turn in said["conversations"]]

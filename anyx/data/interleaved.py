@@ -13,6 +13,7 @@ from typing import Any
 from anyx.data.rows import Root, Rows
 from anyx.data.sources import Record
 from anyx.data.turns import Part, lay, listed, message
+from anyx.signatures import Count
 
 VOICE = re.compile(r"(?:^|\n)[ ]*(Human|AI):[ ]?")
 SHOWN = re.compile(r"\s*<\|?(image|video)\|?>\s*")
@@ -63,7 +64,7 @@ class MMC4Source(Rows):
         path: str | Path,
         *,
         similarity: float = 0.24,
-        most: int = 6,
+        most: Count = 6,
         key: str = "image",
         root: Root = None,
         limit: int | None = None,

@@ -15,13 +15,14 @@ import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from anyx.data.rows import Root, Rows
 from anyx.data.sources import Record, unpacked
 from anyx.data.turns import Part, message
+from anyx.signatures import Least
 
-PICTURE = re.compile(rb'"([^"\\]+)"\s*:\s*"((?:[A-Za-z0-9+/=_-]|\\/)*)"')
+PICTURE = re.compile(rb'"([^"\\]+)"\s*:\s*"([A-Za-z0-9+/=_\\-]*)"')  # of backslashes those before / are no fault
 
 
 class MimicSource(Rows):
@@ -38,7 +39,7 @@ class MimicSource(Rows):
         *,
         images: str | Path,
         train: str | Path | None = None,
-        shots: int | None = None,
+        shots: Annotated[int, Least(0)] | None = None,
         key: str = "image",
         unpack: str | Path | None = None,
         root: Root = None,
@@ -109,7 +110,7 @@ def loaded(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"path: no such file: {path}")
     try:
         found = json.loads(unpacked(Path(path)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"path: {path}: a mapping is needed, but a {type(found).__name__} was found")

@@ -70,7 +70,7 @@ class Rows(Sequence[Record], ABC):
             return located(record, self.root)
         except ValueError as error:
             raise ValueError(f"{self.path}: row {index}: {error}") from error
-        except (TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        except (TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path}: row {index} is none that {type(self).__name__} reads: {error!r}") from error
 
 
@@ -89,7 +89,7 @@ def read_rows(path: Path) -> list[Any]:
         if text[begin : begin + 1] == "[":
             return [item.encode() for item in items(text, begin + 1)]
         found = type(json.loads(text)).__name__
-    except (ValueError, csv.Error) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
     raise ValueError(f"path: {path}: a list of rows is needed, but a {found} was found")
 

@@ -99,7 +99,7 @@ class JSONLSource(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         try:
             return {"id": f"{self.name}/{index}", **located(json.loads(self.lines[index]), self.root)}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.path}: record {index}: {error}") from error
 
 

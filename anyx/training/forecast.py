@@ -193,7 +193,9 @@ def denoise(decoder: Denoiser, condition: Condition, rows: int) -> Tensor:
 
 def below_learns(selection: Selection) -> bool:
     """Whether gradients have to come out at the LLM's input."""
-    return any(name.startswith(("inputs.", "llm.body")) or name == "llm.signal_tokens" for name in selection.names)
+    return any(
+        name.startswith(("encoders.", "inputs.", "llm.body")) or name == "llm.signal_tokens" for name in selection.names
+    )
 
 
 def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tensor]:

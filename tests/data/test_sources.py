@@ -208,7 +208,9 @@ def test_captions_in_both_directions(tmp_path: Path, suffix: str) -> None:
 ROW = '{"path": "a.png", "caption": "a fox"}'
 
 
-@pytest.mark.parametrize("line", ["{broken", "[]", '{"path": 5, "caption": 6}', '{"path": "a.png", "caption": [1]}'])
+@pytest.mark.parametrize(
+    "line", ["{broken", "[" * 200_000, "[]", '{"path": 5, "caption": 6}', '{"path": "a.png", "caption": [1]}']
+)
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_a_bad_row_is_an_error_of_that_row_only(tmp_path: Path, line: str, direction: Any) -> None:
     source = CaptionSource(write(tmp_path / "pairs.jsonl", line, "", ROW), key="image", direction=direction)

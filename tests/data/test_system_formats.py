@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anyx import yamls
 from anyx.commands import main
+from anyx.config import check
 from anyx.data.native import Tally, open_source, records_of
 from anyx.data.sources import SOURCES
 from anyx.media import Image
 
 PICTURES = Path(__file__).parents[2] / "experiments" / "llava" / "data"
+SYSTEMS = Path(__file__).parents[2] / "experiments" / "systems"
 SWAN, SHEEP = (PICTURES / f"{name}.webp" for name in ("swan", "sheep"))
 
 
@@ -229,6 +232,23 @@ def test_mimic_it_s_pictures(tmp_path: Path) -> None:
         open_source("mimic_it", path, {"images": str(tmp_path / "DC.parquet")})
     with pytest.raises(ValueError, match=r"a mapping is needed, but a list was found"):
         open_source("mimic_it", lines(tmp_path / "x.json", [[]]), images)
+
+
+def test_what_is_read_cannot_be_meant_otherwise(tmp_path: Path) -> None:
+    """One caption is no list of letters; numbers of examples and of pictures are none below what they may be."""
+    (tmp_path / "one.json").write_text(json.dumps({"captions": "A swan."}))
+    (tmp_path / "one.jpg").write_bytes(SWAN.read_bytes())
+    assert said(open_source("cogvlm", tmp_path, {})[0]) == "u: <one.jpg>Describe this. | a: A swan."
+    for system, data, wrong in (
+        ("otter", "instructions", {"shots": -1}),
+        ("openflamingo", "pages", {"most": 0}),
+    ):
+        raw = yamls.read(SYSTEMS / f"{system}.yaml")
+        raw["data"][data] |= wrong
+        with pytest.raises(
+            ValueError, match=rf"data\.{data}\.{next(iter(wrong))}: must be int >= [01].*, but -?[01] was given"
+        ):
+            check(raw)
 
 
 def test_mimic_it_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anyx.encoders.clip import ClipEncoder
+from anyx.encoders.pictures import PictureTransform
 from anyx.media import Image, Video
 
 CONFIG = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -83,3 +84,11 @@ def test_errors_name_what_was_given() -> None:
         ClipEncoder(config=CONFIG | {"hiden_size": 8})
     with pytest.raises((ValueError, TypeError), match="global"):
         ClipEncoder(config=CONFIG, output="cls")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+def test_what_is_padded_is_the_mean_in_any_order_of_colours(bgr: bool) -> None:
+    grey = Image(torch.full((3, 40, 20), 128, dtype=torch.uint8))
+    pixels = PictureTransform(28, 1, fit="pad", bgr=bgr)(grey)["pixels"]
+    assert pixels[:, :, :4].abs().max() < 0.02  # whole numbers of 255 are as near to the mean
+    assert pixels[:, 14, 14].abs().max() > 0.05

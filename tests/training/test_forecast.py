@@ -74,6 +74,7 @@ def products(tokens: int) -> int:
         ("outputs.*.projector", ("text", "caption"), 1, 2 * 2 * ROWS * 32 * 15 * 2),  # forward and their own gradient
         ("outputs.*.projector", ("caption",), 0, 2 * 2 * ROWS * 32 * 15 * 2),
         ("inputs.*.projector", ("text",), 2, 2 * 2 * ROWS * 6 * 32 * 2),
+        ("encoders.*", ("text",), 2, 0),  # of an encoder that learns its weights alone are counted
     ],
 )
 def test_operations_are_those_of_the_products(
