@@ -6,6 +6,7 @@ A folder holds one file of weights; or several that an index lists; or LoRA's, w
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections import OrderedDict
@@ -18,6 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anyx import weights
+
+log = logging.getLogger(__name__)
 
 NAMES = ("pytorch_model.pt", "pytorch_model.bin", "model.safetensors")  # what a folder's file may be called
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -45,6 +48,9 @@ def files(path: str | Path, named: Collection[str] = ()) -> list[Path]:
     """The files of weights at a path."""
     place = Path(path)
     if there := [place / name for name in named if (place / name).is_file()]:
+        beside = sorted(file.name for end in {one.suffix for one in there} for file in place.glob(f"*{end}"))
+        if left := [name for name in beside if name not in named]:
+            log.warning("%s: %s not read; of its files %s are", place, ", ".join(left), ", ".join(named))
         return there
     for index in (place / name for name in INDICES if (place / name).is_file()):
         listed = _mapping(index).get("weight_map")

@@ -151,7 +151,7 @@ def read(folder: str | Path) -> tuple[Config, dict[str, Tensor], dict[str, Tenso
         raise ValueError(f"{folder} is no model folder: it has no {' and no '.join(missing)}")
     config = configuration.load(folder / hub.CONFIG)
     state = restored(load_file(folder / hub.WEIGHTS)) | bodies.read(folder)
-    state |= bodies.learnt(folder / hub.LEARNT)
+    state |= bodies.learnt(folder / hub.DRAWN) | bodies.learnt(folder / hub.LEARNT)
     if (unread := folder / f"{UNREAD}safetensors").is_file():
         state |= {f"{UNREAD}{name}": tensor for name, tensor in load_file(unread).items()}
     tables = whole.read(config.llm.tables) if config.llm and config.llm.tables else {}

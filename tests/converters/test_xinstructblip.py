@@ -119,6 +119,15 @@ def test_one_there_and_back(theirs: dict[str, Any], bases: dict[str, str], tmp_p
         assert equal(tmp_path / f"back{number}" / name, state)
 
 
+def test_files_that_are_not_read_are_named(
+    theirs: dict[str, Any], bases: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(theirs, tmp_path / "in", keys=("image",))
+    torch.save({"audio_ln.weight": torch.ones(2)}, tmp_path / "in" / "audio_qformer.pth")
+    convert("xinstructblip", tmp_path / "in", tmp_path / "out", bases=bases, overrides=values("image"), any_size=True)
+    assert "audio_qformer.pth not read; of its files image_qformer.pth, video_qformer.pth are" in caplog.text
+
+
 def test_what_does_not_fit_is_named(theirs: dict[str, Any], bases: dict[str, str], tmp_path: Path) -> None:
     state = written(theirs, tmp_path / "in")["image_qformer.pth"]
     sound = spelled(lavis.trainables(theirs["image"], "llm_proj"), "audio", "Qformer")
