@@ -48,8 +48,8 @@ def files(path: str | Path, named: Collection[str] = ()) -> list[Path]:
     """The files of weights at a path."""
     place = Path(path)
     if there := [place / name for name in named if (place / name).is_file()]:
-        beside = sorted(file.name for end in {one.suffix for one in there} for file in place.glob(f"*{end}"))
-        if left := [name for name in beside if name not in named]:
+        held = sorted(file.name for end in {one.suffix for one in there} for file in place.glob(f"*{end}"))
+        if left := [name for name in held if name not in named]:
             log.warning("%s: %s not read; of its files %s are", place, ", ".join(left), ", ".join(named))
         return there
     for index in (place / name for name in INDICES if (place / name).is_file()):
