@@ -72,29 +72,30 @@ def small(folder: Path) -> dict[str, Any]:
     raw["data"]["clouds"] |= {"path": str(path), "root": str(path.parent)}
     for stage in filter(None, raw["stages"].values()):
         stage |= {"epochs": None, "steps": STEPS, "workers": 0, "log_every": 1, "schedule": "constant"}
-        stage["train"] = dict.fromkeys(stage["train"], 1e-2)
+        stage["train"] = dict.fromkeys(stage["train"], 3e-2)
     return raw
 
 
-@pytest.mark.parametrize(("stage", "key"), [("pictures", "image"), ("clouds", "cloud")])
-def test_a_stage_learns_and_the_model_answers(stage: str, key: str, tmp_path: Path) -> None:
-    """Each by itself, as the two published models were trained."""
+def test_both_stages_learn_and_the_model_answers(tmp_path: Path) -> None:
+    """One after the other in one run; each moves its own map and LoRA, and its loss falls by a tenth or more."""
     raw = small(tmp_path)
-    raw["stages"] = {stage: raw["stages"][stage]}
     folder = train(check(raw), out=tmp_path / "run", cache=tmp_path / "cache", device="cpu")
-    learnt = load_file(folder / stage / "final.safetensors")
-    here = [name for name in learnt if name.startswith("inputs.")]
-    assert here
-    assert all(name.startswith(f"inputs.{key}.projector.") for name in here)
-    assert all(float(x.abs().sum()) > 0 for name, x in learnt.items() if "lora_B" in name)
     with (folder / "metrics.csv").open(newline="") as file:
-        losses = [float(row["text"]) for row in csv.DictReader(file) if row.get("text")]
-    assert len(losses) == STEPS
-    assert sum(losses[-5:]) < 0.98 * sum(losses[:5])
-    asked = feed(stage, raw["data"][stage]).source[0]["messages"][0]
-    assert [part["type"] for part in asked["content"]] == [key, "text"]
-    reply = AnyX.from_pretrained(folder).chat([{"role": "system", "content": "Look."}, asked], max_new_tokens=3)
-    assert reply.keys in (["text"], [])
+        rows = list(csv.DictReader(file))
+    model = AnyX.from_pretrained(folder)
+    for stage, key in (("pictures", "image"), ("clouds", "cloud")):
+        learnt = load_file(folder / stage / "final.safetensors")
+        here = [name for name in learnt if name.startswith("inputs.")]
+        assert here
+        assert all(name.startswith(f"inputs.{key}.projector.") for name in here)
+        assert all(float(x.abs().sum()) > 0 for name, x in learnt.items() if "lora_B" in name)
+        losses = [float(row["text"]) for row in rows if row["stage"] == stage]
+        assert len(losses) == STEPS
+        assert sum(losses[-5:]) < 0.9 * sum(losses[:5]), stage
+        asked = feed(stage, raw["data"][stage]).source[0]["messages"][0]
+        assert [part["type"] for part in asked["content"]] == [key, "text"]
+        reply = model.chat([{"role": "system", "content": "Look."}, asked], max_new_tokens=8)
+        assert reply.text, "it says something, in letters"
 
 
 @pytest.mark.parametrize("key", ["image", "cloud"])
