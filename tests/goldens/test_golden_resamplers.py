@@ -83,10 +83,12 @@ def test_perceiver(found: Case | None) -> None:
     parts = whole(ours, names)
     shapes = {name: tuple(shape) for name, shape in case.shapes.items()}
     for theirs, name in Layout(perceiver_rules(""), LEAVES).classify(shapes).names.items():
-        stem, end, _ = name.removeprefix(PERCEIVER).partition("attn.to_")  # their maps of q and of k and v are one here
+        place, rows = name.removeprefix(PERCEIVER), slice(None)
         inner = case.shapes["layers.0.0.to_q.weight"][0]
-        rows = (slice(inner) if theirs.endswith("to_q.weight") else slice(inner, None)) if end else slice(None)
-        parts[theirs] = Part(ours.get_parameter(f"{stem}attn.in_proj_weight" if end else stem), rows)
+        for kind, some in (("query", slice(inner)), ("pair", slice(inner, None))):  # one map here
+            if f".{kind}." in place:
+                place, rows = place.replace(f".{kind}.", ".in_proj_"), some
+        parts[theirs] = Part(ours.get_parameter(place), rows)
     parts.fill(weights)
     assert len(list(projector.parameters())) == len(parts) - len(layers(case, "layers."))  # two of theirs are one
     x = case.part("in")["x"].requires_grad_()
