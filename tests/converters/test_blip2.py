@@ -223,8 +223,8 @@ def test_the_true_files_are_known(kind: str) -> None:
         check_sizes("x", system, best(system.layouts, narrow, "x")[1].sizes)
 
 
-def test_a_base_that_is_lacking_is_named(kind: str) -> None:
+def test_a_base_that_is_lacking_is_named(kind: str, tmp_path: Path) -> None:
     wanted = "llm and eva and bert missing" if kind == "instructblip" else "llm and eva missing"
     with pytest.raises(ValueError, match=wanted):
-        convert(kind, "x.pth", "out", bases={})
+        convert(kind, "x.pth", tmp_path / "out", bases={})
     assert converter(kind, {}).notes
