@@ -41,6 +41,7 @@ from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.numbering import add, number
 from anyx.tables import install
+from anyx.unpadded import Pack, Rows, allowed, prepare
 
 LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
@@ -86,6 +87,7 @@ class LLM(nn.Module):
             )
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
+        prepare(model)
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
@@ -171,13 +173,23 @@ class LLM(nn.Module):
         mask: Bool[Tensor, "b t"],
         cache: DynamicCache | None = None,
         context: Context | None = None,
+        *,
+        pack: Pack = False,
     ) -> Float[Tensor, "b s d"]:
-        """Last hidden states. With a cache, `mask` covers what it holds and the new positions."""
+        """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
+
+        `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros.
+        """
+        read, inputs = context or Context({}), embeddings.to(self.model.dtype)
+        places = read.positions(mask, embeddings.shape[1])
+        if allowed(pack, self.model, read.rowwise) and cache is None and (rows := Rows.of(mask)) is not None:
+            with carry(context and context.laid(rows.lay)):
+                return rows.read(self.model.get_decoder(), inputs, places)
         with carry(context):
             output = self.model.get_decoder()(
-                inputs_embeds=embeddings.to(self.model.dtype),
+                inputs_embeds=inputs,
                 attention_mask=mask,
-                position_ids=(context or Context({})).positions(mask, embeddings.shape[1]),
+                position_ids=places,
                 past_key_values=cache,
                 use_cache=cache is not None,
             )
