@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,11 +39,11 @@ from transformers import (
 from anyx.caching import Cache
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
+from anyx.lora import lora_config
 from anyx.numbering import add, number
 from anyx.tables import install
 from anyx.unpadded import Pack, Rows, allowed, prepare
 
-LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
 
@@ -283,20 +283,6 @@ class LLM(nn.Module):
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
-
-
-def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
-    """PEFT's configuration from `{r, alpha, dropout, targets}`; alpha is r and dropout 0 unless given."""
-    unknown = sorted(set(lora) - set(LORA_KEYS))
-    if unknown or "r" not in lora or "targets" not in lora:
-        raise ValueError(f"llm.lora: keys {sorted(lora)} given; it needs r and targets, and may have alpha and dropout")
-    targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
-    return LoraConfig(
-        r=lora["r"],
-        lora_alpha=lora.get("alpha", lora["r"]),
-        lora_dropout=lora.get("dropout", 0.0),
-        target_modules=targets,
-    )
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -33,6 +33,7 @@ from anyx.reply import MediaEvent, Reply, TextEvent
 from anyx.schema import DType
 from anyx.splice import Side, Spliced
 from anyx.templates import Template
+from anyx.unpadded import Pack
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 
@@ -81,11 +82,11 @@ class AnyX(nn.Module, ModelHubMixin):
         device: torch.device = self.llm.model.device
         return device
 
-    def forward(self, batch: Batch) -> Output:
-        """Media in, LLM, conditions out: everything the losses read."""
+    def forward(self, batch: Batch, *, pack: Pack = "auto") -> Output:
+        """Media in, LLM, conditions out: everything the losses read. `pack`: as `LLM.states`."""
         spliced, tokens = self.read(batch)
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
-        states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places))
+        states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places), pack)
         supervised = spliced.labels[:, 1:] != IGNORE
         conditions = {}
         for key, target in batch.targets.items():
