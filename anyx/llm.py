@@ -41,8 +41,9 @@ from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.lora import lora_config
 from anyx.numbering import add, number
+from anyx.schema import Pack
 from anyx.tables import install
-from anyx.unpadded import Pack, Rows, allowed, prepare
+from anyx.unpadded import Rows, allowed, prepare
 
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 

@@ -30,10 +30,9 @@ from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest, wit
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
-from anyx.schema import DType
+from anyx.schema import DType, Pack
 from anyx.splice import Side, Spliced
 from anyx.templates import Template
-from anyx.unpadded import Pack
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 

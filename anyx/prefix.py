@@ -17,8 +17,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from anyx.llm import LLM
+from anyx.schema import Pack
 from anyx.splice import Media, Spliced
-from anyx.unpadded import Pack, allowed
+from anyx.unpadded import allowed
 
 SHARE = 0.9  # of what one pass costs, forward and back: what two may cost to be worth their own overhead
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,7 +28,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-Pack = Literal["auto"] | bool  # auto: where the body and its adapters can
+from anyx.schema import Pack
+
 NAME = "anyx_rows"
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi3", "opt", "gpt_neox", "gpt2")
 LIKE = 0.1  # share of pads in a group where many small calls are dear; on a CPU they are not

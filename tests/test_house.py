@@ -26,7 +26,8 @@ FLOORS = {
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "wiring": 1, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
-    "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0, "unpadded": 0, "lora": 0,
+    "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
+    "unpadded": 0, "lora": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
     "model": 2, "prefix": 2, "processor": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
@@ -35,9 +36,11 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
+    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"),
+    ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
     ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
+    ("unpadded", "schema"),
     ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
@@ -132,7 +135,7 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
         ("lightning", {"training"}),
         ("diffusers", {"decoders"}),
         ("av", {"media", "codecs", "commands"}),
-        ("peft", {"llm"}),
+        ("peft", {"llm", "lora"}),
         ("gradio", {"commands", "serving"}),
         ("fastapi", {"commands", "serving"}),
         ("torchvision", set()),

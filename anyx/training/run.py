@@ -33,7 +33,8 @@ from anyx.schema import Stage
 from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
-from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
+from anyx.training.lengths import lengths
+from anyx.training.plan import choose, feeds_of, kept, settings_of
 from anyx.training.prepare import fill, fit_scales
 from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
@@ -120,6 +121,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
+    trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
     with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
         trainer.fit(trainee, train_dataloaders=loader)
     if trainer.interrupted:
@@ -145,7 +147,11 @@ def make_loader(
     trainee.model.to(device)
     fill(trainee.model, reader, feeds, run.features, stage.workers or 0)
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
-    batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
+    length = lengths(feeds, reader, trainee.model) if stage.bucket or stage.tokens else None
+    batches = Batches(mixture, stage.batch_size, length=length, tokens=stage.tokens, padded=not trainee.packs)
+    if stage.tokens and stage.steps is None:
+        trainee.steps = stage.length(sum(mixture.sizes), batches.count)
+        log.info("%s: %d steps of up to %d positions", stage.name, trainee.steps, stage.tokens)
     if trainee.position:
         batches.load_state_dict(trainee.position)
     seed_everything(stage.seed)

@@ -20,6 +20,7 @@ from anyx.data.memory import Memory
 from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
+from anyx.schema import Pack
 
 BOUND = 1 << 30  # bytes
 TOKENS = 1024  # of a pass of the LLM, pads included: rows of like length, few enough to stay near the processor
@@ -29,8 +30,8 @@ Row = dict[str, Float[Tensor, "m t d"]]  # the states of one row's groups, in th
 class SignalStates:
     """Stands for `model(batch)` where a loss reads conditions only."""
 
-    def __init__(self, model: AnyX, bound: int = BOUND) -> None:
-        self.model = model
+    def __init__(self, model: AnyX, bound: int = BOUND, *, pack: Pack = "auto") -> None:
+        self.model, self.pack = model, pack
         self.rows: Memory[Row] = Memory(bound)
 
     def __call__(self, batch: Batch) -> Output:
@@ -55,7 +56,7 @@ class SignalStates:
     def compute(self, batch: Batch) -> list[Row]:
         """Run the LLM; the states of every row's groups."""
         spliced, _ = self.model.read(batch)
-        states = self.model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+        states = self.model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context, pack=self.pack)
         found: list[Row] = [{} for _ in batch.ids]
         for key, target in batch.targets.items():
             assert bool((target.rows.diff() >= 0).all()), "targets stand in the order of their rows"
