@@ -22,7 +22,7 @@ from anyx.training.backbones import Model
 from anyx.training.prepare import readable
 from anyx.training.readers import Reader
 
-RECORDS, MEDIA = 16, 2  # of each feed: how many records are looked at, and how many media of a key
+RECORDS, MEDIA = 16, 4  # of each feed: how many records are looked at, and how many media of a key
 
 
 def lengths(feeds: Sequence[Feed], reader: Reader, model: Model) -> Callable[[Draw], int]:

@@ -51,7 +51,7 @@ def test_conditions_equal_the_models_and_the_llm_runs_once(model: AnyX) -> None:
     )
     second = batch_of(model, [part("image", "fox")], [text("a cow"), part("image", "cow")])
     states, runs, body = SignalStates(model), [], model.llm.states
-    model.llm.states = lambda *given: runs.append(len(given[0])) or body(*given)  # type: ignore[method-assign]
+    model.llm.states = lambda *given, pack=False: runs.append(len(given[0])) or body(*given, pack=pack)  # type: ignore[method-assign]
     said = [states(batch) for batch in (first, second, first, second)]
     assert runs == [2, 1]  # a row without groups never runs
     for output, batch in zip(said, (first, second, first, second), strict=True):
@@ -70,7 +70,7 @@ def test_media_with_cached_tokens_are_known_and_others_run_each_time(model: AnyX
     states, runs, body = SignalStates(model), [], model.llm.states
     batches = [fresh, fresh, cached(model, fresh), cached(model, fresh), cached(model, other)]
     expected = [model(batch).conditions["image"].values["prompt_embeds"] for batch in batches]
-    model.llm.states = lambda *given: runs.append(len(given[0])) or body(*given)  # type: ignore[method-assign]
+    model.llm.states = lambda *given, pack=False: runs.append(len(given[0])) or body(*given, pack=pack)  # type: ignore[method-assign]
     for batch, value in zip(batches, expected, strict=True):
         said = states(batch).conditions["image"].values["prompt_embeds"]
         torch.testing.assert_close(said, value, atol=1e-5, rtol=1e-4)
