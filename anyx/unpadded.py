@@ -51,7 +51,7 @@ class Group:
     def rows(self, x: Float[Tensor, "q h f"]) -> Float[Tensor, "g h n f"]:
         """Side by side; a view where all are of one length."""
         stood = x if self.stand is None else x.index_select(0, self.stand)
-        return stood.unflatten(0, (self.count, self.length)).transpose(1, 2)
+        return stood.reshape(self.count, self.length, *x.shape[1:]).transpose(1, 2)
 
     def line(self, y: Float[Tensor, "g n h f"]) -> Float[Tensor, "q h f"]:
         """End to end again."""
@@ -88,7 +88,7 @@ class Rows:
         laid = {"inputs_embeds": self.lay(embeddings), "position_ids": self.lay(positions)}
         states: Tensor = body(**laid, attention_mask=kept, use_cache=False, rows=self).last_hidden_state
         flat = states.new_zeros(self.shape.numel(), states.shape[-1]).index_copy(0, self.places, states[0])
-        return flat.unflatten(0, self.shape)
+        return flat.reshape(*self.shape, -1)
 
     def lay(self, x: Tensor) -> Tensor:
         """(b, s, ...) as (1, t, ...)."""

@@ -133,7 +133,7 @@ class Batches:
         """The batches of the next window."""
         chance = random.Random(f"{self.mixture.seed}/window/{self.mixture.position}")
         if self.tokens is not None:
-            batches = self.filled(self.tokens)
+            batches = self.within(self.tokens)
         else:
             draws = [self.mixture.draw() for _ in range(self.size * self.window)]
             if self.length:
@@ -143,19 +143,15 @@ class Batches:
             chance.shuffle(batches)
         return batches
 
-    def filled(self, tokens: int) -> list[tuple[Draw, ...]]:
-        """A window within the budget: the longest first, each into the first batch that has room for it."""
+    def within(self, tokens: int) -> list[tuple[Draw, ...]]:
+        """A window within the budget."""
         assert self.length is not None
         drawn: list[tuple[int, Draw]] = []
         room = tokens * self.window
         while len(drawn) < self.size * self.window and room > 0:
             drawn.append((max(1, self.length(draw := self.mixture.draw())), draw))
             room -= drawn[-1][0]
-        bins: list[Bin] = []
-        for length, draw in sorted(drawn, key=lambda item: -item[0]):
-            if not any(held.take(draw, length, tokens, self.size, padded=self.padded) for held in bins):
-                bins.append(Bin(length, [draw], length))
-        return [tuple(held.draws) for held in bins]
+        return filled(drawn, tokens, self.size, padded=self.padded)
 
     def count(self, draws: int) -> int:
         """About how many batches hold the next so many draws: planned, and past `SEEN` batches in proportion."""
@@ -170,6 +166,15 @@ class Batches:
         """Go on after the batch that carried this state."""
         self.mixture.load_state_dict(state["mixture"])
         self.taken = int(state["taken"])
+
+
+def filled(drawn: Sequence[tuple[int, Draw]], tokens: int, size: int, *, padded: bool) -> list[tuple[Draw, ...]]:
+    """Draws with their lengths as batches within a budget: the longest first, each into the first that has room."""
+    bins: list[Bin] = []
+    for length, draw in sorted(drawn, key=lambda item: -item[0]):
+        if not any(held.take(draw, length, tokens, size, padded=padded) for held in bins):
+            bins.append(Bin(length, [draw], length))
+    return [tuple(held.draws) for held in bins]
 
 
 @lru_cache(maxsize=32)
