@@ -134,13 +134,14 @@ def attend(
 ) -> tuple[Float[Tensor, "b s h f"], None]:
     """Transformers' SDPA, of each row by itself where `rows` are laid end to end."""
     if rows is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling)
+        seen: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling)[0]
+        return seen, None
     sizes = [group.size for group in rows.groups]
-    parts = zip(rows.groups, *(x.transpose(1, 2)[0].split(sizes) for x in (query, key, value)), strict=True)
+    parts = zip(rows.groups, *(torch.split(x.transpose(1, 2)[0], sizes) for x in (query, key, value)), strict=True)
     found = []
     for group, *line in parts:
         window = band(group.length, sliding_window, query.device)
-        seen, _ = sdpa_attention_forward(module, *map(group.rows, line), window, dropout, scaling)
+        seen = sdpa_attention_forward(module, *map(group.rows, line), window, dropout, scaling)[0]
         found.append(group.line(seen))
     return torch.cat(found)[None], None
 

@@ -1,10 +1,9 @@
 """What leaving padding out saves: samples a second and peak memory of training steps, packed against padded.
 
-The LLM is the random Llama of the reference's baseline (hidden 512, 8 layers, 8 heads, ffn 1408, vocabulary 32000) with
-LoRA (r 32: q, k, v, o); a step is forward, loss of the second half of each row, backward, clip and AdamW. Padded: 8
-rows as they are drawn, as long as the longest. Packed: the same rows within a budget of positions. The sets are captions of
-24 to 36 tokens, and mixed lengths of 16 to 1024, log-uniform, seed 0. Times come from interleaved pairs, memory from
-processes of their own: the peak minus what importing took.
+The LLM is the workload's Llama with LoRA; a step is forward, loss of the second half of each row, backward, clip and
+AdamW. Padded: 8 rows as they are drawn, as long as the longest. Packed: the same rows within a budget of positions. The
+sets are captions of 24 to 36 tokens, and mixed lengths of 16 to 1024, log-uniform, seed 0. Times come from interleaved
+pairs, memory from processes of their own: the peak minus what importing took.
 
     python experiments/benchmarks/packing.py [--quick] [--threads 2]
 """
@@ -13,21 +12,20 @@ import argparse
 import json
 import math
 import random
-import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import workload
+from memory import peak
 from ratios import compared
-from stage1_overhead import tiny_llama
 
+from anyx.build import build
 from anyx.data.mixture import Draw, filled
-from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.processor import Batch
 from anyx.prompt import IGNORE
@@ -35,6 +33,7 @@ from anyx.training.chunked import cross_entropy
 from anyx.training.stage import select, thaw
 
 ROWS = 8  # of a padded batch
+WORDS: int = workload.LLAMA["vocab_size"]
 CHUNK = 16  # rows that both sides of a pair train on
 BUDGETS = {"captions": 256, "mixed": 2048}  # positions: about what 8 rows hold
 SHARE, FASTER, SMALLER = 0.85, 2.0, 0.75
@@ -51,7 +50,9 @@ def lengths(name: str, count: int) -> list[int]:
 def batch(rows: Sequence[int]) -> Batch:
     """Random words, of which the second half is learnt from."""
     longest = max(rows)
-    ids = torch.randint(0, 32000, (len(rows), longest), generator=torch.Generator().manual_seed(sum(rows)))
+    ids = torch.randint(
+        0, workload.LLAMA["vocab_size"], (len(rows), longest), generator=torch.Generator().manual_seed(sum(rows))
+    )
     places, ends = torch.arange(longest), torch.tensor(rows)[:, None]
     learnt = (places >= ends // 2) & (places < ends)
     return Batch(ids, places < ends, ids.masked_fill(~learnt, IGNORE), {}, {})
@@ -71,9 +72,9 @@ def packed(rows: Sequence[int], tokens: int) -> list[Batch]:
 def trainer() -> Callable[[Sequence[Batch], bool], float]:
     """Seconds of a step a batch."""
     torch.manual_seed(0)
-    lora = {"r": 32, "alpha": 32, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]}
-    with tempfile.TemporaryDirectory() as folder:
-        model = AnyX(LLM.load(tiny_llama(Path(folder)), lora=lora))
+    model = build(workload.config(workload.home(), lora=True, media=False))
+    assert isinstance(model, AnyX)
+    llm = model.llm
     selection = select(model.parts(), {"llm.lora": 1e-4})
     thaw(model, selection)
     optimizer = torch.optim.AdamW(selection.parameters(), lr=1e-4, fused=True)
@@ -82,8 +83,8 @@ def trainer() -> Callable[[Sequence[Batch], bool], float]:
         start = time.perf_counter()
         for some in batches:
             out = model(some, pack=pack)
-            loss = cross_entropy(out.states, out.labels, model.llm.logits, model.llm.head, 32000) / len(out.labels)
-            loss.backward()
+            loss = cross_entropy(out.states, out.labels, llm.logits, llm.head, llm.vocabulary + llm.rows)
+            (loss / len(out.labels)).backward()
             torch.nn.utils.clip_grad_norm_(selection.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -107,28 +108,30 @@ def timed(train: Callable[[Sequence[Batch], bool], float], name: str, pairs: int
     return compared(*sides) | {"padded / real": round(filled_up / sum(rows), 3)}
 
 
-def peak(name: str, pack: bool, pairs: int) -> int:
-    """Bytes that a process of its own took at most, beyond what its imports took."""
+def measured(name: str, pack: bool, pairs: int) -> float:
+    """MiB beyond imports of one side, in a process of its own."""
     told = ["--memory", name, "--pairs", str(pairs), "--threads", str(torch.get_num_threads())]
     told += ["--packed"] if pack else []
-    run = subprocess.run([sys.executable, __file__, *told], capture_output=True, text=True, check=True)
-    return int(run.stdout.split()[-1])
+    run = subprocess.run(
+        [sys.executable, __file__, *told], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
+    return float(run.stdout.split()[-1])
 
 
-def take(name: str, pack: bool, pairs: int) -> int:
+def take(name: str, pack: bool, pairs: int) -> float:
     """The same, of this process."""
-    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    imported = peak()
     train, rows = trainer(), lengths(name, CHUNK * pairs)
     for pair in range(pairs):
         some = rows[pair * CHUNK : (pair + 1) * CHUNK]
         train(packed(some, BUDGETS[name]) if pack else padded(some), pack)
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imported)
+    return peak() - imported
 
 
-def figures(quick: bool) -> list[dict[str, Any]]:
+def figures(quick: bool = False) -> list[dict[str, Any]]:
     """The goals of packing and what was measured."""
     train, found = trainer(), []
-    for name, pairs in (("captions", 4 if quick else 12), ("mixed", 2 if quick else 6)):
+    for name, pairs in (("captions", 2 if quick else 8), ("mixed", 2 if quick else 4)):
         times = timed(train, name, pairs)
         ratio = times["padded / real"]
         note = f"{times['ratio']} x samples/s, padded / real positions {ratio}"
@@ -136,10 +139,9 @@ def figures(quick: bool) -> list[dict[str, Any]]:
         found.append(row(f"share of padded/real, {name}", share, SHARE, spread, pairs, note))
         if name == "mixed":
             found.append(row("samples/s, mixed set", times["ratio"], FASTER, times["quartiles"], pairs, note))
-    pairs = 1 if quick else 2
-    bytes_of = {pack: peak("mixed", pack, pairs) for pack in (False, True)}
-    note = f"{bytes_of[True] >> 20} of {bytes_of[False] >> 20} MiB beyond imports"
-    found.append(row("peak memory, mixed set", bytes_of[True] / bytes_of[False], SMALLER, None, 1, note, most=True))
+    mine, other = (measured("mixed", pack, 1) for pack in (True, False))
+    note = f"{mine:.0f} of {other:.0f} MiB beyond imports"
+    found.append(row("peak memory minus import, mixed set", mine / other, SMALLER, None, 1, note, most=True))
     return found
 
 
@@ -163,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few pairs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory", choices=BUDGETS, help="only train, and print the peak of this process in bytes")
+    parser.add_argument("--memory", choices=BUDGETS, help="only train, and print this process's peak in MiB")
     parser.add_argument("--packed", action="store_true", help="with --memory: packed batches")
     parser.add_argument("--pairs", type=int, default=1, help="with --memory: 16 rows each")
     given = parser.parse_args()
