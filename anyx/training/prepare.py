@@ -20,8 +20,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
+from anyx.data.digests import digest
 from anyx.data.features import Wanted, augmented
 from anyx.data.pairs import PairReader
 from anyx.data.sources import UNREADABLE, Feed, Record

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from anyx.data.cache import FeatureCache, module_digest, parameters_digest, transform_digest
+from anyx.data.cache import FeatureCache
 from anyx.data.code import code_of
 from anyx.data.dialogues import DialogueReader
+from anyx.data.digests import module_digest, parameters_digest, transform_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed
 from anyx.interfaces import Encoder, TextTeacher

@@ -15,7 +15,8 @@ import tiny
 import torch
 
 from anyx.commands import main
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
+from anyx.data.digests import digest
 from anyx.data.instruct import AlpacaSource, VideoChatSource
 from anyx.data.native import Tally, records_of
 from anyx.data.nextgpt import ConversationSource, MarkedSource, MositSource, PairSource, cleaned
