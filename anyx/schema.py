@@ -119,7 +119,9 @@ class Stage:
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only.
+    the model's own does, in this stage only. `cache` keeps what frozen encoders and autoencoders compute: `true` as
+    they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,
+    so that stages of any precision share it. What is learnt is the same from the cache as without.
     """
 
     name: str
@@ -142,7 +144,7 @@ class Stage:
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
-    cache: bool = True
+    cache: bool | DType = True
     log_every: Count = 10
     save_every: Count | None = None
     save_minutes: Amount = 10.0

@@ -35,10 +35,10 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
-    ("qformer", "weights"), ("media", "arrays"),
-    ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
-    ("latents", "layers"), ("waiting", "interfaces"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
+    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"),
+    ("qformer", "layers"), ("qformer", "weights"), ("media", "arrays"), ("arrays", "codecs"), ("prompt", "pages"),
+    ("context", "interfaces"), ("caching", "context"), ("splice", "context"), ("latents", "layers"),
+    ("waiting", "interfaces"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
