@@ -254,7 +254,7 @@ def test_captions_are_encoded_once_whatever_file_they_are_in(samples: Path, tmp_
     assert len(cache) == len(captions) + 3  # and what users send: two pictures and a sound, each file once too
     assert all(digest(reader.teachers["image"], caption) in cache for caption in captions)
     assert len(ran) == 1
-    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".sqlite"}
     assert not list(samples.rglob("*.npy"))
     fill(model, reader, feeds, FeatureCache(tmp_path))
     assert len(ran) == 1
