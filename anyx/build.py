@@ -55,7 +55,8 @@ def build(
         spoken = late.decoders | build_decoders(
             {key: port for key, port in config.outputs.items() if key not in late.decoders}, meta=not decoders
         )
-        inside = build_adapters(config.llm, llm)
+        with nullcontext() if body else torch.device("meta"):
+            inside = build_adapters(config.llm, llm)
         wide = {key: widths(port.adapters, inside, llm.dim) for key, port in config.inputs.items()}
         readers = input_projectors(config.inputs, {name: known(part).dim for name, part in heard.items()}, wide)
         inputs = {}

@@ -28,7 +28,7 @@ from torch import Tensor
 from anyx.data import shards
 from anyx.data.digests import digest, media_digest
 from anyx.data.index import NAME, Index, Stamp, discard
-from anyx.data.shards import SUFFIX, DamagedError, Value, save_atomic
+from anyx.data.shards import SUFFIX, DamagedError, Note, Value, save_atomic
 
 __all__ = ["FeatureCache", "Value", "digest", "media_digest", "save_atomic"]
 
@@ -111,13 +111,20 @@ class FeatureCache:
 
     def put(self, values: Mapping[str, Mapping[str, Tensor]], *, maker: str = "", kind: str = "") -> None:
         """Write a shard of values that one component (the digest `maker`) computed, of a kind such as "features"."""
-        if not values:
-            return
+        self.replace([], values, Note(maker, kind))
+
+    def replace(self, names: Iterable[str], values: Mapping[str, Mapping[str, Tensor]], note: Note) -> None:
+        """Write a shard of values in the place of others, which are removed; without values nothing is written."""
         if not self.writable:
             raise ValueError(f"{self.folder} cannot be written to; name another folder by ANYX_HOME, or fill it first")
-        path = shards.write(self.folder, values, maker, kind)
-        found = {path.name: (stamp_of(path), shards.contents(path))}
-        self._change([], found)
+        gone, found = list(names), {}
+        if values:
+            path = shards.write(self.folder, values, note)
+            found = {path.name: (stamp_of(path), shards.contents(path))}
+        gone = [name for name in gone if name not in found]
+        self._change(gone, found)
+        for name in gone:
+            self._unlink(name)
 
     def refresh(self) -> None:
         """Look again at the folder: take in shards that the index does not know, forget those that are gone.
@@ -156,8 +163,6 @@ class FeatureCache:
         """Remove shards."""
         names = list(names)
         for name in names:
-            if name in self._open:
-                os.close(self._open.pop(name))
             self._unlink(name)
         if self.writable or self._elsewhere is not None:
             self._change(names)
@@ -241,6 +246,8 @@ class FeatureCache:
         return file
 
     def _unlink(self, name: str) -> None:
+        if name in self._open:
+            os.close(self._open.pop(name))
         if self.writable:
             with contextlib.suppress(OSError):
                 os.unlink(self.folder / name)

@@ -119,13 +119,17 @@ def value(file: int, layout: Layout, places: tuple[int, ...]) -> Value:
     return made
 
 
-def write(folder: Path, values: Mapping[str, Mapping[str, Tensor]], maker: str, kind: str) -> Path:
-    """Write a shard, so that whoever looks finds all of it or nothing, also after the power went."""
+def write(folder: Path, values: Mapping[str, Mapping[str, Tensor]], note: Note) -> Path:
+    """Write a shard, so that whoever looks finds all of it or nothing, also after the power went.
+
+    A `created` of 0 is now; its `content` is computed.
+    """
     flat = {f"{key}/{name}": x.detach().cpu().contiguous() for key, v in values.items() for name, x in v.items()}
     content = blake2b(digest_size=20)
     for name in sorted(flat):
         content.update(name.encode() + bytes(1) + raw(flat[name]))
-    said = {"maker": maker, "kind": kind, "created": str(time.time()), "content": content.hexdigest()}
+    created = str(note.created or time.time())
+    said = {"maker": note.maker, "kind": note.kind, "created": created, "content": content.hexdigest()}
     path = folder / f"{content.hexdigest()[:24]}{SUFFIX}"
     save_atomic(flat, path, said)
     return path

@@ -98,8 +98,8 @@ def fill(
     """
     cache.refresh()
     device = device or next(model.parameters()).device
-    captions = {key: Groups(cache) for key in reader.teachers}
-    media: dict[tuple[str, str], Groups] = {}  # by key and maker
+    captions: dict[str, Groups[str]] = {key: Groups(cache) for key in reader.teachers}
+    media: dict[tuple[str, str], Groups[Medium]] = {}  # by key and maker
     for feed in feeds:
         for record in readable(feed):
             try:

@@ -10,7 +10,7 @@ at, compute in their own whatever that is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -40,13 +40,15 @@ def make_reader(
     cache: FeatureCache,
     settings: Mapping[str, str],
     device: torch.device = CPU,
+    changed: Collection[str] = (),
 ) -> Reader:
     """The reader that a stage's losses want. `settings` say what a component is beside its weights, by its path.
 
-    `device` is that of the training, which decides what its precision is.
+    `device` is that of the training, which decides what its precision is. Of parts that will have `changed` before the
+    stage begins nothing is looked up, as of those that learn in it.
     """
     model, wanted = trainee.model, {term.name: term.options.get("keys") for term in trainee.terms}
-    learning = set(trainee.selection.names)
+    learning = {*trainee.selection.names, *changed}
     keeps = trainee.stage.cache and all(feed.variants for feed in feeds)
     teachers: dict[str, str] = {}
     latents: dict[str, str] = {}
