@@ -74,7 +74,7 @@ def build(
             llm, template=config.llm.template, encoders=heard if encoders else {}, inputs=inputs, outputs=outputs
         )
     model.config = config
-    return model if meta else model.to(device)
+    return model if meta or not body else model.to(device)
 
 
 def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: bool = True) -> LLM:
