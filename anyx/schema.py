@@ -123,7 +123,9 @@ class Stage:
     steps of `epochs` are estimated from the lengths of the data. `pack` says whether padding is left out (`auto`: where
     the LLM and its adapters can).
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only.
+    the model's own does, in this stage only. `cache` keeps what frozen encoders and autoencoders compute: `true` as
+    they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,
+    so that stages of any precision share it. What is learnt is the same from the cache as without.
     """
 
     name: str
@@ -148,7 +150,7 @@ class Stage:
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
-    cache: bool = True
+    cache: bool | DType = True
     log_every: Count = 10
     save_every: Count | None = None
     save_minutes: Amount = 10.0

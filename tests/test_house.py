@@ -24,7 +24,7 @@ FLOORS = {
     "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0,
     "files": 0, "encoders": 1, "decoders": 1,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
-    "wiring": 1, "decoding": 1, "reply": 1,
+    "wiring": 1, "waiting": 0, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "unpadded": 0, "lora": 0,
@@ -37,11 +37,11 @@ FLOORS = {
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
     ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"),
-    ("qformer", "layers"),
-    ("qformer", "weights"), ("media", "arrays"),
-    ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
-    ("unpadded", "schema"),
-    ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
+    ("qformer", "layers"), ("qformer", "weights"), ("media", "arrays"),
+    ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"),
+    ("caching", "context"), ("splice", "context"), ("unpadded", "schema"),
+    ("latents", "layers"), ("media", "files"), ("files", "codecs"),
+    ("anyres", "input_projectors"), ("waiting", "interfaces"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

@@ -106,7 +106,7 @@ class DialogueReader:
         source = source_of(part)
         if self.cache is None or source is None or part["type"] not in makers:
             return None
-        name = feature_digest(makers[part["type"]], source, feed, variant)
+        name = feature_digest(makers[part["type"]], source, feed, variant, self.cache)
         return name if name in self.cache else None
 
     def augment(self, part: Mapping[str, Any], feed: Feed, variant: int) -> Mapping[str, Any]:
@@ -151,7 +151,7 @@ class DialogueReader:
                 key = part["type"]
                 source = source_of(part) if key in makers else None
                 for variant in range(feed.variants) if source is not None else ():
-                    name = feature_digest(makers[key], source, feed, variant)
+                    name = feature_digest(makers[key], source, feed, variant, self.cache)
                     yield Wanted(name, makers[key], key, source, variant)
 
     def captions_of(self, record: Record) -> Iterable[tuple[str, str]]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from anyx.data.batches import Cached
-from anyx.data.cache import FeatureCache, digest, media_digest
+from anyx.data.cache import FeatureCache
+from anyx.data.digests import digest, media_digest
 from anyx.data.sources import Feed
 from anyx.interfaces import Media
 
@@ -26,9 +27,10 @@ class Wanted(NamedTuple):
     variant: int
 
 
-def feature_digest(maker: str, source: Any, feed: Feed, variant: int) -> str:
-    """Where the output of an encoder or autoencoder for an augmented copy is kept."""
-    return digest(maker, media_digest(source), feed.identity, variant if feed.augment else 0)
+def feature_digest(maker: str, source: Any, feed: Feed, variant: int, cache: FeatureCache | None = None) -> str:
+    """Where the output of an encoder or autoencoder for an augmented copy is kept; the cache may know its file."""
+    known = media_digest(source) if cache is None else cache.media_digest(source)
+    return digest(maker, known, feed.identity, variant if feed.augment else 0)
 
 
 def augmented(feed: Feed, key: str, media: Media, variant: int) -> Media:

@@ -47,6 +47,16 @@ class Made:
 
     decoder: Decoder
 
+    @property
+    def known(self) -> Decoder:
+        """The same: nothing of backbones waits."""
+        return self.decoder
+
+    @property
+    def origin(self) -> None:
+        """None: they may learn."""
+        return None
+
 
 class Backbones(nn.Module):
     """Encoders by name, decoders by output key. By key also: `kinds`, classes of media; `inputs`, names of encoders."""

@@ -136,6 +136,12 @@ def load_weights(path: Path, into: Mapping[str, Tensor]) -> None:
     put_weights(path, found, into)
 
 
+def names_in(path: Path) -> list[str]:
+    """The names of the weights in a stage's file or folder; none where there is no such file."""
+    file = path / FINAL if path.is_dir() else path
+    return list(read_weights(file)) if file.is_file() else []
+
+
 def load_some(path: Path, into: Mapping[str, Tensor]) -> set[str]:
     """Fill some of a model's tensors from another stage's file or folder, and name them; bad keys are errors."""
     file = path / FINAL if path.is_dir() else path

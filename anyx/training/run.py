@@ -40,6 +40,7 @@ from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import select
 from anyx.training.trainee import Trainee
+from anyx.waiting import wake
 
 log = logging.getLogger("anyx")
 
@@ -74,7 +75,7 @@ def train(
     features = FeatureCache(cache if cache is not None else home() / "features")
 
     seed_everything(config.seed)
-    model: Model = Backbones.build(config) if config.llm is None else build(config)
+    model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)
     run = Run(out, metrics, features, settings_of(config), device)
     learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
     for stage in chosen:
@@ -109,6 +110,8 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
+        if isinstance(model, AnyX):
+            wake(model.encoders, model.outputs, checkpoint.names_in(Path(stage.init)))
         brought = checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
         if isinstance(model, AnyX):
             model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
@@ -143,9 +146,9 @@ def make_loader(
 ) -> Loader:
     """The stage's batches from where it stands, with everything computed that frozen components say of them."""
     stage = trainee.stage
-    reader = make_reader(trainee, feeds, run.features, run.settings)
+    reader = make_reader(trainee, feeds, run.features, run.settings, device)
     trainee.model.to(device)
-    fill(trainee.model, reader, feeds, run.features, stage.workers or 0)
+    fill(trainee.model, reader, feeds, run.features, stage.workers or 0, stage=stage, device=device)
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
     length = lengths(feeds, reader, trainee.model) if stage.bucket or stage.tokens else None
     batches = Batches(mixture, stage.batch_size, length=length, tokens=stage.tokens, padded=not trainee.packs)

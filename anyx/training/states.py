@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anyx.data.cache import digest
+from anyx.data.digests import digest
 from anyx.data.memory import Memory
 from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output

@@ -24,9 +24,19 @@ from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Step
 from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
-from anyx.training.stage import Selection, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.training.stage import (
+    Selection,
+    autocast_dtype,
+    make_optimizer,
+    make_schedule,
+    numbers_of,
+    select,
+    set_modes,
+    thaw,
+)
 from anyx.training.states import SignalStates
 from anyx.unpadded import allowed
+from anyx.waiting import wake
 
 
 class Trainee(lightning.LightningModule):
@@ -40,6 +50,10 @@ class Trainee(lightning.LightningModule):
         contrast: Mapping[str, Any] = next((term.options for term in self.terms if term.name == "contrastive"), {})
         learned = bool(contrast.get("learn_temperature"))
         self.selection: Selection = select(model.parts(), stage.train)
+        if isinstance(model, AnyX):
+            wake(model.encoders, model.outputs, self.selection.names)
+            model.encoders.numbers = numbers_of(stage)
+            self.selection = select(model.parts(), stage.train)  # of what is in memory now
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
