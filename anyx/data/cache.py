@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from anyx.durable import save_tensors
 from anyx.interfaces import Media
 
 Value = dict[str, Tensor]
@@ -70,7 +70,7 @@ class FeatureCache:
         if not flat:
             return
         name = f"{digest(*sorted(flat))[:24]}.safetensors"
-        save_atomic(flat, self.folder / name)
+        save_tensors(flat, self.folder / name)
         self._open.pop(name, None)
         self._read(name)
 
@@ -81,13 +81,6 @@ class FeatureCache:
                 value, _, name = key.partition("/")
                 found.setdefault(value, []).append(name)
         self._index.update({value: (shard, tuple(names)) for value, names in found.items()})
-
-
-def save_atomic(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file so that a reader finds the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(dict(tensors), part, dict(metadata or {}))
-    os.replace(part, path)
 
 
 def digest(*parts: bytes | str | int) -> str:

@@ -28,7 +28,8 @@ def done(out: Path, config: Config) -> list[str]:
 
 def begun(out: Path) -> list[str]:
     """The stages that have weights in the folder."""
-    return sorted({file.parent.name for name in (checkpoint.FINAL, checkpoint.LAST) for file in out.glob(f"*/{name}")})
+    names = (checkpoint.FINAL, checkpoint.WEIGHTS.format("*"))
+    return sorted({file.parent.name for name in names for file in out.glob(f"*/{name}")})
 
 
 def check_same(out: Path, config: Config) -> None:
