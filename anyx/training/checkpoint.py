@@ -23,8 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anyx import durable
-from anyx.training import randomness
+from anyx import durable, randomness
 from anyx.training.trainee import Trainee
 
 State = dict[str, Any]

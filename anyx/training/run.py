@@ -25,16 +25,16 @@ from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
-from anyx.hub import CONFIG
+from anyx.hub import CONFIG, TOKENIZER
 from anyx.model import AnyX
 from anyx.packaged import home
+from anyx.randomness import seed_everything
 from anyx.schema import Stage
 from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
 from anyx.training.prepare import fill, fit_scales
-from anyx.training.randomness import seed_everything
 from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import select
@@ -86,6 +86,8 @@ def train_until(
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
     out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / TOKENIZER):
+        durable.drop_parts(folder)
     durable.write_text(out / CONFIG, config.to_yaml())
     losses = sorted({name for stage in config.stages.values() for name in stage.losses})
     metrics = Metrics(out / "metrics.csv", losses)

@@ -1,10 +1,11 @@
-"""Random generators: seeding them, and their states, one a process of a run, as a checkpoint keeps them."""
+"""Random generators: seeding them, for good or for a while, and their states, one a process of a run, for checkpoints."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the block the generators of the processor draw by a seed; after it they go on as if nothing was drawn."""
+    before = (torch.get_rng_state(), random.getstate(), np.random.get_state())
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        random.setstate(before[1])
+        np.random.set_state(before[2])
 
 
 def states() -> dict[int, State]:
