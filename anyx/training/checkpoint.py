@@ -3,19 +3,18 @@
 `weights-<step>.safetensors` holds what was trained, `state-<step>.pt` beside it the optimiser, schedule, random states,
 position in the data and moving average, `rows-<step>-of-rank-<rank>.safetensors` the states of the LLM that were computed
 since the checkpoint before. Each is written durably, the weights last, so whatever moment a run is killed at, weights
-always find the state of their own step; the state knows a checksum of them. The last two checkpoints are kept: where the
+always find the state of their own step; each knows a checksum of the other. The last two checkpoints are kept: where the
 newer is damaged, a run goes on from the older. `final.safetensors` says that the stage is done.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -60,8 +59,9 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
         "checksum": checksum(weights),
     }
     with durable.replacing(folder / STATE.format(step)) as part, open(part, "wb") as file:
-        torch.save(state, file)
-    durable.save_tensors(weights, folder / WEIGHTS.format(step), {"step": str(step)})
+        summed = Summed(file)
+        torch.save(state, summed)
+    durable.save_tensors(weights, folder / WEIGHTS.format(step), {"step": str(step), "state": str(summed.sum)})
     for old in steps(folder, STATE)[KEPT:]:
         for kind in (WEIGHTS, STATE):
             (folder / kind.format(old)).unlink(missing_ok=True)
@@ -76,9 +76,14 @@ def steps(folder: Path, kind: str = WEIGHTS) -> list[int]:
 
 def place_of(file: Path) -> int:
     """Which in order a stage was done, counted from 1, by its final weights; 0 where they do not say."""
+    return int(notes(file).get("place", 0))
+
+
+def notes(file: Path) -> dict[str, str]:
+    """What a file of weights says of itself."""
     try:
         with safe_open(file, framework="pt") as opened:
-            return int((opened.metadata() or {}).get("place", 0))
+            return dict(opened.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{file} is no whole safetensors file: {error}") from error
 
@@ -124,13 +129,35 @@ def restore(folder: Path, trainee: Trainee) -> State | None:
 def read(folder: Path, step: int) -> tuple[State, dict[str, Tensor]]:
     """The state and weights of a step's checkpoint; `ValueError` where they are not as they were written."""
     try:
+        with open(folder / STATE.format(step), "rb") as file:
+            total = 0
+            while data := file.read(1 << 24):
+                total = zlib.crc32(data, total)
+        if notes(folder / WEIGHTS.format(step)).get("state") != str(total):
+            raise ValueError("the state is not the one written")
+        weights = read_weights(folder / WEIGHTS.format(step))
         state: State = torch.load(folder / STATE.format(step), map_location="cpu", weights_only=True)
-        weights = load_file(folder / WEIGHTS.format(step))
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+        if state["checksum"] != checksum(weights):
+            raise ValueError("the weights are not those written")
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: the checkpoint of step {step} is damaged ({error})") from error
-    if state["checksum"] != checksum(weights):
-        raise ValueError(f"{folder}: the checkpoint of step {step} is damaged (the weights are not those written)")
     return state, weights
+
+
+class Summed:
+    """A file to write to that knows a checksum of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sum = file, 0
+
+    def write(self, data: bytes) -> int:
+        """Write, and count it in."""
+        self.sum = zlib.crc32(data, self.sum)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+        self.file.flush()
 
 
 class Resume(Callback):
@@ -147,10 +174,12 @@ class Resume(Callback):
         trainer.optimizers[0].load_state_dict(self.given["optimizer"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.given["schedule"])
         if pl_module.states:
-            for step in reversed(steps(self.folder, ROWS)):
-                file = self.folder / ROWS.format(step, trainer.global_rank)
-                if file.is_file():
+            files = [self.folder / ROWS.format(step, trainer.global_rank) for step in reversed(steps(self.folder, ROWS))]
+            try:
+                for file in filter(Path.is_file, files):
                     pl_module.states.load(file, pl_module.device)
+            except SafetensorError as error:
+                log.warning("%s is damaged (%s): its rows are computed again, equal but for rounding", file, error)
         randomness.put_back(self.given["random"], trainer.global_rank)
 
 
