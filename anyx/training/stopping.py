@@ -16,11 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-ASKING = {
-    name: getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1")  # SIGUSR1 is what Slurm is told to send ahead of the end
-    if name in signal.Signals.__members__
-}
+NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last is what Slurm is told to send ahead of the end
+ASKING = [signal.Signals[name] for name in NAMES if name in signal.Signals.__members__]
 
 
 class Stopped(BaseException):
@@ -43,6 +40,7 @@ class Stop:
         self.reason: str | None = None
         self.code = 0
         self.holding = False
+        self.heeded = list(ASKING)
 
     @property
     def asked(self) -> bool:
@@ -54,7 +52,8 @@ class Stop:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Heed signals and the limit until the end of the block; signals in the main thread only, as Python does."""
-        before = {number: signal.getsignal(number) for number in ASKING.values()}
+        before = {number: signal.getsignal(number) for number in ASKING}
+        self.heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]  # nohup, `&`
         self.take_signals()
         alarm = threading.Timer(max(0.0, self.end - time.monotonic()), self._wake) if self.end is not None else None
         if alarm:
@@ -72,7 +71,7 @@ class Stop:
     def take_signals(self) -> None:
         """Make the signals ours (again, where a library took them)."""
         if threading.current_thread() is threading.main_thread():
-            for number in ASKING.values():
+            for number in self.heeded:
                 signal.signal(number, self._on_signal)
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from anyx.model import AnyX
 from anyx.schema import Stage
 from anyx.training import checkpoint, run
 from anyx.training.report import Metrics
+from anyx.training.stopping import Stop, Stopped
 
 
 def record(index: int) -> Record:
@@ -45,11 +47,14 @@ class Kill(Callback):
             raise RuntimeError("killed")
 
 
-def fit(out: Path, *callbacks: Callback, stage: Stage = STAGE, r: int = 2) -> AnyX:
+def fit(
+    out: Path, *callbacks: Callback, stage: Stage = STAGE, r: int = 2, stop: Stop | None = None
+) -> AnyX:
     torch.manual_seed(0)
     model = tiny.anyx(lora={"r": r, "alpha": 4, "dropout": 0.3, "targets": ["q_proj", "v_proj"]}).eval()
     metrics = Metrics(out / "metrics.csv", list(stage.losses))
-    run.fit(model, stage, FEEDS, [1.0], run.Run(out, metrics, FeatureCache(out / "features"), callbacks=callbacks))
+    features = FeatureCache(out / "features")
+    run.fit(model, stage, FEEDS, [1.0], run.Run(out, metrics, features, callbacks=callbacks, stop=stop or Stop()))
     return model
 
 
@@ -121,6 +126,26 @@ def test_killed_within_an_accumulation_after_going_on(tmp_path: Path, whole: dic
     assert checkpoint.steps(tmp_path / "s") == [4, 2]
     killed(tmp_path, 1)
     assert checkpoint.steps(tmp_path / "s") == [4, 2]
+    fit(tmp_path)
+    assert left(tmp_path) == whole
+
+
+class Late(Callback):
+    """Ends a run's time within the first half of a step."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 6:
+            self.stop.end = time.monotonic()
+
+
+def test_a_run_that_is_out_of_time_ends_the_step_and_saves(tmp_path: Path, whole: dict[str, Any]) -> None:
+    stop = Stop("1h")
+    with pytest.raises(Stopped, match=r"stopped in stage s after step 4 of 8 \(1h are over\); the same command with"):
+        fit(tmp_path, Late(stop), stage=replace(STAGE, save_every=None), stop=stop)
+    assert checkpoint.steps(tmp_path / "s") == [4]
     fit(tmp_path)
     assert left(tmp_path) == whole
 

@@ -162,14 +162,14 @@ def enough(attempt: Attempt, folder: Path, name: str, moments: Iterator[dict[str
 def test_killed_before_changes_of_files(attempt: Attempt, folder: Path, whole: dict[str, Any]) -> None:
     """In the middle of saves, of writing features, between stages, within the last save, wherever chance has it."""
     chance = random.Random(0)
-    enough(attempt, folder, "changes", ({"change": chance.randint(10, 50)} for _ in itertools.count()), kills=12)
+    enough(attempt, folder, "changes", ({"change": chance.randint(10, 50)} for _ in itertools.count()), kills=11)
 
 
 def test_killed_after_some_time(attempt: Attempt, folder: Path, whole: dict[str, Any]) -> None:
     """Anywhere: within steps too."""
     chance = random.Random(1)
-    moments = ({"seconds": chance.uniform(0.3, 1.2) * whole["seconds"]} for _ in itertools.count())
-    enough(attempt, folder, "times", moments, kills=10)
+    moments = ({"seconds": chance.uniform(0.3, 1.0) * whole["seconds"]} for _ in itertools.count())
+    enough(attempt, folder, "times", moments, kills=9)
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_killed_before_every_change(attempt: Attempt, folder: Path, whole: dict[
         assert killed_until_done(attempt, folder, f"each{change}", iter(moments)) <= 1
 
 
-@pytest.mark.parametrize(("change", "name", "code"), [(70, "SIGTERM", 0), (110, "SIGUSR1", 0), (115, "SIGINT", 130)])
+@pytest.mark.parametrize(("change", "name", "code"), [(70, "SIGTERM", 0), (108, "SIGUSR1", 0), (104, "SIGINT", 130)])
 def test_a_signal_saves_and_stops(
     attempt: Attempt, folder: Path, whole: dict[str, Any], change: int, name: str, code: int
 ) -> None:
@@ -191,9 +191,10 @@ def test_a_signal_saves_and_stops(
     check_equal(folder, name)
 
 
-def test_a_run_that_is_out_of_time_saves_and_stops(attempt: Attempt, folder: Path, whole: dict[str, Any]) -> None:
-    assert attempt("time", more=[f"--max-time={0.7 * whole['seconds']:.2f}s"])["status"] == 0
+def test_a_run_without_time_says_how_to_go_on(attempt: Attempt, folder: Path, whole: dict[str, Any]) -> None:
+    assert attempt("time", more=["--max-time", "0.01s"])["status"] == 0
     said = " ".join((folder / "time.log").read_text().split())
-    assert "s are over); the same command with --resume goes on" in said
+    assert "(0.01s are over); the same command with --resume goes on" in said
+    assert attempt("time", more=["--max-time", "soon"])["status"] == 2
     assert attempt("time", more=["--max-time", "1h"])["status"] == 0
     check_equal(folder, "time")

@@ -3,10 +3,18 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from anyx.training.stopping import Stop, Stopped, seconds_of
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +73,12 @@ def test_time_runs_out() -> None:
         for _ in range(100):
             time.sleep(0.1)
         pytest.fail("it went on")
+
+
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop().watching():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
