@@ -126,7 +126,7 @@ def test_rows_that_were_saved_are_known_again_to_the_bit(model: AnyX, tmp_path: 
     """Whoever goes on runs the LLM for what is new, as the one before would have, and says the same."""
     first = batch_of(model, [text("a cow"), part("image", "cow")], [part("audio", "owl"), part("image", "owl")])
     second = batch_of(model, [part("image", "fox")], [text("a cow"), part("image", "cow")], [part("audio", "moo")])
-    third = batch_of(model, [part("audio", "moo")], [part("image", "a cow")])
+    third = batch_of(model, [part("audio", "moo")], [text("two cows"), part("image", "cows")])
     states = SignalStates(model)
     for number, batch in enumerate((first, second)):
         states(batch)
