@@ -2,8 +2,9 @@
 
 import csv
 import resource
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,18 @@ class Kill(Callback):
 
 
 def fit(
-    out: Path, *callbacks: Callback, stage: Stage = STAGE, r: int = 2, stop: Stop | None = None
+    out: Path,
+    *callbacks: Callback,
+    stage: Stage = STAGE,
+    feeds: Sequence[Feed] = FEEDS,
+    r: int = 2,
+    stop: Stop | None = None,
 ) -> AnyX:
     torch.manual_seed(0)
     model = tiny.anyx(lora={"r": r, "alpha": 4, "dropout": 0.3, "targets": ["q_proj", "v_proj"]}).eval()
     metrics = Metrics(out / "metrics.csv", list(stage.losses))
     features = FeatureCache(out / "features")
-    run.fit(model, stage, FEEDS, [1.0], run.Run(out, metrics, features, callbacks=callbacks, stop=stop or Stop()))
+    run.fit(model, stage, feeds, [1.0], run.Run(out, metrics, features, callbacks=callbacks, stop=stop or Stop()))
     return model
 
 
@@ -128,6 +134,33 @@ def test_killed_within_an_accumulation_after_going_on(tmp_path: Path, whole: dic
     assert checkpoint.steps(tmp_path / "s") == [4, 2]
     fit(tmp_path)
     assert left(tmp_path) == whole
+
+
+def drawing(words: int) -> Record:
+    part = {"type": "image", "media": Image(torch.full((3, 4, 4), words, dtype=torch.uint8)), "caption": "a fox"}
+    ask = {"role": "user", "content": "Draw " * words}
+    return {"messages": [ask, {"role": "assistant", "content": [part]}]}
+
+
+def test_states_of_rows_are_those_that_the_checkpoint_knew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In passes of rows of several lengths, where it matters in the last bits with which others a row is computed."""
+    feeds = [Feed("drawings", [drawing(1 + 9 * index) for index in range(8)])]
+    train = {"outputs.image.projector": 1e-2}
+    stage = replace(STAGE, train=train, losses={"denoise": 1}, accumulate=1, bucket=False, precision="fp32")
+    fit(tmp_path / "whole", stage=stage, feeds=feeds)
+    for batch in (2, 3, 1):
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(tmp_path / "cut", Kill(batch), stage=stage, feeds=feeds)
+    rows = checkpoint.ROWS.format(2, 0)
+    assert (tmp_path / "cut" / "s" / rows).is_file()
+    shutil.copytree(tmp_path / "cut", tmp_path / "damaged")
+    fit(tmp_path / "cut", stage=stage, feeds=feeds)
+    assert left(tmp_path / "cut") == left(tmp_path / "whole")
+    assert not list((tmp_path / "cut" / "s").glob("rows-*"))
+    cut(tmp_path / "damaged" / "s" / rows)
+    caplog.set_level("WARNING", "anyx")
+    fit(tmp_path / "damaged", stage=stage, feeds=feeds)
+    assert "its rows are computed again, equal but for rounding" in caplog.text
 
 
 class Late(Callback):

@@ -37,9 +37,9 @@ def raw(folder: Path, llm: str) -> dict[str, Any]:
             pixels = torch.randint(256, (3, 16, 16), generator=generator, dtype=torch.uint8)
             Image(pixels).save(folder / f"{index}.png")
             part = {"type": "image", "path": f"{index}.png", "caption": "fox" * (1 + index % 2)}
-            ask: Any = [part, {"type": "text", "text": "What?" * (1 + index % 3)}] if name == "seen" else "Draw " * index
+            ask: Any = [part, {"type": "text", "text": "What?" * (1 + index % 3)}] if name == "seen" else "Draw " * (1 + 9 * index)
             answer: Any = "A fox." * (1 + index % 2) if name == "seen" else [part]
-            turns = [{"role": "user", "content": ask or "Draw"}, {"role": "assistant", "content": answer}]
+            turns = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
             lines.append(json.dumps({"messages": turns}))
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
     decoder = {"type": "stable_diffusion", **components.TINY["decoders"]["stable_diffusion"][0], "text": TEXT}
@@ -68,7 +68,14 @@ def raw(folder: Path, llm: str) -> dict[str, Any]:
         "stages": {
             "encode": both | {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1}, "data": {"some": 1}, "steps": 4},
             "decode": both
-            | {"train": {"outputs.*.projector": 1e-2}, "losses": {"caption": 1}, "data": {"drawn": 1}, "steps": 7},
+            | {
+                "train": {"outputs.*.projector": 1e-2},
+                "losses": {"caption": 1},
+                "data": {"drawn": 1},
+                "steps": 7,
+                "bucket": False,  # rows of all lengths in a pass: what it says of each differs in the last bits
+                "precision": "fp32",
+            },
             "instruct": both
             | {
                 "train": {"llm.lora": 1e-2, "*puts.*.projector": 1e-3, "llm.signal_tokens": 1e-2},
