@@ -1,4 +1,4 @@
-"""Random generators: seeding them, for good or for a while, and their states, one a process of a run, for checkpoints."""
+"""Random generators: seeding them, for good or for a while; their states, one a process of a run, for checkpoints."""
 
 from __future__ import annotations
 

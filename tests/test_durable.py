@@ -36,14 +36,16 @@ def test_data_reach_the_disk_before_the_name_and_the_name_before_the_end(
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
-    durable.write_text(tmp_path / "a", "before")
-    with pytest.raises(KeyboardInterrupt), durable.replacing(tmp_path / "a") as part:
-        part.write_text("half")
-        raise KeyboardInterrupt
-    with pytest.raises(OSError, match=r"a cannot be written, what was there before is untouched: .*unlucky"):
+    def failing(error: BaseException) -> None:
         with durable.replacing(tmp_path / "a") as part:
             part.write_text("half")
-            raise RuntimeError("unlucky")
+            raise error
+
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        failing(KeyboardInterrupt())
+    with pytest.raises(OSError, match=r"a cannot be written, what was there before is untouched: unlucky"):
+        failing(RuntimeError("unlucky"))
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "before"
 
@@ -69,7 +71,7 @@ def test_without_room_every_writer_says_so_in_one_line(tmp_path: Path, little_ro
     ]
     (tmp_path / "a").write_text("before")
     for writer in writers:
-        with pytest.raises(OSError, match="a cannot be written, what was there before is untouched: .*File too large"):
+        with pytest.raises(OSError, match=r"a cannot be written, what was there before is untouched: .*File too large"):
             writer()
         assert [file.name for file in tmp_path.iterdir()] == ["a"]
         assert (tmp_path / "a").read_text() == "before"

@@ -1,10 +1,10 @@
 """Checkpoints: what a stage thawed, as safetensors, and the state to go on from.
 
 `weights-<step>.safetensors` holds what was trained, `state-<step>.pt` beside it the optimiser, schedule, random states,
-position in the data and moving average, `rows-<step>-of-rank-<rank>.safetensors` the states of the LLM that were computed
-since the checkpoint before. Each is written durably, the weights last, so whatever moment a run is killed at, weights
-always find the state of their own step; each knows a checksum of the other. The last two checkpoints are kept: where the
-newer is damaged, a run goes on from the older. `final.safetensors` says that the stage is done.
+position in the data and moving average, `rows-<step>-of-rank-<rank>.safetensors` the states of the LLM that were
+computed since the checkpoint before. Each is written durably, the weights last, so whatever moment a run is killed at,
+weights always find the state of their own step; each knows a checksum of the other. The last two checkpoints are kept:
+where the newer is damaged, a run goes on from the older. `final.safetensors` says that the stage is done.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -60,7 +60,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
     }
     with durable.replacing(folder / STATE.format(step)) as part, open(part, "wb") as file:
         summed = Summed(file)
-        torch.save(state, summed)
+        torch.save(state, cast(IO[bytes], summed))
     durable.save_tensors(weights, folder / WEIGHTS.format(step), {"step": str(step), "state": str(summed.sum)})
     for old in steps(folder, STATE)[KEPT:]:
         for kind in (WEIGHTS, STATE):
@@ -174,7 +174,9 @@ class Resume(Callback):
         trainer.optimizers[0].load_state_dict(self.given["optimizer"])
         trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.given["schedule"])
         if pl_module.states:
-            files = [self.folder / ROWS.format(step, trainer.global_rank) for step in reversed(steps(self.folder, ROWS))]
+            files = [
+                self.folder / ROWS.format(step, trainer.global_rank) for step in reversed(steps(self.folder, ROWS))
+            ]
             try:
                 for file in filter(Path.is_file, files):
                     pl_module.states.load(file, pl_module.device)
@@ -221,7 +223,8 @@ def checksum(tensors: Mapping[str, Tensor]) -> int:
     """A number that changes when any byte of the tensors does."""
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total))
+        data = memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        total = zlib.crc32(data, zlib.crc32(name.encode(), total))
     return total
 
 

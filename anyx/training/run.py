@@ -191,7 +191,12 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         logger=TensorBoardLogger(folder, name="", version=""),
-        callbacks=[Journal(run.metrics, seconds), Keeper(folder, seconds, run.stop), checkpoint.Resume(folder, state), *run.callbacks],
+        callbacks=[
+            Journal(run.metrics, seconds),
+            Keeper(folder, seconds, run.stop),
+            checkpoint.Resume(folder, state),
+            *run.callbacks,
+        ],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

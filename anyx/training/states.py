@@ -77,7 +77,7 @@ class SignalStates:
         tensors = load_file(file)
         rows: list[Row] = [{} for _ in tensors["names"]]
         for key in (name.removeprefix("states.") for name in tensors if name.startswith("states.")):
-            parts = tensors[f"states.{key}"].to(device).split(tensors[f"counts.{key}"].tolist())
+            parts = torch.split(tensors[f"states.{key}"].to(device), tensors[f"counts.{key}"].tolist())
             for row, states in zip(rows, parts, strict=True):
                 row |= {key: states.clone()} if len(states) else {}
         for name, row in zip(tensors["names"], rows, strict=True):

@@ -1,8 +1,9 @@
 """A process that is warm once and forks for each attempt at a run, so that runs can be killed by the dozen.
 
-It reads jobs as lines of JSON from stdin: `words` of the command line, and when to die: after `seconds`, or just before the
-`change`-th change of a file under `folder` (opened for writing, renamed, removed, a folder made); `signal` may be another
-than SIGKILL there. It answers each with a line: what the system says of the child's end, and how many changes there were.
+It reads jobs as lines of JSON from stdin: `words` of the command line, and when to die: after `seconds`, or just before
+the `change`-th change of a file under `folder` (opened for writing, renamed, removed, a folder made); `signal` may be
+another than SIGKILL there. It answers each with a line: what the system says of the child's end, and how many changes
+there were.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch

@@ -34,7 +34,9 @@ def record(index: int) -> Record:
 
 FEEDS = [Feed("dialogues", [record(index) for index in range(9)])]
 TRAIN = {"llm.lora": 1e-2, "inputs.*.projector": 1e-2}
-STAGE = Stage("s", TRAIN, {"text": 1}, {"d": 1}, steps=8, batch_size=3, accumulate=2, save_every=2, log_every=1, ema=0.9)
+STAGE = Stage(
+    "s", TRAIN, {"text": 1}, {"d": 1}, steps=8, batch_size=3, accumulate=2, save_every=2, log_every=1, ema=0.9
+)
 
 
 class Kill(Callback):
@@ -119,7 +121,9 @@ def test_without_any_whole_checkpoint_nothing_begins_anew_by_itself(tmp_path: Pa
     folder = killed(tmp_path, 13)
     for step in (4, 6):
         cut(folder / checkpoint.WEIGHTS.format(step))
-    with pytest.raises(ValueError, match=r"of step 6 is damaged .*of step 4 is damaged .*; remove .* to begin the stage"):
+    with pytest.raises(
+        ValueError, match=r"of step 6 is damaged .*of step 4 is damaged .*; remove .* to begin the stage"
+    ):
         fit(tmp_path)
     (folder / "last.safetensors").touch()
     with pytest.raises(ValueError, match=r"s holds a checkpoint of an earlier form, which cannot go on"):
@@ -188,7 +192,7 @@ class Fill(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if pl_module.done == 4:
-            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 
 
@@ -205,7 +209,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoints(tmp_path: Path, who
 
 
 def test_a_checkpoint_is_as_large_as_what_learns(tmp_path: Path) -> None:
-    """Weights at most 1.05 times the trained bytes, where matrices have some thousands of numbers; state of no others."""
+    """Weights at most 1.05 times the trained bytes, where matrices have thousands of numbers; state of no others."""
     with pytest.raises(RuntimeError, match="killed"):
         fit(tmp_path, Kill(5), stage=replace(STAGE, train={"llm.lora": 1e-2}), r=64)
     weights = tmp_path / "s" / checkpoint.WEIGHTS.format(2)

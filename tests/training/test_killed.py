@@ -1,7 +1,7 @@
 """A run that is killed with SIGKILL, whenever and however often, ends with the very bits of one that never was.
 
-Encode (fresh and kept augmented copies), decode (states of the LLM kept in memory) and instruct (LoRA with dropout, moving
-average, accumulated batches, two workers), by the command line, with one thread.
+Encode (augmented copies that are cached), decode (states of the LLM kept in memory) and instruct (augmented copies
+without end, LoRA with dropout, moving average, accumulated batches, two workers), by the command line, with one thread.
 """
 
 import csv
@@ -37,7 +37,11 @@ def raw(folder: Path, llm: str) -> dict[str, Any]:
             pixels = torch.randint(256, (3, 16, 16), generator=generator, dtype=torch.uint8)
             Image(pixels).save(folder / f"{index}.png")
             part = {"type": "image", "path": f"{index}.png", "caption": "fox" * (1 + index % 2)}
-            ask: Any = [part, {"type": "text", "text": "What?" * (1 + index % 3)}] if name == "seen" else "Draw " * (1 + 9 * index)
+            ask: Any = (
+                [part, {"type": "text", "text": "What?" * (1 + index % 3)}]
+                if name == "seen"
+                else "Draw " * (1 + 9 * index)
+            )
             answer: Any = "A fox." * (1 + index % 2) if name == "seen" else [part]
             turns = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
             lines.append(json.dumps({"messages": turns}))
@@ -66,7 +70,8 @@ def raw(folder: Path, llm: str) -> dict[str, Any]:
             "drawn": {"type": "jsonl", "path": str(folder / "drawn.jsonl")},
         },
         "stages": {
-            "encode": both | {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1}, "data": {"some": 1}, "steps": 4},
+            "encode": both
+            | {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1}, "data": {"some": 1}, "steps": 4},
             "decode": both
             | {
                 "train": {"outputs.*.projector": 1e-2},
@@ -109,7 +114,8 @@ def attempt(folder: Path) -> Iterator[Attempt]:
             words = ["train", str(folder / "run.yaml"), "--out", str(folder / out / "run"), "--resume", "--device=cpu"]
             words += when.pop("more", [])
             job = {"words": words, "folder": str(folder / out), "log": str(folder / f"{out}.log"), **when}
-            assert server.stdin and server.stdout
+            assert server.stdin
+            assert server.stdout
             (folder / out).mkdir(exist_ok=True)
             print(json.dumps(job | {"home": str(folder / out / "home")}), file=server.stdin, flush=True)
             answer: dict[str, Any] = json.loads(server.stdout.readline())

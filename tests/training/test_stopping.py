@@ -19,7 +19,15 @@ def _interrupts() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("0.5s", 0.5), ("00:45:00", 2700), ("1-02:00:00", 93600), ("2D", 172800)],
+    [
+        ("2h", 7200),
+        ("90m", 5400),
+        ("1h30m", 5400),
+        ("0.5s", 0.5),
+        ("00:45:00", 2700),
+        ("1-02:00:00", 93600),
+        ("2D", 172800),
+    ],
 )
 def test_times(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
@@ -43,13 +51,17 @@ def test_a_signal_waits_while_it_is_held_and_the_handlers_come_back() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def send(stop: Stop, number: int) -> None:
+    with stop.watching():
+        os.kill(os.getpid(), number)
+        pytest.fail("it went on")
+
+
 def test_outside_it_ends_the_run_at_once() -> None:
-    with pytest.raises(Stopped, match=r"stopped before a step \(SIGUSR1\)"), Stop().watching():
-        os.kill(os.getpid(), signal.SIGUSR1)
-        pytest.fail("it went on")
-    with pytest.raises(KeyboardInterrupt), Stop().watching():
-        os.kill(os.getpid(), signal.SIGINT)
-        pytest.fail("it went on")
+    with pytest.raises(Stopped, match=r"stopped before a step \(SIGUSR1\)"):
+        send(Stop(), signal.SIGUSR1)
+    with pytest.raises(KeyboardInterrupt):
+        send(Stop(), signal.SIGINT)
 
 
 def test_the_second_interrupt_ends_at_once() -> None:
@@ -61,6 +73,13 @@ def test_the_second_interrupt_ends_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def wait(stop: Stop) -> None:
+    with stop.watching():
+        for _ in range(100):
+            time.sleep(0.1)
+        pytest.fail("it went on")
+
+
 def test_time_runs_out() -> None:
     stop = Stop("0.1s")
     assert not stop.asked
@@ -68,11 +87,8 @@ def test_time_runs_out() -> None:
         time.sleep(0.2)
         assert stop.asked
         assert stop.code == 0
-    stop = Stop("0.1s")
-    with pytest.raises(Stopped, match=r"\(0\.1s are over\)"), stop.watching():
-        for _ in range(100):
-            time.sleep(0.1)
-        pytest.fail("it went on")
+    with pytest.raises(Stopped, match=r"\(0\.1s are over\)"):
+        wait(Stop("0.1s"))
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
