@@ -28,9 +28,9 @@ from torch import Tensor
 from anyx.data import shards
 from anyx.data.digests import digest, media_digest
 from anyx.data.index import NAME, Index, Stamp, discard
-from anyx.data.shards import SUFFIX, DamagedError, Note, Value, save_atomic
+from anyx.data.shards import SUFFIX, DamagedError, Note, Value
 
-__all__ = ["FeatureCache", "Value", "digest", "media_digest", "save_atomic"]
+__all__ = ["FeatureCache", "Value", "digest", "media_digest"]
 
 OPEN = 128  # shards that a process has open at a time
 AT_ONCE = 64  # shards that the index takes in at a time

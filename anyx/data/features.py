@@ -15,6 +15,7 @@ from anyx.data.cache import FeatureCache
 from anyx.data.digests import digest, media_digest
 from anyx.data.sources import Feed
 from anyx.interfaces import Media
+from anyx.randomness import seeded
 
 
 class Wanted(NamedTuple):
@@ -34,10 +35,14 @@ def feature_digest(maker: str, source: Any, feed: Feed, variant: int, cache: Fea
 
 
 def augmented(feed: Feed, key: str, media: Media, variant: int) -> Media:
-    """The augmented copy number `variant` of media, the same wherever and whenever it is made."""
+    """The augmented copy number `variant` of media, the same wherever and whenever it is made.
+
+    Even where an augmentation draws from generators that are not its own, which are put back afterwards.
+    """
     assert feed.augment is not None
     seed = int(digest(key, media_digest(media), variant)[:15], 16)
-    return feed.augment(key, media, torch.Generator().manual_seed(seed))
+    with seeded(seed):
+        return feed.augment(key, media, torch.Generator().manual_seed(seed))
 
 
 def lookup(cache: FeatureCache | None, digests: Sequence[str | None]) -> Cached | None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
+
+from anyx.durable import save_tensors
 
 Value = dict[str, Tensor]
 DTYPES = {
@@ -131,7 +132,7 @@ def write(folder: Path, values: Mapping[str, Mapping[str, Tensor]], note: Note) 
     created = str(note.created or time.time())
     said = {"maker": note.maker, "kind": note.kind, "created": created, "content": content.hexdigest()}
     path = folder / f"{content.hexdigest()[:24]}{SUFFIX}"
-    save_atomic(flat, path, said)
+    save_tensors(flat, path, said)
     return path
 
 
@@ -155,24 +156,6 @@ def check(path: Path) -> Contents:
     if content.hexdigest() != found.note.content:
         raise DamagedError(f"{path} does not hold the numbers that were written")
     return found
-
-
-def save_atomic(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file so that a reader finds the old one or the new one, never a part, also after a crash."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(dict(tensors), part, dict(metadata or {}))
-    settle(part)
-    os.replace(part, path)
-    settle(path.parent)
-
-
-def settle(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk before going on."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def raw(tensor: Tensor) -> bytes:

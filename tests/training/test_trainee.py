@@ -119,7 +119,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     monkeypatch.setattr(run, "make_trainer", killed)
     with pytest.raises(RuntimeError, match="killed"):
         fit(model(), given, tmp_path / "cut")
-    assert checkpoint.step_of(tmp_path / "cut" / "s") == 3
+    assert checkpoint.steps(tmp_path / "cut" / "s") == [3]
     monkeypatch.undo()
     torch.randn(7)  # another process has another random state
     fit(model(), given, tmp_path / "cut")
