@@ -53,7 +53,11 @@ def file(tmp_path: Path, tiny_llm_folder: str) -> Path:
         "data": {"chat": {"type": "jsonl", "path": str(tmp_path / "chat.jsonl")}},
         "stages": {
             "encode": {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1}, **both},
-            "decode": {"train": {"outputs.*.projector": 1e-2}, "losses": {"text": 1, "caption": 1, "denoise": 1}, **both},
+            "decode": {
+                "train": {"outputs.*.projector": 1e-2},
+                "losses": {"text": 1, "caption": 1, "denoise": 1},
+                **both,
+            },
             "tune": {"train": {"encoders.eye": 1e-3}, "losses": {"text": 1}, **both},
             "after": {"train": {"inputs.*.projector": 1e-2}, "losses": {"text": 1}, **both},
         },
