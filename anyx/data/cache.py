@@ -32,8 +32,8 @@ from anyx.data.shards import SUFFIX, DamagedError, Note, Value
 
 __all__ = ["FeatureCache", "Value", "digest", "media_digest"]
 
-OPEN = 128  # shards that a process has open at a time
-AT_ONCE = 64  # shards that the index takes in at a time
+OPEN = 256  # shards that a process has open at a time
+AT_ONCE = 256  # shards that the index takes in at a time
 NOTHING: Mapping[str, tuple[Stamp, shards.Contents]] = {}
 Answer = TypeVar("Answer")
 log = logging.getLogger("anyx")

@@ -157,6 +157,7 @@ class Index:
         """Take in shards, in the place of what was known under their names, and forget others."""
         with self.changing():
             self._forget([*gone, *found])
+            rows = []
             for name, (stamp, held) in found.items():
                 note = held.note
                 shard = self.database.execute(
@@ -164,8 +165,9 @@ class Index:
                     (name, *stamp, note.maker, note.kind, note.created),
                 ).lastrowid
                 layouts = {layout: self._number(layout) for layout in {place[0] for place in held.places.values()}}
-                rows = ((key(d), shard, layouts[layout], packed(at)) for d, (layout, at) in held.places.items())
-                self.database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+                rows += [(key(d), shard, layouts[layout], packed(at)) for d, (layout, at) in held.places.items()]
+            rows.sort(key=lambda row: (isinstance(row[0], str), row[0]))  # the tree is written from left to right
+            self.database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
 
     def _forget(self, names: Sequence[str]) -> None:
         every = dict(self.database.execute("SELECT name, id FROM shards").fetchall())
