@@ -24,11 +24,11 @@ FLOORS = {
     "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0,
     "files": 0, "encoders": 1, "decoders": 1,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
-    "wiring": 1, "waiting": 0, "decoding": 1, "reply": 1,
+    "wiring": 1, "waiting": 0, "frozen": 0, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
-    "model": 2, "prefix": 2, "processor": 2,
+    "model": 2, "prefix": 2, "processor": 2, "components": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
@@ -38,7 +38,7 @@ SIDEWAYS = {
     ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"),
     ("qformer", "layers"), ("qformer", "weights"), ("media", "arrays"), ("arrays", "codecs"), ("prompt", "pages"),
     ("context", "interfaces"), ("caching", "context"), ("splice", "context"), ("latents", "layers"),
-    ("waiting", "interfaces"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
+    ("waiting", "interfaces"), ("waiting", "frozen"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
