@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 
 from anyx import published
 from anyx.config import Config
+from anyx.frozen import Origin
 from anyx.interfaces import Decoder, Encoder
 from anyx.packaged import locate
 from anyx.schema import Node
-from anyx.waiting import Origin, Waiting
+from anyx.waiting import Waiting
 
 Part = TypeVar("Part", Encoder, Decoder)
 

@@ -25,12 +25,12 @@ FLOORS = {
     "files": 0, "durable": 0, "randomness": 0,
     "encoders": 1, "decoders": 1,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
-    "wiring": 1, "waiting": 0, "decoding": 1, "reply": 1,
+    "wiring": 1, "waiting": 0, "frozen": 0, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "unpadded": 0, "lora": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
-    "model": 2, "prefix": 2, "processor": 2,
+    "model": 2, "prefix": 2, "processor": 2, "components": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
@@ -43,7 +43,7 @@ SIDEWAYS = {
     ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"),
     ("splice", "context"), ("unpadded", "schema"), ("latents", "layers"),
     ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
-    ("waiting", "interfaces"), ("whole", "durable"),
+    ("waiting", "interfaces"), ("whole", "durable"), ("waiting", "frozen"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

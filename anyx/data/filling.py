@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from anyx.data.cache import FeatureCache
 from anyx.data.features import Wanted, augmented
 from anyx.data.sources import UNREADABLE, Feed
+from anyx.frozen import Numbers
 from anyx.interfaces import Media
-from anyx.waiting import Numbers
 
 BATCH = 16  # jobs that are computed together
 SHARD, BYTES, SECONDS = 512, 1 << 26, 60.0  # a shard has so many values, or so many bytes, or took so long

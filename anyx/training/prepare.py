@@ -26,6 +26,7 @@ from anyx.data.digests import digest
 from anyx.data.filling import Group, Groups, Medium, Reading, Shelf
 from anyx.data.pairs import PairReader
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.frozen import Numbers
 from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import stack
@@ -36,7 +37,6 @@ from anyx.training.readers import Reader, encode
 from anyx.training.report import console
 from anyx.training.stage import autocast_dtype, numbers_of
 from anyx.training.trainee import Trainee
-from anyx.waiting import Numbers
 
 SAMPLES = 64
 log = logging.getLogger("anyx")
@@ -110,10 +110,12 @@ def fill(
             for key, name, text in said:
                 captions[key].add(name, text)
             for item in found:
-                media.setdefault((item.key, item.maker), Groups(cache)).add(item.digest, (feed, item))
+                if (kept := (item.key, item.maker)) not in media:
+                    media[kept] = Groups(cache)
+                media[kept].add(item.digest, (feed, item))
     numbers = Numbers() if stage is None else numbers_of(stage)
-    for key, groups in captions.items():
-        teach(model, key, groups.wanted(share), Shelf(cache, reader.teachers[key], "captions", numbers), device)
+    for key, texts in captions.items():
+        teach(model, key, texts.wanted(share), Shelf(cache, reader.teachers[key], "captions", numbers), device)
     encoders = reader.encoders if isinstance(reader, DialogueReader) else {}
     kinds = reader.processor.kinds if isinstance(reader, DialogueReader) else reader.kinds
     precision = None if stage is None else autocast_dtype(stage, device)

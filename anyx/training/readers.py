@@ -21,6 +21,7 @@ from anyx.data.dialogues import DialogueReader
 from anyx.data.digests import digest, module_digest, parameters_digest, transform_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed
+from anyx.frozen import Origin
 from anyx.interfaces import Encoder, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import Processor, Transform
@@ -28,7 +29,6 @@ from anyx.training.conditions import LatentSpace
 from anyx.training.objectives import OF_CAPTIONS, encoder_name
 from anyx.training.stage import autocast_dtype, numbers_of
 from anyx.training.trainee import Trainee
-from anyx.waiting import Origin
 
 Reader = DialogueReader | PairReader
 CPU = torch.device("cpu")

@@ -18,8 +18,8 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from anyx.frozen import Numbers
 from anyx.schema import Stage
-from anyx.waiting import Numbers
 
 Parts = Mapping[str, Sequence[Parameter]]
 SCHEDULES = ("cosine", "linear", "constant")
