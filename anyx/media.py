@@ -23,7 +23,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from anyx import arrays, codecs, files
-from anyx.codecs import MediaError as MediaError
+from anyx.faults import MediaError as MediaError
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Image:
             return cls(*arrays.picture_of(source))
         if isinstance(source, PILImage.Image):
             return cls(codecs.rgb(source), codecs.grey(source))
-        return files.read(source, lambda file: cls.read(PILImage.open(file)))
+        return files.read(source, lambda file: cls.read(codecs.open_picture(file)))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -58,6 +58,9 @@ SOURCES = {
     "qwen_vl": "anyx.data.dialects:QwenSource",
     "lamm": "anyx.data.dialects:LammSource",
     "macaw": "anyx.data.dialects:MacawSource",
+    "webdataset": "anyx.data.webdataset:WebDatasetSource",
+    "huggingface": "anyx.data.huggingface:HuggingFaceSource",
+    "litdata": "anyx.data.litdata:LitDataSource",
 }
 UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on
 
