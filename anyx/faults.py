@@ -1,6 +1,6 @@
-"""What is wrong with bad media, and how large good media may be: the classes that skipped samples are counted by.
+"""What is wrong with bad media, and how large good media may be: what skipped samples are counted by.
 
-A reader of many files raises `MediaError`, or one of the classes below it, whose `fault` says what it is about. `Limits`
+A reader of many files raises `MediaError`, or one of the classes below it, whose `fault` says what is wrong. `Limits`
 protect the machine: a file is held against them by its header, before it is decoded.
 """
 

@@ -78,6 +78,7 @@ class Source:
     type: str
     augment: str | None = None
     variants: Annotated[int, Least(0)] = 0
+    limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Stage:
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only.
+    the model's own does, in this stage only. Samples that cannot be read are skipped and counted, up to a share `bad`
+    of them; with `strict` the first one ends the run.
     """
 
     name: str
@@ -142,6 +144,8 @@ class Stage:
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
+    strict: bool = False
+    bad: Amount = 0.5
     cache: bool = True
     log_every: Count = 10
     save_every: Count | None = None

@@ -35,7 +35,8 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
+    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"),
+    ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
     ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
     ("latents", "layers"), ("media", "files"), ("anyres", "input_projectors"),

@@ -18,8 +18,12 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where the run in --out stopped.")] = False,
     device: options.Device = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")] = False,
 ) -> None:
     """Train the stages of a YAML; what learns and what is frozen is printed first.
+
+    Samples that cannot be read are skipped, counted and written to <out>/<stage>/skipped.jsonl; a stage ends where they
+    are more than a share `bad` of it (0.5). `anyx data check` finds them before.
 
     \b
     anyx train experiments/emoji/experiment.yaml --out runs/emoji
@@ -33,5 +37,5 @@ def train(
     unknown = [name for name in stage or () if name not in checked.stages]
     if unknown:
         raise ValueError(f"--stage {unknown[0]!r} is not one of {', '.join(checked.stages) or 'no stages'}")
-    folder = train_stages(checked, stages=stage or None, out=out, resume=resume, device=device or "auto")
+    folder = train_stages(checked, stages=stage or None, out=out, resume=resume, device=device or "auto", strict=strict)
     console.print(f"[green]done[/green] {folder}", highlight=False)

@@ -61,7 +61,7 @@ class Columns:
             made = whole(given, row)
         else:
             made = self.dialogue(name, self.media(row), self.caption(row))
-        return {"id": name, **located(made, root)}
+        return {"id": str(given.get("id") or name), **located(made, root)}
 
     def media(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The media of a pair, by key."""
@@ -90,7 +90,9 @@ class Columns:
         if self.direction is None:
             return {"media": dict(media), **({} if caption is None else {CAPTION: caption})}
         if len(media) != 1:
-            raise ValueError(f"a direction is of one medium, but the row holds {', '.join(media)}; name one by `fields`")
+            raise ValueError(
+                f"a direction is of one medium, but the row holds {', '.join(media)}; name one by `fields`"
+            )
         assert caption is not None
         default = ["{}" if self.direction == "out" else "Describe this."]
         prompts = prompts_of(self.prompts, self.direction, default)

@@ -15,7 +15,7 @@ from anyx.data.columns import Columns, Fields
 from anyx.data.shards import expand
 from anyx.data.sources import Record
 from anyx.data.turns import Direction
-from anyx.data.webdataset import named
+from anyx.data.webdataset import named, stored
 
 INSTALL = "type: huggingface reads tables by `datasets`, which is not installed: pip install 'datasets>=3'"
 
@@ -67,7 +67,7 @@ class HuggingFaceSource(Sequence[Record]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         place = index % len(self)
-        row = self.table[place].to_pylist()[0]
+        row = stored(lambda: self.table[place].to_pylist()[0], f"{self.name}/{place}")
         return named(self.columns, f"{self.name}/{place}", row, self.root)
 
 

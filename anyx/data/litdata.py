@@ -9,7 +9,7 @@ from typing import Any, overload
 from anyx.data.columns import Columns, Fields
 from anyx.data.sources import Record
 from anyx.data.turns import Direction
-from anyx.data.webdataset import named
+from anyx.data.webdataset import named, stored
 
 INSTALL = "type: litdata reads folders by `litdata`, which is not installed: pip install 'litdata>=0.2.30'"
 
@@ -60,7 +60,7 @@ class LitDataSource(Sequence[Record]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         place = index % len(self)
-        row = self.items[place]
+        row = stored(lambda: self.items[place], f"{self.path.name}/{place}")
         if not isinstance(row, Mapping):
             raise ValueError(f"{self.path.name}/{place}: an item is a mapping of columns, but {type(row).__name__}")
         return named(self.columns, f"{self.path.name}/{place}", dict(row), self.root)

@@ -116,7 +116,7 @@ def key_of(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", extension.lower()
 
 
-class Shards(Sequence[tuple[str, dict[str, Member]]]):
+class Shards:
     """The samples of several shards: key, and what each file of a sample is -> where it lies."""
 
     def __init__(self, paths: Sequence[str], folder: Path) -> None:
@@ -135,7 +135,7 @@ class Shards(Sequence[tuple[str, dict[str, Member]]]):
     def __len__(self) -> int:
         return int(self.spans[-1])
 
-    def __getitem__(self, index: Any) -> tuple[str, dict[str, Member]]:
+    def sample(self, index: int) -> tuple[str, dict[str, Member]]:
         """The files of one sample; `TruncatedError` of one that is cut off."""
         shard = int(np.searchsorted(self.spans, index, "right")) - 1
         path, sample = self.paths[shard], index - int(self.spans[shard])
@@ -154,7 +154,7 @@ class Shards(Sequence[tuple[str, dict[str, Member]]]):
 def rows(table: Table, sample: int) -> Iterator[tuple[int, int, int, str]]:
     """The rows of one sample."""
     samples = table["sample"]
-    for row in range(bisect.bisect_left(samples, sample), len(table)):  # type: ignore[arg-type]
+    for row in range(bisect.bisect_left(samples, sample), len(table)):
         number, offset, size, name = table[row].item()
         if number != sample:
             return

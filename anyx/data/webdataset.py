@@ -6,7 +6,7 @@ copies: what a record holds of media are pieces of its shard, which a worker rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -63,7 +63,7 @@ class WebDatasetSource(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        name, files = self.shards[index % len(self)]
+        name, files = self.shards.sample(index % len(self))
         return named(self.columns, name, files)
 
 
@@ -75,3 +75,13 @@ def named(columns: Columns, name: str, row: dict[str, Any], root: Path = Path())
         raise type(error)(f"{name}: {error}") from error
     except (*UNREADABLE, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def stored(read: Callable[[], Any], name: str) -> Any:
+    """What a library reads of its own files; whatever it raises of a broken one is a fault of that row alone."""
+    try:
+        return read()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise MediaError(f"{name}: it cannot be read: {error}") from error

@@ -10,6 +10,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from anyx.data.loader import Loader
+from anyx.data.skipped import BadDataError
 from anyx.training import checkpoint
 from anyx.training.report import Metrics, console
 from anyx.training.trainee import Trainee
@@ -18,7 +20,10 @@ log = logging.getLogger("anyx")
 
 
 class Journal(Callback):
-    """Logs the mean losses of every `log_every` steps to the CSV, TensorBoard, the progress bar or the log."""
+    """Logs the mean losses of every `log_every` steps to the CSV, TensorBoard, the progress bar or the log.
+
+    To the last three also how many samples were skipped, where any were.
+    """
 
     def __init__(self, metrics: Metrics, seconds: float) -> None:
         self.metrics, self.before, self.started, self.seen = metrics, seconds, 0.0, -1
@@ -53,6 +58,8 @@ class Journal(Callback):
         values = trainee.means()
         seconds = self.before + time.monotonic() - self.started
         self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": trainee.rate, **values})
+        if isinstance(loader := trainer.train_dataloader, Loader) and (skipped := loader.report.failed.total()):
+            values["skipped"] = float(skipped)
         for logger in trainer.loggers:
             logger.log_metrics({"lr": trainee.rate, **values}, step=trainee.done)
         line = " ".join(f"{name} {value:.4f}" for name, value in values.items())
@@ -97,8 +104,10 @@ class Keeper(Callback):
             trainer.should_stop = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was learnt when the user interrupts."""
-        if isinstance(exception, KeyboardInterrupt) and of(pl_module).done > max(self.kept, 0):
+        """Keep what was learnt when the user interrupts, or the data give out."""
+        if isinstance(exception, KeyboardInterrupt | BadDataError | ChildProcessError) and of(pl_module).done > max(
+            self.kept, 0
+        ):
             self.save(of(pl_module))
 
     def save(self, trainee: Trainee) -> None:

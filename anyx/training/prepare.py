@@ -25,6 +25,7 @@ from anyx.data.dialogues import DialogueReader
 from anyx.data.features import Wanted, augmented
 from anyx.data.pairs import PairReader
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.faults import within
 from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import stack
@@ -147,7 +148,8 @@ class Reading(Dataset[tuple[str, Media | None]]):
         """The digest and the media of one job."""
         feed, item = self.jobs[index]
         try:
-            media = self.kind.read(item.source)
+            with within(feed.limits):
+                media = self.kind.read(item.source)
             return item.digest, augmented(feed, item.key, media, item.variant) if feed.augment else media
         except UNREADABLE:
             return item.digest, None

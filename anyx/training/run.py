@@ -1,8 +1,9 @@
 """A run: build the model, say what learns, fit every stage, save.
 
 `train` leaves a folder: `config.yaml` (resolved), `metrics.csv`, `loss.png`, `<stage>/` with a checkpoint while it
-runs, the final weights once it is done and TensorBoard's events, and the model itself, which `AnyX.from_pretrained`
-loads. Features that frozen components computed stay in the user's cache (`ANYX_HOME`), where the next run finds them.
+runs, the final weights once it is done, TensorBoard's events and `skipped.jsonl` (what could not be read), and the
+model itself, which `AnyX.from_pretrained` loads. Features that frozen components computed stay in the user's
+cache (`ANYX_HOME`), where the next run finds them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import random
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
+from anyx.data.skipped import Report
 from anyx.data.sources import Feed
 from anyx.hub import CONFIG
 from anyx.model import AnyX
@@ -51,11 +53,12 @@ def train(
     resume: bool = False,
     cache: str | Path | None = None,
     device: str = "auto",
+    strict: bool = False,
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
     A resumed run loads what is done in the folder, also of stages that are not named, in the order it was done, and
-    goes on from there; `ValueError` where that was trained by another configuration.
+    goes on from there; `ValueError` where that was trained by another configuration. `strict` is every stage's.
     """
     place_of(device)  # a device that is not there is said before anything is built
     out = Path(out)
@@ -65,6 +68,7 @@ def train(
     history.check_same(out, config)
     done = history.done(out, config)
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
+    chosen = [replace(stage, strict=stage.strict or strict) for stage in chosen]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).write_text(config.to_yaml())
@@ -149,7 +153,9 @@ def make_loader(
     if trainee.position:
         batches.load_state_dict(trainee.position)
     seed_everything(stage.seed)
-    return Loader(feeds, reader, batches, workers=stage.workers or 0)
+    skipped = run.out / stage.name / "skipped.jsonl"
+    report = Report([feed.name for feed in feeds], stage.strict, stage.bad, skipped, stage.name)
+    return Loader(feeds, reader, batches, workers=stage.workers or 0, report=report)
 
 
 def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:
