@@ -159,7 +159,8 @@ def check(
     feeds = [
         feed(name, {key: value for key, value in node.items() if key != "weight"}) for name, node in chosen.items()
     ]
-    named = {key: port.media or key for key, port in (*checked.outputs.items(), *checked.inputs.items())}
+    named = {key: port.media or key for key, port in checked.inputs.items()}
+    named |= {key: port.media or key for key, port in checked.outputs.items() if key not in named}
     kinds = {**MEDIA, **{key: MEDIA[kind] for key, kind in named.items() if kind in MEDIA}}
     if out is not None:
         out.unlink(missing_ok=True)

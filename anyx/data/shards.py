@@ -87,8 +87,8 @@ def scan(shard: str) -> Table:
     sample, last = -1, None
     for name, offset, size in members(shard):
         key = key_of(name)[0] if name else last
-        if size >= 0 and os.path.basename(name).startswith("."):
-            continue  # what file managers leave
+        if size >= 0 and name.startswith((".", "__")) or "/." in name:
+            continue  # what file managers leave, and WebDataset's own notes
         if key != last or sample < 0:
             sample, last = sample + 1, key
         samples.append(sample)
@@ -163,7 +163,7 @@ def rows(table: Table, sample: int) -> Iterator[tuple[int, int, int, str]]:
 
 def broken(path: str, offset: int, size: int, key: str) -> MediaError:
     """What is wrong with the last sample of a shard."""
-    if size == CUT and not offset:
+    if not os.path.getsize(path):
         return EmptyError(f"{path}: the shard holds 0 bytes")
     named = f" in {key}" if key else ""
     if size == CUT:
