@@ -70,7 +70,8 @@ class Limits:
     def hold(self, name: str, value: float) -> None:
         """Raise where `value` is over the limit of that name."""
         if value > (allowed := getattr(self, name)):
-            raise OversizedError(f"{value:,.0f} {name} are more than the {allowed:,.0f} that limits.{name} allows")
+            what = "bytes of memory" if name == "memory" else name
+            raise OversizedError(f"{value:,.0f} {what} are more than the {allowed:,.0f} that limits.{name} allows")
 
 
 _limits: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039  (it is frozen)

@@ -53,6 +53,9 @@ class Columns:
             raise ValueError("prompts, reply: these are of dialogues; give a direction too, in or out")
         if self.fields is not None and not self.fields:
             raise ValueError("fields: nothing is named")
+        if self.direction is not None:
+            default = ["{}" if self.direction == "out" else "Describe this."]
+            object.__setattr__(self, "prompts", prompts_of(self.prompts, self.direction, default))
 
     def record(self, name: str, row: Mapping[str, Any], root: Path = Path()) -> Record:
         """The record of a row; relative paths are looked up in `root`."""
@@ -94,11 +97,9 @@ class Columns:
                 f"a direction is of one medium, but the row holds {', '.join(media)}; name one by `fields`"
             )
         assert caption is not None
-        default = ["{}" if self.direction == "out" else "Describe this."]
-        prompts = prompts_of(self.prompts, self.direction, default)
         (key, source), *_ = media.items()
         part = {"type": key, "media": source, CAPTION: caption}
-        return captioned(part, caption, self.direction, random.Random(name).choice(prompts), self.reply)
+        return captioned(part, caption, self.direction, random.Random(name).choice(self.prompts), self.reply)
 
 
 def meta(row: Mapping[str, Any]) -> Mapping[str, Any]:

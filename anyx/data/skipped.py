@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+RECENT = 1024  # draws: of a disk that goes away after a million good ones, the share of all would tell nothing
+SIGMA = 3.0  # standard errors by which a share must be above the one that is borne, lest chance end a run
 ENOUGH = 64  # draws: a share of fewer says nothing, and of a source's first that all failed nobody waits for the rest
 LOGGED = 20  # of each source and fault
 KEPT = 10_000  # records that are remembered and written down
@@ -37,7 +40,8 @@ class BadDataError(ValueError):
 class Report:
     """How much was read and skipped.
 
-    With `strict` the first failure is raised; `bad` is the share of failed draws that is borne. `file` receives a JSON
+    With `strict` the first failure is raised; `bad` is the share of failed draws that is borne, among all and among the
+    last thousand. `file` receives a JSON
     line for each record that failed; what it holds already is of the run that is resumed. `stage` is named in errors.
     """
 
@@ -48,6 +52,7 @@ class Report:
     stage: str = ""
     tried: Counter[int] = field(default_factory=Counter)
     failed: Counter[int] = field(default_factory=Counter)
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))  # of each draw, whether it failed
     faults: Counter[tuple[int, str]] = field(default_factory=Counter)
     logged: Counter[tuple[int, str]] = field(default_factory=Counter)
     reasons: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class Report:
     def add(self, sources: Sequence[int], failures: Sequence[Failure]) -> None:
         """Count a batch; `BadDataError` of the first failure where nothing may fail."""
         self.tried.update(sources)
+        self.recent.extend([0] * (len(sources) - len(failures)) + [1] * len(failures))
         for failure in failures:
             self.failed[failure.source] += 1
             self.faults[failure.source, failure.fault] += 1
@@ -100,13 +106,15 @@ class Report:
                 raise BadDataError(
                     f"data.{self.names[source]}: none of {failed} records can be read: {self.examples(source)}"
                 )
-        tried, failed = self.tried.total(), self.failed.total()
-        if tried >= ENOUGH and failed > self.bad * tried:
-            counts = "; ".join(self.counts(source) for source, _ in self.failed.most_common(3))
-            raise BadDataError(
-                f"{failed} of {tried} samples cannot be read, a share above stages.{self.stage}.bad={self.bad:g}: "
-                f"{counts}; e.g. {self.examples(self.failed.most_common(1)[0][0])}"
-            )
+        for tried, failed in ((self.tried.total(), self.failed.total()), (len(self.recent), sum(self.recent))):
+            slack = SIGMA * math.sqrt(max(0.0, tried * self.bad * (1 - self.bad)))
+            if tried >= ENOUGH and failed > self.bad * tried + slack:
+                counts = "; ".join(self.counts(source) for source, _ in self.failed.most_common(3))
+                raise BadDataError(
+                    f"{failed} of the last {tried} samples cannot be read, which is more than the share "
+                    f"stages.{self.stage}.bad={self.bad:g}: {counts}; e.g. "
+                    f"{self.examples(self.failed.most_common(1)[0][0])}"
+                )
 
     def examples(self, source: int) -> str:
         """The first reasons of a source."""
