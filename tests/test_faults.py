@@ -87,7 +87,7 @@ def test_faults_of_records() -> None:
             raise ValueError("chat.jsonl: record 3") from error
 
     assert raised(wrapped) == "corrupt"
-    assert raised(lambda: open("nowhere")) == "missing"
+    assert raised(Path("nowhere").read_bytes) == "missing"
     assert raised(lambda: {}["messages"]) == "unfit"
     assert raised(lambda: bytes([255]).decode()) == "corrupt"
 

@@ -170,17 +170,11 @@ def check(
         task = progress.add_task(str(config), total=total)
         for count in inspect(feeds, kinds, report, workers=workers, limit=limit):
             progress.advance(task, count)
-    table = Table(box=None, header_style="bold")
-    for column in ("source", "records", "good", *FAULTS):
-        table.add_column(column, justify="left" if column == "source" else "right")
     for number, one in enumerate(feeds):
-        tried, failed = report.tried[number], report.failed[number]
-        bad = [f"{report.faults[number, fault]:,}" for fault in FAULTS]
-        table.add_row(one.name, f"{tried:,}", f"{tried - failed:,}", *bad)
-    console.print(table)
-    for number in range(len(feeds)):
-        if report.failed[number]:
-            say(f"e.g. {report.examples(number)}")
+        bad = ", ".join(f"{report.faults[number, fault]:,} {fault}" for fault in FAULTS if report.faults[number, fault])
+        say(f"{one.name}: {report.tried[number]:,} records, {report.failed[number]:,} bad{': ' if bad else ''}{bad}")
+        if bad:
+            say(f"  e.g. {report.examples(number)}")
 
 
 def pack(

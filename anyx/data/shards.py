@@ -87,7 +87,7 @@ def scan(shard: str) -> Table:
     sample, last = -1, None
     for name, offset, size in members(shard):
         key = key_of(name)[0] if name else last
-        if size >= 0 and name.startswith((".", "__")) or "/." in name:
+        if size >= 0 and (name.startswith((".", "__")) or "/." in name):
             continue  # what file managers leave, and WebDataset's own notes
         if key != last or sample < 0:
             sample, last = sample + 1, key

@@ -88,7 +88,7 @@ def pairs(folder: Path, count: int, *, shuffled: bool) -> dict[str, Any]:
 
 
 def growth(folder: Path, quick: bool) -> dict[str, list[list[float]]]:
-    """[number, seconds]: of samples and of media a sample that double, and of building an index that is ten times it."""
+    """[number, seconds]: of samples and of media a sample that double, and of an index of ten times as many."""
     top = 2 if quick else 4
     found: dict[str, list[list[float]]] = {"samples": [], "media a sample": [], "samples indexed": []}
     for power in range(top):

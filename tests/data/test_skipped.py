@@ -98,8 +98,9 @@ def test_data_that_are_lost_late_end_a_run_soon() -> None:
         try:
             report.check()
         except BadDataError as error:
-            assert str(error).startswith(f"{done + 1} of the last {RECENT} samples")
+            told = str(error)
             break
+    assert told.startswith(f"{done + 1} of the last {RECENT} samples")
     assert 0.3 * RECENT < done < 0.4 * RECENT
 
 
@@ -132,6 +133,6 @@ def test_memory_log_and_file_are_bounded(tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_a_worker_that_is_killed_is_told_in_a_line() -> None:
     with pytest.raises(
-        ChildProcessError, match="one of 2 data workers died .*memory has run out: give the stage fewer"
+        ChildProcessError, match=r"one of 2 data workers died .*memory has run out: give the stage fewer"
     ):
         list(itertools.islice(loader(Numbers(30), workers=2, deadly=7), 60))
