@@ -1,7 +1,7 @@
 """Between values and files: what media are read from and written to, and the one line that is said of a broken one.
 
 `read` takes a path or bytes and turns whatever a parser raises into `MediaError`; `write` lets the suffix say the
-format; `Member` is a piece of a file that stands for a file; `check` holds a tensor to its type and shape.
+format; `Member` and `Cell` stand for files that lie in others; `check` holds a tensor to its type and shape.
 """
 
 from __future__ import annotations
@@ -47,9 +47,35 @@ class Member:
         return data
 
 
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Bytes that lie in memory, or in a table that is mapped there: they are copied when they are wanted."""
+
+    data: memoryview | bytes
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or f"{self.size} bytes"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cell, (self.read(), self.name)  # another process has not this memory
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.data.nbytes if isinstance(self.data, memoryview) else len(self.data)
+
+    def read(self) -> bytes:
+        """The bytes."""
+        return bytes(self.data)
+
+
+Piece = Member | Cell  # what stands for a file without being one
+
+
 def read(source: Any, parse: Callable[[BinaryIO], T]) -> T:
     """Parse a path or bytes; whatever a parser raises on bad files becomes one line of MediaError."""
-    if not isinstance(source, str | Path | bytes | Member):
+    if not isinstance(source, str | Path | bytes | Piece):
         raise MediaError(f"media is read from a path, bytes or arrays, but {type(source).__name__} was given")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     try:
@@ -65,16 +91,16 @@ def read(source: Any, parse: Callable[[BinaryIO], T]) -> T:
         raise MediaError(f"cannot read {name}: {error}") from error
 
 
-def size_of(source: str | Path | bytes | Member) -> int:
-    """How many bytes a file, a member of one, or bytes are."""
-    if isinstance(source, Member):
+def size_of(source: str | Path | bytes | Piece) -> int:
+    """How many bytes a file, a piece of one, or bytes are."""
+    if isinstance(source, Piece):
         return source.size
     return len(source) if isinstance(source, bytes) else os.stat(source).st_size
 
 
-def contents(source: str | Path | bytes | Member) -> bytes:
-    """The bytes of a file or of a member of one."""
-    if isinstance(source, Member):
+def contents(source: str | Path | bytes | Piece) -> bytes:
+    """The bytes of a file or of a piece of one."""
+    if isinstance(source, Piece):
         return source.read()
     return source if isinstance(source, bytes) else Path(source).read_bytes()
 

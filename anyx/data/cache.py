@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from anyx.files import Member, contents
+from anyx.files import Piece, contents
 from anyx.interfaces import Media
 
 Value = dict[str, Tensor]
@@ -102,7 +102,7 @@ def digest(*parts: bytes | str | int) -> str:
 
 def media_digest(source: Any) -> str:
     """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
-    if isinstance(source, bytes | Member):
+    if isinstance(source, bytes | Piece):
         return digest(contents(source))
     if isinstance(source, str | Path):
         status = os.stat(source)

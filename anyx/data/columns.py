@@ -20,7 +20,7 @@ from PIL.Image import Image as Picture
 from anyx.data.sources import Record, located
 from anyx.data.turns import Direction, captioned, prompts_of
 from anyx.faults import EmptyError, MissingError
-from anyx.files import Member
+from anyx.files import Member, Piece
 from anyx.interfaces import Media
 from anyx.media import MEDIA, Image
 from anyx.processor import LOCATIONS, source_of
@@ -124,7 +124,7 @@ def first(row: Mapping[str, Any], columns: str | Sequence[str]) -> Any:
 
 def text_of(value: Any) -> str:
     """A text column as text; a class is its number."""
-    value = value.read() if isinstance(value, Member) else value
+    value = value.read() if isinstance(value, Piece) else value
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -136,7 +136,7 @@ def medium(value: Any, key: str) -> Any:
         return value["bytes"] if value.get("bytes") is not None else value.get("path")
     if isinstance(value, Picture):
         return Image.read(value)
-    if isinstance(value, str | bytes | Member | Media):
+    if isinstance(value, str | bytes | Piece | Media):
         return value
     return MEDIA[key].read(value) if key in MEDIA else value
 
@@ -183,7 +183,7 @@ def looked_up(source: Any, key: str, row: Mapping[str, Any]) -> Any:
     if not isinstance(source, str):
         return medium(source, key)
     files = {value.name: value for value in row.values() if isinstance(value, Member)}
-    if source in row and isinstance(row[source], Member | bytes):
+    if source in row and isinstance(row[source], Piece | bytes):
         return row[source]
     for name, member in files.items():
         if source in (name, name.rpartition("/")[2]):

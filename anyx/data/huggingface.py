@@ -1,12 +1,13 @@
 """Tables of Hugging Face `datasets`: local parquet and arrow files, and what `save_to_disk` wrote.
 
-Rows are read as they are stored, so pictures and sound stay the bytes they were and a worker decodes them as it decodes
-any file. Arrow files are mapped into memory; of parquet `datasets` writes arrow once, into its own cache.
+Rows are read as they are stored: pictures and sound stay the bytes they were, within the table, until a worker decodes
+them as it does any file. Arrow files are mapped into memory; parquet is written as arrow once, in the library's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Any, overload
@@ -16,6 +17,7 @@ from anyx.data.shards import expand
 from anyx.data.sources import Record
 from anyx.data.turns import Direction
 from anyx.data.webdataset import named, stored
+from anyx.files import Cell
 
 INSTALL = "type: huggingface reads tables by `datasets`, which is not installed: pip install 'datasets>=3'"
 
@@ -67,8 +69,38 @@ class HuggingFaceSource(Sequence[Record]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         place = index % len(self)
-        row = stored(lambda: self.table[place].to_pylist()[0], f"{self.name}/{place}")
+        row = stored(lambda: row_of(self.table[place]), f"{self.name}/{place}")
         return named(self.columns, f"{self.name}/{place}", row, self.root)
+
+
+def row_of(table: Any) -> dict[str, Any]:
+    """The one row of an arrow table; of its binary cells nothing is read yet."""
+    return {name: lazy(table.column(name)[0], name) for name in table.column_names}
+
+
+def lazy(scalar: Any, name: str) -> Any:
+    """A cell as Python has it, except that bytes, wherever they stand in it, stay where they are."""
+    import pyarrow
+
+    if not scalar.is_valid or not binary(scalar.type):
+        return scalar.as_py()
+    if pyarrow.types.is_struct(scalar.type):
+        return {field.name: lazy(scalar[field.name], name) for field in scalar.type}
+    if pyarrow.types.is_list(scalar.type) or pyarrow.types.is_large_list(scalar.type):
+        return [lazy(item, name) for item in scalar]
+    return Cell(memoryview(scalar.as_buffer()), name)
+
+
+@lru_cache(maxsize=1024)
+def binary(kind: Any) -> bool:
+    """Whether bytes stand somewhere in cells of a type that can be read lazily."""
+    import pyarrow
+
+    if pyarrow.types.is_struct(kind):
+        return any(binary(field.type) for field in kind)
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        return binary(kind.value_type)
+    return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
 
 
 def _columns(given: str | Sequence[str]) -> list[str]:

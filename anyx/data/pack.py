@@ -16,7 +16,7 @@ from typing import Any
 
 from anyx import files
 from anyx.data.sources import Record, relocated
-from anyx.files import Member
+from anyx.files import Member, Piece
 from anyx.interfaces import Media
 from anyx.prompt import parts_of
 
@@ -95,9 +95,9 @@ def bytes_of(source: Any) -> tuple[str, bytes]:
     """A medium's suffix and bytes."""
     if isinstance(source, Media):
         return "bin", source.to_bytes()
-    if not isinstance(source, str | Path | bytes | Member):
+    if not isinstance(source, str | Path | bytes | Piece):
         raise ValueError(f"media are packed from paths and bytes, but {type(source).__name__} was given")
     data = files.contents(source)
-    name = source.name if isinstance(source, Member) else "" if isinstance(source, bytes) else str(source)
+    name = source.name if isinstance(source, Member) else str(source) if isinstance(source, str | Path) else ""
     known = next((kind for head, kind in KINDS.items() if data.startswith(head)), "bin")
     return Path(name).suffix.removeprefix(".").lower() or known, data

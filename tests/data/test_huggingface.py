@@ -1,5 +1,7 @@
 """Tables through `datasets`: parquet, arrow and folders; media stay bytes; empty columns are none."""
 
+import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,11 @@ import datasets
 import pytest
 from shelves import picture
 
+from anyx.data.cache import media_digest
 from anyx.data.huggingface import HuggingFaceSource
 from anyx.data.sources import feed
-from anyx.faults import fault_of
+from anyx.faults import MediaError, fault_of
+from anyx.media import Image
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def test_parquet_arrow_and_folders_hold_the_same_records(tmp_path: Path) -> None
     for source in sources:
         assert len(source) == 6
         assert [record["caption"] for record in source] == [f"number {i}" for i in range(6)]
-        assert [record["media"]["image"] for record in source] == [picture(i) for i in range(6)], "undecoded"
+        assert [record["media"]["image"].read() for record in source] == [picture(i) for i in range(6)], "undecoded"
     assert len(HuggingFaceSource(str(tmp_path / "folder"), limit=2)) == 2
     with pytest.raises(ValueError, match="split: 'val' is not one of train, test"):
         HuggingFaceSource(str(tmp_path / "splits"), split="val")
@@ -59,13 +63,28 @@ def test_messages_lose_what_their_columns_leave_empty(tmp_path: Path) -> None:
     }
     datasets.Dataset.from_dict(data).save_to_disk(tmp_path / "chat")
     source = HuggingFaceSource(str(tmp_path / "chat"))
-    ask = source[0]["messages"][0]["content"]
-    assert ask == [
-        {"type": "image", "media": picture(0)},
-        {"type": "image", "media": picture(1)},
-        {"type": "text", "text": "Two?"},
-    ]
+    first, second, words = source[0]["messages"][0]["content"]
+    assert [first["media"].read(), second["media"].read()] == [picture(0), picture(1)]
+    assert first.keys() == {"type", "media"}, "a part has no more than it says"
+    assert words == {"type": "text", "text": "Two?"}
     assert source[1]["messages"][0]["content"] == [{"type": "text", "text": "None?"}]
+
+
+def test_bytes_are_read_when_they_are_wanted(tmp_path: Path) -> None:
+    """A record costs no more than its words: bucketing and caching look at many before one is decoded."""
+    big = b"x" * 20_000_000
+    datasets.Dataset.from_dict({"image": [{"bytes": big, "path": None}], "text": ["big"]}).save_to_disk(tmp_path / "t")
+    source = HuggingFaceSource(str(tmp_path / "t"))
+    tracemalloc.start()
+    cell = source[0]["media"]["image"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert (cell.size, cell.read()) == (len(big), big)
+    assert media_digest(cell) == media_digest(big)
+    assert pickle.loads(pickle.dumps(cell)).read() == big
+    with pytest.raises(MediaError, match="cannot read image: cannot identify"):
+        Image.read(cell)
 
 
 def test_columns_are_named_and_paths_found(tmp_path: Path) -> None:
