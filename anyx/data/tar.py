@@ -55,8 +55,12 @@ def members(path: str | Path) -> Iterator[Found]:
             if kind == b"L":
                 name = text(os.pread(descriptor, length, data))
             elif kind == b"x":
-                said = pax(os.pread(descriptor, length, data))
-                name, size = said.get("path", name), int(said.get("size", -1))
+                try:
+                    said = pax(os.pread(descriptor, length, data))
+                    name, size = said.get("path", name), int(said.get("size", -1))
+                except ValueError:
+                    yield Found("", data, BROKEN)
+                    return
             elif kind not in (b"g", b"K"):
                 if kind in FILES:
                     yield Found(name or name_in(head), data, length)
@@ -90,11 +94,14 @@ def text(field: bytes) -> str:
 
 
 def pax(data: bytes) -> dict[str, str]:
-    """The records `length key=value` of a pax header."""
+    """The records `length key=value` of a pax header; ValueError where they are none."""
     found: dict[str, str] = {}
     while data[:1].isdigit():
-        length, _, rest = data.partition(b" ")
-        key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
+        digits, _, rest = data.partition(b" ")
+        length = int(digits)
+        if length <= len(digits) + 2:
+            raise ValueError(f"a record of {length} bytes")
+        key, _, value = rest[: length - len(digits) - 2].partition(b"=")
         found[key.decode()] = value.decode("utf-8", "surrogateescape")
-        data = data[int(length) :]
+        data = data[length:]
     return found

@@ -117,6 +117,23 @@ def test_a_shard_cut_anywhere_gives_its_whole_samples(tmp_path: Path, share: flo
     os.remove(path)
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 6 * 1024), st.binary(min_size=1, max_size=40))
+def test_noise_in_a_shard_ends_its_walk_at_worst(tmp_path: Path, place: int, noise: bytes) -> None:
+    """Whatever stands in headers: no error but of the samples it meets, and those before it are as they were."""
+    path = tmp_path / "a.tar"
+    if not path.exists():
+        tar(path, {f"{'long' * 40}{i}.{end}": b"x" * 200 for i in range(4) for end in ("txt", "cls")})
+    data = bytearray(path.read_bytes())
+    before = [found for found in members(path) if found.offset + 1024 < place]
+    data[place : place + len(noise)] = noise
+    (tmp_path / "noise.tar").write_bytes(data)
+    found = list(members(tmp_path / "noise.tar"))
+    assert found[: len(before)] == before
+    assert all(one.size >= 0 for one in found[:-1])
+    scan(str(tmp_path / "noise.tar"))
+
+
 def test_what_a_cut_shard_says(tmp_path: Path) -> None:
     path = shards(tmp_path / "s", [3]) / "000.tar"
     data = bytearray(path.read_bytes())
