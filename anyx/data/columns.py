@@ -113,10 +113,10 @@ def meta(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def first(row: Mapping[str, Any], columns: str | Sequence[str]) -> Any:
     """What the first column that the row has holds; `a.b` is `b` of the JSON in `a`, unless a column is called so."""
     for column in re.split(r"[;,]\s*", columns) if isinstance(columns, str) else columns:
-        outer, dot, inner = column.partition(".")
         value = row.get(column)
-        if value is None and dot and row.get(outer) is not None:
-            value = meta({"json": row[outer]}).get(inner)
+        if value is None and "." in column:
+            outer, _, inner = column.partition(".")
+            value = None if row.get(outer) is None else meta({"json": row[outer]}).get(inner)
         if value is not None:
             return value
     return None

@@ -136,11 +136,11 @@ def figures(quick: bool) -> list[dict[str, Any]]:
             found.append(
                 {
                     "goal": f"cost over {name}: exponent of growth",
-                    "bar": "<= 1.15",
+                    "bar": "<= 1.1",
                     "value": round(exponent, 3),
                     "quartiles": None,
                     "pairs": len(series),
-                    "met": exponent <= 1.15,
+                    "met": exponent <= 1.1,
                     "note": ", ".join(f"{number:g}: {1e3 * time:.0f} ms" for number, time in series),
                     "series": series,
                 }
