@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from anyx import codecs
 from anyx.faults import EmptyError, Limits, OversizedError, TruncatedError, fault_of, limits, within
 from anyx.files import Member
-from anyx.media import Audio, Image, MediaError, Video
+from anyx.media import Audio, Image, MediaError, Series, Video
 
 NOISE = torch.Generator().manual_seed(0)
 
@@ -64,6 +64,9 @@ def silence() -> bytes:
         (Image.read, lambda: "nowhere.png", "missing"),
         (Audio.read, lambda: ".", "missing"),
         (Image.read, lambda: 5, "corrupt"),
+        (lambda given: Audio.read(given, rate=8000), lambda: np.zeros(0, np.float32), "zero-length"),
+        (Series.read, lambda: np.zeros((2, 0), np.float32), "zero-length"),
+        (Series.read, lambda: b"", "zero-length"),
     ],
 )
 def test_every_kind_of_bad_media_has_its_fault(read: Any, data: Callable[[], Any], fault: str) -> None:
