@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from anyx.data.columns import Columns, Fields
-from anyx.data.shards import expand
 from anyx.data.sources import Record
+from anyx.data.tars import expand
 from anyx.data.turns import Direction
 from anyx.data.webdataset import named, stored
 from anyx.files import Cell

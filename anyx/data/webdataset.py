@@ -1,6 +1,6 @@
 """Tar shards in WebDataset's form, read map-style: every sample has a number, and is read where it lies.
 
-An index of the shards (`anyx/data/shards.py`) makes them a source like any other, with exact positions and no extra
+An index of the shards (`anyx/data/tars.py`) makes them a source like any other, with exact positions and no extra
 copies: what a record holds of media are pieces of its shard, which a worker reads when it decodes them.
 """
 
@@ -13,8 +13,8 @@ from typing import Any, overload
 import numpy as np
 
 from anyx.data.columns import Columns, Fields
-from anyx.data.shards import Shards, shards_of
 from anyx.data.sources import UNREADABLE, Record
+from anyx.data.tars import Shards, shards_of
 from anyx.data.turns import Direction
 from anyx.faults import MediaError
 from anyx.packaged import home

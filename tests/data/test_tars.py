@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shelves import picture, shards, tar
 
-from anyx.data.shards import Shards, expand, key_of, scan, shards_of
 from anyx.data.tar import members, number, pax
+from anyx.data.tars import Shards, expand, key_of, scan, shards_of
 from anyx.data.webdataset import WebDatasetSource
 from anyx.faults import EmptyError, MediaError, TruncatedError, fault_of
 
