@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from anyx import codecs
-from anyx.codecs import MediaError
+from anyx.faults import MediaError
 
 
 def numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Tensor:

@@ -24,16 +24,16 @@ from PIL import ImageOps, ImageSequence
 from torch import Tensor
 from torch.nn import functional
 
+from anyx.faults import EmptyError, MediaError, TruncatedError, limits
+
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
 PICTURES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "tif": "TIFF"}
 WHITE = 65535  # of deep grey in integers
 TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
+WHOLE = 0.9  # of the frames that a header counts; edits of a film may leave some out
+SLACK, STREAMED = 64, 2**31 - 2**16  # bytes: writers miscount by a few; larger sizes in a header mean "not known"
 FILTER_RATIO = 1_000_000  # beyond it a filter takes gigabytes; a rate like that is a broken header
-
-
-class MediaError(ValueError):
-    """Media that is missing, corrupt or not what was asked for."""
 
 
 def finite(numbers: Tensor) -> Tensor:
@@ -41,6 +41,13 @@ def finite(numbers: Tensor) -> Tensor:
     if not torch.isfinite(numbers).all():
         raise MediaError(f"the numbers must be finite, but NaN or infinity is among these {tuple(numbers.shape)}")
     return numbers
+
+
+def open_picture(file: BinaryIO) -> PILImage.Image:
+    """A picture whose header alone has been read, and found within the limits."""
+    picture = PILImage.open(file)
+    limits().hold("pixels", picture.width * picture.height)
+    return picture
 
 
 def rgb(picture: PILImage.Image) -> UInt8[Tensor, "3 h w"]:
@@ -115,8 +122,13 @@ def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
     """Samples and rate of a sound file, or of a video file's first sound track."""
     import soundfile
 
+    _whole(file)
     try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(file) as sound:
+            hold_sound(sound.frames, sound.samplerate, sound.channels)
+            samples, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
+        if not len(samples):
+            raise EmptyError("it lasts 0 seconds")
         return finite(torch.from_numpy(samples.T.copy())), rate
     except soundfile.LibsndfileError:
         file.seek(0)
@@ -124,6 +136,22 @@ def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
     if track is None:
         raise ValueError("no sound track in this file")
     return track
+
+
+def hold_sound(length: int, rate: int, channels: int) -> None:
+    """Hold sound of so many samples to the limits."""
+    limits().hold("seconds", length / rate)
+    limits().hold("memory", length * channels * 4)
+
+
+def _whole(file: BinaryIO) -> None:
+    """Refuse a WAV file that is shorter than its header says, which libsndfile would read as far as it goes."""
+    head = file.read(12)
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    announced = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE" and length + SLACK < announced < STREAMED:
+        raise TruncatedError(f"it is truncated: {length:,} bytes of {announced:,}")
 
 
 def write_samples(samples: Float[Tensor, "c n"], rate: int, format: str) -> bytes:
@@ -150,11 +178,41 @@ def read_frames(
     with av.open(file, "r") as container:
         if not container.streams.video:
             raise ValueError("no moving pictures in this file")
-        stream = container.streams.video[0]
-        frames = [_upright(frame) for frame in container.decode(stream)]
-        speed = float(stream.average_rate or stream.guessed_rate or 25)
+        frames, speed = _decoded(container, container.streams.video[0])
     file.seek(0)
     return torch.stack(frames).permute(0, 3, 1, 2).contiguous(), speed, _read_track(file)
+
+
+def _decoded(container: Any, stream: Any) -> tuple[list[UInt8[Tensor, "h w 3"]], float]:
+    """The frames of a stream, or as many of them as the limits let be kept, and the speed that this makes."""
+    held, pixels = limits(), stream.width * stream.height
+    speed = float(stream.average_rate or stream.guessed_rate or 25)
+    seconds = _seconds(container, stream)
+    held.hold("pixels", pixels)
+    held.hold("seconds", seconds)
+    count = stream.frames or round(seconds * speed)
+    kept = min(count, held.frames or count)
+    held.hold("memory", kept * pixels * 3)
+    taken = {int((place + 0.5) * count / kept) for place in range(kept)} if kept < count else None
+    frames, seen = [], 0
+    for seen, frame in enumerate(container.decode(stream), 1):
+        if taken is None or seen - 1 in taken:
+            frames.append(_upright(frame))
+            held.hold("memory", len(frames) * pixels * 3)
+        if taken is not None and len(frames) == kept:
+            break
+    if not seen:
+        raise EmptyError("it has 0 frames")
+    if seen < WHOLE * stream.frames and len(frames) < kept:
+        raise TruncatedError(f"it is truncated: {seen} frames of {stream.frames}")
+    return frames, speed * kept / count if taken else speed
+
+
+def _seconds(container: Any, stream: Any) -> float:
+    """How long a stream lasts, as far as headers say; else 0."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1_000_000
 
 
 def _upright(frame: Any) -> UInt8[Tensor, "h w 3"]:
@@ -171,10 +229,11 @@ def _upright(frame: Any) -> UInt8[Tensor, "h w 3"]:
 
 def _read_animation(file: BinaryIO) -> tuple[UInt8[Tensor, "t 3 h w"], float]:
     """Frames at a constant speed: those shown longer than the shortest are repeated."""
-    with PILImage.open(file) as picture:
+    with open_picture(file) as picture:
         frames, times = [], []
         for frame in ImageSequence.Iterator(picture):
             frames.append(rgb(frame))
+            limits().hold("memory", len(frames) * frames[0].nbytes)
             times.append(frame.info.get("duration") or 0)
     if not all(times):
         return torch.stack(frames), 1.0 if len(frames) == 1 else 10.0
@@ -189,8 +248,11 @@ def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
+        hold_sound(round(_seconds(container, stream) * stream.rate), stream.rate, stream.channels)
         to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
         frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
+        if not frames:
+            raise EmptyError("its sound lasts 0 seconds")
         samples = torch.from_numpy(np.concatenate([frame.to_ndarray() for frame in frames], axis=1))
         return finite(samples), stream.rate
 

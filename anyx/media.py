@@ -23,7 +23,8 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from anyx import arrays, codecs, files
-from anyx.codecs import MediaError as MediaError
+from anyx.faults import EmptyError
+from anyx.faults import MediaError as MediaError
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Image:
             return cls(*arrays.picture_of(source))
         if isinstance(source, PILImage.Image):
             return cls(codecs.rgb(source), codecs.grey(source))
-        return files.read(source, lambda file: cls.read(PILImage.open(file)))
+        return files.read(source, lambda file: cls.read(codecs.open_picture(file)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,7 +98,8 @@ class Audio:
         files.check(self.samples, torch.float32, (None, None), "Audio.samples")
         if self.rate <= 0 or self.rate % 1 or not self.samples.numel():
             given = f"{tuple(self.samples.shape)} at {self.rate}"
-            raise MediaError(f"an Audio has samples and rate > 0 Hz, a whole number, but {given} were given")
+            kind = MediaError if self.samples.numel() else EmptyError
+            raise kind(f"an Audio has samples and rate > 0 Hz, a whole number, but {given} were given")
 
     @classmethod
     def read(cls, source: Any, *, rate: int | None = None) -> Audio:
@@ -150,7 +152,8 @@ class Video:
     def __post_init__(self) -> None:
         files.check(self.frames, torch.uint8, (None, 3, None, None), "Video.frames")
         if self.fps <= 0 or not len(self.frames):
-            raise ValueError(f"a Video has frames and fps > 0, but {len(self.frames)} frames at {self.fps} were given")
+            kind = ValueError if len(self.frames) else EmptyError
+            raise kind(f"a Video has frames and fps > 0, but {len(self.frames)} frames at {self.fps} were given")
 
     @classmethod
     def read(cls, source: Any, *, fps: float | None = None) -> Video:
@@ -218,7 +221,8 @@ class Series:
         files.check(self.values, torch.float32, (None, None), "Series.values")
         if not self.values.numel() or (self.rate is not None and self.rate <= 0):
             given = f"{tuple(self.values.shape)} at {self.rate}"
-            raise MediaError(f"a Series has values and, if known, a rate > 0 Hz, but {given} were given")
+            kind = MediaError if self.values.numel() else EmptyError
+            raise kind(f"a Series has values and, if known, a rate > 0 Hz, but {given} were given")
 
     @classmethod
     def read(cls, source: Any, *, rate: float | None = None) -> Series:

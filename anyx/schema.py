@@ -79,6 +79,7 @@ class Source:
     type: str
     augment: str | None = None
     variants: Annotated[int, Least(0)] = 0
+    limits: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,8 @@ class Stage:
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
     the model's own does, in this stage only. `cache` keeps what frozen encoders and autoencoders compute: `true` as
     they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,
-    so that stages of any precision share it. What is learnt is the same from the cache as without.
+    so that stages of any precision share it. What is learnt is the same from the cache as without. Samples that cannot
+    be read are skipped and counted, up to a share `bad` of them; with `strict` the first one ends the run.
     """
 
     name: str
@@ -150,6 +152,8 @@ class Stage:
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
+    strict: bool = False
+    bad: Amount = 0.5
     cache: bool | DType = True
     log_every: Count = 10
     save_every: Count | None = None

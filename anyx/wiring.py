@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from anyx import registry
+from anyx.faults import Limits
 from anyx.imports import find
 from anyx.interfaces import InputProjector
 from anyx.media import MEDIA
@@ -174,6 +175,8 @@ def output_port(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMCo
 def source(errors: Errors, path: str, node: Any, also: Mapping[str, Any], known: str = registry.SOURCES) -> None:
     """Hold a source (or codec) of ours against its class; a `module:Class` of others is imported where it is used."""
     table, kind = find(known, path), dict(entries(node)).get("type")
+    if (limits := dict(entries(node)).get("limits")) and "limits" in also:
+        check_fields(errors, f"{path}.limits", limits, Limits)
     if not isinstance(node, Mapping):
         errors.add(path, f"must be a mapping, but {node!r} was given")
     elif kind in table:

@@ -1,4 +1,4 @@
-"""`anyx data`: other people's files to native JSON lines, what such a file holds, dialogues made of captions."""
+"""`anyx data`: other people's files to native JSON lines or shards, what they hold and lack, dialogues of captions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
+from anyx.commands import options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def group() -> typer.Typer:
         no_args_is_help=True,
         help="Read, convert, look at and make data. COMMAND --help shows the formats and examples.",
     )
-    for command in (convert, info, dialogues):
+    for command in (convert, info, check, pack, dialogues):
         app.command()(command)
     return app
 
@@ -50,8 +51,8 @@ def convert(
 
     Formats: nextgpt_pairs (CC3M, WebVid, AudioCaps), t2m, mosit, nextgpt_v2, llava, alpaca, videochat, captions, jsonl,
     mimic_it, mmc4, mplug_owl, cogvlm, qwen_vl, lamm, macaw, or your own as module:Class. Bad records are counted and
-    skipped. Where a medium that the assistant shows is
-    missing, its caption is kept.
+    skipped. Where a medium that the assistant shows is missing, its caption is kept. What holds media instead of paths
+    to them (webdataset, huggingface, litdata) is for `pack`.
 
     \b
     anyx data convert nextgpt_pairs cc3m.json cc3m.jsonl root=images direction=in
@@ -119,6 +120,99 @@ def info(
         for path, why in list(paths.items())[:3]:
             say(f"  {path}: {why}")
     summary(tally, given)
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="A YAML with `data`.")],
+    overrides: options.Overrides = None,
+    source: Annotated[list[str] | None, typer.Option("--source", "-s", help="Only this source; repeatable.")] = None,
+    limit: Limit = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0: this one.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .jsonl for what is bad, a line a record.")] = None,
+    strict: Strict = False,
+) -> None:
+    """Read every record of a YAML's sources, decode every medium, and count what a run would skip, by its fault.
+
+    Faults: corrupt, missing, truncated, oversized (over the source's `limits`), zero-length, unfit (no record).
+
+    \b
+    anyx data check experiments/emoji/experiment.yaml --workers 2
+    anyx data check my.yaml --source captions --limit 1000 --out bad.jsonl
+    """
+    from anyx.config import load
+    from anyx.data.inspection import inspect
+    from anyx.data.skipped import Report
+    from anyx.data.sources import feed
+    from anyx.faults import FAULTS
+    from anyx.media import MEDIA
+
+    checked = load(config, overrides or ())
+    nodes = {name: dict(node) for name, node in checked.data.items()}
+    for stage in checked.stages.values():
+        nodes |= {f"{stage.name}.{name}": dict(node) for name, node in stage.data.items() if isinstance(node, dict)}
+    for name in source or ():
+        if name not in nodes:
+            raise ValueError(f"--source {name!r} is not one of {', '.join(nodes) or 'none'}")
+    chosen = {name: nodes[name] for name in source or nodes}
+    if not chosen:
+        raise ValueError(f"{config}: it has no data to check")
+    feeds = [
+        feed(name, {key: value for key, value in node.items() if key != "weight"}) for name, node in chosen.items()
+    ]
+    named = {key: port.media or key for key, port in checked.inputs.items()}
+    named |= {key: port.media or key for key, port in checked.outputs.items() if key not in named}
+    kinds = {**MEDIA, **{key: MEDIA[kind] for key, kind in named.items() if kind in MEDIA}}
+    if out is not None:
+        out.unlink(missing_ok=True)
+    report = Report([feed.name for feed in feeds], strict=strict, file=out)
+    total = sum(len(feed.source) if limit is None else min(limit, len(feed.source)) for feed in feeds)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(str(config), total=total)
+        for count in inspect(feeds, kinds, report, workers=workers, limit=limit):
+            progress.advance(task, count)
+    for number, one in enumerate(feeds):
+        bad = ", ".join(f"{report.faults[number, fault]:,} {fault}" for fault in FAULTS if report.faults[number, fault])
+        say(f"{one.name}: {report.tried[number]:,} records, {report.failed[number]:,} bad{': ' if bad else ''}{bad}")
+        if bad:
+            say(f"  e.g. {report.examples(number)}")
+
+
+def pack(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="A type of source: jsonl, captions, llava, ...")],
+    given: Annotated[Path, typer.Argument(metavar="IN", help="The file in that format.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that receives 00000.tar, ...")],
+    options: Options = None,
+    size: Annotated[float, typer.Option(min=0.001, help="About how large a shard is, in MB.")] = 512.0,
+    strict: Strict = False,
+    limit: Limit = None,
+) -> None:
+    """Pack records and their media into tar shards in WebDataset's form, for `type: webdataset`.
+
+    A disk reads few large files sooner than many small ones. Records whose media are not there are counted and skipped.
+
+    \b
+    anyx data pack jsonl chat.jsonl shards
+    anyx data pack captions pairs.csv shards key=image root=images --size 256
+    """
+    from anyx.data.native import Tally, open_source, records_of
+    from anyx.data.pack import Shelf
+    from anyx.data.sources import UNREADABLE
+    from anyx.yamls import parse
+
+    tally, source = Tally(), open_source(format, given, parse(options or ()))
+    shelf = Shelf(out, round(size * 1e6))
+    records = records_of(source, tally, check=False, strict=strict, limit=limit)
+    for record in watched(records, min(len(source), limit or len(source)), str(given)):
+        try:
+            shelf.add(record)
+        except UNREADABLE as error:
+            if strict:
+                raise
+            tally.skip(error)
+    shelf.close()
+    tally.written = shelf.written
+    summary(tally, out)
+    say(f"{shelf.shards:,} shards")
 
 
 def dialogues(

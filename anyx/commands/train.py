@@ -22,8 +22,12 @@ def train(
         str | None,
         typer.Option("--max-time", help="Save and stop after this long, e.g. 2h, 90m, 00:45:00; --resume goes on."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")] = False,
 ) -> None:
     """Train the stages of a YAML; what learns and what is frozen is printed first.
+
+    Samples that cannot be read are skipped, counted and written to <out>/<stage>/skipped.jsonl; a stage ends where they
+    are more than a share `bad` of it (0.5). `anyx data check` finds them before.
 
     \b
     anyx train experiments/emoji/experiment.yaml --out runs/emoji
@@ -44,7 +48,13 @@ def train(
         raise ValueError(f"--stage {unknown[0]!r} is not one of {', '.join(checked.stages) or 'no stages'}")
     try:
         folder = train_stages(
-            checked, stages=stage or None, out=out, resume=resume, device=device or "auto", max_time=max_time
+            checked,
+            stages=stage or None,
+            out=out,
+            resume=resume,
+            device=device or "auto",
+            max_time=max_time,
+            strict=strict,
         )
     except Stopped as stopped:
         console.print(f"[yellow]{stopped}[/yellow]", highlight=False)

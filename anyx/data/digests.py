@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from anyx.data.shards import raw
+from anyx.files import Piece, contents
 from anyx.interfaces import Media
 
 
@@ -27,8 +28,8 @@ def digest(*parts: bytes | str | int) -> str:
 
 def media_digest(source: Any) -> str:
     """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
-    if isinstance(source, bytes):
-        return digest(source)
+    if isinstance(source, bytes | Piece):
+        return digest(contents(source))
     if isinstance(source, str | Path):
         status = os.stat(source)
         return _file_digest(str(source), status.st_size, status.st_mtime_ns)

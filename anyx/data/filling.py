@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from anyx.data.cache import FeatureCache
 from anyx.data.features import Wanted, augmented
 from anyx.data.sources import UNREADABLE, Feed
+from anyx.faults import within
 from anyx.frozen import Numbers
 from anyx.interfaces import Media
 
@@ -111,7 +112,8 @@ class Reading(Dataset[list[tuple[str, Media]]]):
     def read(self, feed: Feed, item: Wanted) -> Media | None:
         """The medium of one job, augmented; None for what cannot be read."""
         try:
-            media: Media = self.kind.read(item.source)
+            with within(feed.limits):
+                media: Media = self.kind.read(item.source)
             return augmented(feed, item.key, media, item.variant) if feed.augment else media
         except UNREADABLE:
             return None

@@ -1,6 +1,6 @@
 """The loader: workers read, augment, transform and collate whole batches; what cannot be read is skipped and counted.
 
-A missing or corrupt file costs its sample, never the run: the batch is that much smaller, and a report at the end
+A missing or corrupt file costs its sample, never the run: the batch is that much smaller, and a report (`skipped.py`)
 says how many were skipped and why. A source of which nothing can be read is a mistake, and a ValueError. What a batch
 holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again: its sample is
 kept, while there is room, unless it holds decoded media.
@@ -8,23 +8,21 @@ kept, while there is room, unless it holds decoded media.
 
 from __future__ import annotations
 
-import logging
 import signal
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from anyx.data.memory import Memory
-from anyx.data.mixture import Batches, Draw, Planned, State
+from anyx.data.mixture import Draw, Planned, State
+from anyx.data.skipped import Failure, Report
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.faults import fault_of, within
 
 BOUND = 1 << 28  # bytes of samples that a process keeps
-ENOUGH = 64  # records of a source that all failed: nobody waits for the rest
-log = logging.getLogger("anyx")
+DIED = "DataLoader worker"  # how torch begins to say that one has
 
 
 class Reader(Protocol):
@@ -44,44 +42,8 @@ class Read(NamedTuple):
 
     value: Any
     sources: tuple[int, ...]  # of each draw
-    failures: tuple[tuple[int, str, str], ...]  # source, record, reason
+    failures: tuple[Failure, ...]
     state: State
-
-
-@dataclass
-class Report:
-    """How much was read and skipped."""
-
-    names: Sequence[str]
-    tried: Counter[int] = field(default_factory=Counter)
-    failed: Counter[int] = field(default_factory=Counter)
-    reasons: dict[tuple[int, str], str] = field(default_factory=dict)
-
-    def add(self, sources: Sequence[int], failures: Sequence[tuple[int, str, str]]) -> None:
-        """Count a batch."""
-        self.tried.update(sources)
-        self.failed.update(source for source, _, _ in failures)
-        for source, record, reason in failures:
-            if (source, record) not in self.reasons:
-                self.reasons[source, record] = reason
-                log.warning("data.%s: skipped %s: %s", self.names[source], record, reason)
-
-    def check(self, sizes: Sequence[int] | None = None) -> None:
-        """Raise for a source of which nothing could be read (with `sizes`: once enough of it was tried)."""
-        for source, failed in self.failed.items():
-            enough = 1 if sizes is None else min(ENOUGH, sizes[source])
-            if failed == self.tried[source] >= enough:
-                shown = [reason for (number, _), reason in self.reasons.items() if number == source][:3]
-                raise ValueError(f"data.{self.names[source]}: none of {failed} records can be read: {'; '.join(shown)}")
-
-    def __str__(self) -> str:
-        lines = [
-            f"data.{name}: {self.failed[i]} of {self.tried[i]} samples skipped "
-            f"({sum(source == i for source, _ in self.reasons)} records)"
-            for i, name in enumerate(self.names)
-            if self.failed[i]
-        ]
-        return "\n".join(lines) or f"all of {sum(self.tried.values())} samples were read"
 
 
 class Reading(Dataset[Read]):
@@ -100,11 +62,13 @@ class Reading(Dataset[Read]):
                 if draw in self.kept:
                     samples.append(self.kept[draw])
                     continue
-                record = self.feeds[draw.source].source[draw.record]
-                name = str(record.get("id", name))
-                samples.append(self.read(draw, record))
+                with within(self.feeds[draw.source].limits):
+                    record = self.feeds[draw.source].source[draw.record]
+                    name = str(record.get("id", name))
+                    samples.append(self.read(draw, record))
             except UNREADABLE as error:
-                failures.append((draw.source, name, f"{type(error).__name__}: {error}"))
+                told = f"{type(error).__name__}: {error}"
+                failures.append(Failure(draw.source, name, fault_of(error), told))
         value = self.reader.collate(samples) if samples else None
         return Read(value, tuple(draw.source for draw in plan.draws), tuple(failures), plan.state)
 
@@ -120,27 +84,53 @@ class Reading(Dataset[Read]):
 class Loader:
     """Iterates over `(batch, state after it)`. `workers` 0 reads in this process."""
 
-    def __init__(self, feeds: Sequence[Feed], reader: Reader, batches: Batches, *, workers: int = 0) -> None:
+    def __init__(
+        self,
+        feeds: Sequence[Feed],
+        reader: Reader,
+        batches: Iterable[Planned],
+        *,
+        workers: int = 0,
+        report: Report | None = None,
+    ) -> None:
         self.feeds, self.reader, self.batches, self.workers = list(feeds), reader, batches, workers
-        self.report = Report([feed.name for feed in self.feeds])
+        self.report = report or Report([feed.name for feed in self.feeds])
 
     def __iter__(self) -> Iterator[tuple[Any, State]]:
         sizes = [len(feed.source) for feed in self.feeds]
-        reading = DataLoader(
-            Reading(self.feeds, self.reader),
-            sampler=self.batches,
-            batch_size=None,
-            num_workers=self.workers,
-            collate_fn=_same,  # type: ignore[arg-type]
-            generator=torch.Generator(),  # its own: the run's random state stays the run's
-            worker_init_fn=_begin,
-            prefetch_factor=4 if self.workers else None,
-        )
-        for read in reading:
+        for read in self.reads():
             self.report.add(read.sources, read.failures)
             self.report.check(sizes)
             if read.value is not None:
                 yield read.value, read.state
+
+    def reads(self) -> Iterator[Read]:
+        """Batches as workers hand them over; `ChildProcessError` where one of them died."""
+        reading = iter(
+            DataLoader(
+                Reading(self.feeds, self.reader),
+                sampler=self.batches,  # plans, not indices
+                batch_size=None,
+                num_workers=self.workers,
+                collate_fn=_same,  # type: ignore[arg-type]
+                generator=torch.Generator(),  # its own: the run's random state stays the run's
+                worker_init_fn=_begin,
+                prefetch_factor=4 if self.workers else None,
+            )
+        )
+        while True:
+            try:
+                read = next(reading)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not str(error).startswith(DIED):
+                    raise
+                raise ChildProcessError(
+                    f"one of {self.workers} data workers died ({error}); most often memory has run out: "
+                    "give the stage fewer workers, or its sources lower limits"
+                ) from error
+            yield read
 
 
 def _same(value: Read) -> Read:

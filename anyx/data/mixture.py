@@ -1,10 +1,11 @@
 """Weighted mixtures: an endless stream of draws that the seed decides, with a state that resumes it exactly.
 
 Each source is walked in seeded permutations, one an epoch, so nothing repeats before everything was seen; which
-source is next is decided by the seed and the position alone. The state is the position and one cursor a source.
-`Batches` groups the draws, optionally by length within windows (pads cost time) or up to a budget of positions, and
-hands out with each batch the state *after* it: a batch that a worker fetched ahead but that was never trained on is
-drawn again.
+source is next is decided by the seed and the position alone. The state is the position and one cursor a source. A
+source in shards (`Sharded`) is walked shard by shard, a window of them mixed at a time: the order of a window is all
+that is ever in memory. `Batches` groups the draws, optionally by length within windows (pads cost time) or up to a
+budget of positions, and hands out with each batch the state *after* it: a batch that a worker fetched ahead but that
+was never trained on is drawn again.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 State = dict[str, Any]
 SEEN = 256  # batches that an epoch's number of batches is estimated from
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A source that lies in shards: where each begins (and the last ends), and how many are mixed at a time."""
+
+    spans: Sequence[int]
+    window: int
 
 
 class Draw(NamedTuple):
@@ -66,7 +74,8 @@ class Mixture:
             raise ValueError(f"{len(sources)} sources but {len(weights)} weights; each source has one")
         if min(weights) < 0 or not sum(weights):
             raise ValueError(f"weights are >= 0 and not all 0, but {list(weights)} were given")
-        self.sizes = [len(source) for source in sources]
+        self.sources, self.sizes = list(sources), [len(source) for source in sources]
+        self.walks: dict[int, tuple[int, Walk]] = {}  # source -> epoch, its order
         self.bounds = list(itertools.accumulate(weight / sum(weights) for weight in weights))
         self.seed, self.variants = seed, list(variants or [1] * len(sources))
         self.position, self.cursors = 0, [0] * len(sources)
@@ -76,11 +85,21 @@ class Mixture:
         chance = random.Random(f"{self.seed}/{self.position}")
         source = min(bisect.bisect_right(self.bounds, chance.random()), len(self.sizes) - 1)
         epoch, place = divmod(self.cursors[source], self.sizes[source])
-        order = permutation(self.sizes[source], f"{self.seed}/{source}/{epoch}")
+        record = self.walk(source, epoch)[place]
         variant = chance.randrange(self.variants[source] or 2**62)
         self.position += 1
         self.cursors[source] += 1
-        return Draw(source, int(order[place]), variant)
+        return Draw(source, record, variant)
+
+    def walk(self, source: int, epoch: int) -> Walk:
+        """The order of a source in an epoch."""
+        known, walk = self.walks.get(source, (-1, None))
+        if walk is None or known != epoch:
+            given = self.sources[source]
+            spans, window = (given.spans, given.window) if isinstance(given, Sharded) else ((0, self.sizes[source]), 1)
+            walk = Walk(spans, window, f"{self.seed}/{source}/{epoch}")
+            self.walks[source] = epoch, walk
+        return walk
 
     def state_dict(self) -> State:
         """Position and cursors."""
@@ -177,7 +196,40 @@ def filled(drawn: Sequence[tuple[int, Draw]], tokens: int, size: int, *, padded:
     return [tuple(held.draws) for held in bins]
 
 
-@lru_cache(maxsize=32)
-def permutation(size: int, seed: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+class Walk:
+    """A seeded order of records: the shards of `spans` in an order of their own, `window` of them mixed at a time.
+
+    Where one window holds all shards, it is a permutation of all records, the same however they are sharded.
+    """
+
+    def __init__(self, spans: Sequence[int], window: int, seed: str) -> None:
+        begins = np.asarray(spans, dtype=np.int64)
+        whole = len(begins) - 1 <= window
+        shards = np.arange(len(begins) - 1) if whole else permutation(len(begins) - 1, f"{seed}/shards")
+        self.begins, self.window, self.seed, self.whole = begins[:-1][shards], window, seed, whole
+        self.bounds = np.concatenate([[0], np.cumsum(np.diff(begins)[shards])])  # of the shards, in this order
+        self.mixed: tuple[int, Permutation] = (-1, np.empty(0, dtype=np.int64))
+
+    def __getitem__(self, place: int) -> int:
+        """The record at a place of the order."""
+        number = self.shard(place) // self.window
+        first, last = number * self.window, min((number + 1) * self.window, len(self.begins))
+        low, high = int(self.bounds[first]), int(self.bounds[last])
+        if self.mixed[0] != number:
+            seed = self.seed if self.whole else f"{self.seed}/window/{number}"
+            self.mixed = number, permutation(high - low, seed)
+        there = low + int(self.mixed[1][place - low])
+        shard = self.shard(there)
+        return int(self.begins[shard]) + there - int(self.bounds[shard])
+
+    def shard(self, place: int) -> int:
+        """In which shard of this order a place lies."""
+        return int(np.searchsorted(self.bounds, place, "right")) - 1
+
+
+Permutation = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def permutation(size: int, seed: str) -> Permutation:
     """A seeded order of `size` records."""
     return np.random.default_rng(list(seed.encode())).permutation(size)

@@ -20,13 +20,14 @@ import inspect
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast, overload
 
 import torch
 
 from anyx.data.code import identity_of
+from anyx.faults import Limits
 from anyx.imports import find
 from anyx.interfaces import Media
 from anyx.processor import LOCATIONS, source_of
@@ -58,6 +59,9 @@ SOURCES = {
     "qwen_vl": "anyx.data.dialects:QwenSource",
     "lamm": "anyx.data.dialects:LammSource",
     "macaw": "anyx.data.dialects:MacawSource",
+    "webdataset": "anyx.data.webdataset:WebDatasetSource",
+    "huggingface": "anyx.data.huggingface:HuggingFaceSource",
+    "litdata": "anyx.data.litdata:LitDataSource",
 }
 UNREADABLE = (ValueError, OSError, KeyError)  # what a bad record or file raises: it is skipped, the run goes on
 
@@ -177,6 +181,7 @@ class Feed:
     source: Sequence[Record]
     augment: Augment | None = None
     variants: int = 1
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def identity(self) -> str:
@@ -188,14 +193,14 @@ def feed(name: str, node: Mapping[str, Any]) -> Feed:
     """Build a node of `data:`; errors name the YAML's key."""
     options = dict(node)
     kind, augment = str(options.pop("type", "jsonl")), options.pop("augment", None)
-    variants = options.pop("variants", None)
+    variants, limits = options.pop("variants", None), limits_of(options.pop("limits", None) or {}, f"data.{name}")
     if kind not in SOURCES and ":" not in kind:
         raise ValueError(f"data.{name}.type: {kind!r} is not one of {', '.join(SOURCES)} (or 'module:Class')")
     cls = find(SOURCES.get(kind, kind), f"data.{name}.type")
     allowed = inspect.signature(cls).parameters
     for option in options:
         if option not in allowed:
-            raise ValueError(f"data.{name}.{option}: {kind!r} takes {', '.join(allowed)}, augment, variants")
+            raise ValueError(f"data.{name}.{option}: {kind!r} takes {', '.join(allowed)}, augment, variants, limits")
     try:
         source = cast(Sequence[Record], cls(**options))
     except (ValueError, TypeError, OSError) as error:
@@ -204,7 +209,18 @@ def feed(name: str, node: Mapping[str, Any]) -> Feed:
         raise ValueError(f"data.{name}: the source holds no records")
     if variants is None:
         variants = 0 if augment or lists_several(source) else 1
-    return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, int(variants))
+    return Feed(name, source, find(augment, f"data.{name}.augment") if augment else None, int(variants), limits)
+
+
+def limits_of(given: Mapping[str, Any], path: str) -> Limits:
+    """The limits that a node of `data:` sets; errors name its key."""
+    allowed = [one.name for one in fields(Limits)]
+    if strange := [name for name in given if name not in allowed]:
+        raise ValueError(f"{path}.limits: {strange[0]!r} is not one of {', '.join(allowed)}")
+    try:
+        return Limits(**given)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def lists_several(source: Sequence[Record]) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from anyx.data.loader import Loader
+from anyx.data.skipped import BadDataError
 from anyx.training import checkpoint
 from anyx.training.report import Metrics, console
 from anyx.training.stopping import Stop
@@ -19,7 +21,10 @@ log = logging.getLogger("anyx")
 
 
 class Journal(Callback):
-    """Logs the mean losses of every `log_every` steps to the CSV, TensorBoard, the progress bar or the log."""
+    """Logs the mean losses of every `log_every` steps to the CSV, TensorBoard, the progress bar or the log.
+
+    To the last three also how many samples were skipped, where any were.
+    """
 
     def __init__(self, metrics: Metrics, seconds: float) -> None:
         self.metrics, self.before, self.started, self.seen = metrics, seconds, 0.0, -1
@@ -54,6 +59,8 @@ class Journal(Callback):
         values = trainee.means()
         seconds = self.before + time.monotonic() - self.started
         self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": trainee.rate, **values})
+        if isinstance(loader := trainer.train_dataloader, Loader) and (skipped := loader.report.failed.total()):
+            values["skipped"] = float(skipped)
         for logger in trainer.loggers:
             logger.log_metrics({"lr": trainee.rate, **values}, step=trainee.done)
         line = " ".join(f"{name} {value:.4f}" for name, value in values.items())
@@ -105,6 +112,12 @@ class Keeper(Callback):
             trainer.should_stop = True
         if ending and trainee.done < trainee.steps:
             trainer.should_stop = True
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what was learnt when the data give out; of many processes the others may be anywhere."""
+        trainee = of(pl_module)
+        if isinstance(exception, BadDataError | ChildProcessError) and trainee.done and trainer.world_size == 1:
+            checkpoint.save(self.folder, trainee, self.seconds)
 
 
 def agreed(trainer: Trainer, wish: bool) -> bool:

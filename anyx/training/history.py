@@ -17,7 +17,14 @@ from anyx.hub import CONFIG
 from anyx.training import checkpoint
 
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
-FREE = ("log_every", "save_every", "save_minutes", "workers")  # of a stage: they change nothing that is learnt
+FREE = (
+    "log_every",
+    "save_every",
+    "save_minutes",
+    "workers",
+    "strict",
+    "bad",
+)  # of a stage: they change nothing that is learnt
 SHOWN = 3
 BEGINNING = re.compile(r"(in|out)puts\.[^.]+\.projector\.init")  # a saved model, whose own weights are there, has none
 

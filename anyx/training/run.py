@@ -1,8 +1,9 @@
 """A run: build the model, say what learns, fit every stage, save.
 
 `train` leaves a folder: `config.yaml` (resolved), `metrics.csv`, `loss.png`, `<stage>/` with a checkpoint while it
-runs, the final weights once it is done and TensorBoard's events, and the model itself, which `AnyX.from_pretrained`
-loads. Features that frozen components computed stay in the user's cache (`ANYX_HOME`), where the next run finds them.
+runs, the final weights once it is done, TensorBoard's events and `skipped.jsonl` (what could not be read), and the
+model itself, which `AnyX.from_pretrained` loads. Features that frozen components computed stay in the user's
+cache (`ANYX_HOME`), where the next run finds them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
+from anyx.data.skipped import Report
 from anyx.data.sources import Feed
 from anyx.hub import CONFIG, TOKENIZER
 from anyx.model import AnyX
@@ -55,15 +57,18 @@ def train(
     cache: str | Path | None = None,
     device: str = "auto",
     max_time: str | None = None,
+    strict: bool = False,
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
     A resumed run loads what is done in the folder, also of stages that are not named, in the order it was done, and
-    goes on from there; `ValueError` where that was trained by another configuration.
+    goes on from there; `ValueError` where that was trained by another configuration. `strict` is every stage's.
 
     After `max_time` ("2h", "90m", "00:45:00"), or at a signal (SIGTERM, SIGUSR1, Ctrl-C), the run saves between two
     steps and raises `Stopped`, which says how to go on. A second Ctrl-C ends at once, with the last checkpoint.
     """
+    if strict:
+        config = replace(config, stages={name: replace(stage, strict=True) for name, stage in config.stages.items()})
     stop = Stop(max_time)
     with stop.watching():
         return train_until(stop, config, Path(out), stages, resume, cache, device)
@@ -185,7 +190,9 @@ def make_loader(
     if trainee.position:
         batches.load_state_dict(trainee.position)
     seed_everything(stage.seed)
-    return Loader(feeds, reader, batches, workers=stage.workers or 0)
+    skipped = run.out / stage.name / "skipped.jsonl"
+    report = Report([feed.name for feed in feeds], stage.strict, stage.bad, skipped, stage.name)
+    return Loader(feeds, reader, batches, workers=stage.workers or 0, report=report)
 
 
 def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:

@@ -35,7 +35,7 @@ def pairs(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("command", ["convert", "info", "dialogues"])
+@pytest.mark.parametrize("command", ["convert", "info", "pack", "dialogues"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     printed = capsys.readouterr().out
@@ -97,3 +97,57 @@ def test_limits_and_strictness(pairs: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_mistake_is_a_line(words: list[str], message: str, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*(word.format(pairs) for word in words)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def yaml(tmp_path: Path) -> Path:
+    """Three sources: one good, one with a fault of each kind, one of a stage's own."""
+    Image(torch.zeros(3, 40, 40, dtype=torch.uint8)).save(tmp_path / "good.png")
+    data = (tmp_path / "good.png").read_bytes()
+    for name, held in (("empty", b""), ("cut", data[:-40]), ("broken", b"no picture")):
+        (tmp_path / f"{name}.png").write_bytes(held)
+    Image(torch.zeros(3, 80, 80, dtype=torch.uint8)).save(tmp_path / "large.png")
+    names = ["good", "empty", "cut", "broken", "large", "gone"]
+    lines = [json.dumps({"media": {"image": f"{name}.png"}, "caption": name}) for name in names]
+    (tmp_path / "bad.jsonl").write_text("\n".join([*lines, json.dumps({"caption": "nothing"})]))
+    (tmp_path / "good.jsonl").write_text("\n".join(lines[:1] * 3))
+    sources = {"good": {"path": str(tmp_path / "good.jsonl")}}
+    sources["bad"] = {"path": str(tmp_path / "bad.jsonl"), "limits": {"pixels": 2000}}
+    file = tmp_path / "check.yaml"
+    file.write_text(json.dumps({"data": {name: {"type": "jsonl", **node} for name, node in sources.items()}}))
+    return file
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_check_counts_every_fault(yaml: Path, capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    out = yaml.with_name("skipped.jsonl")
+    assert run("check", str(yaml), "--out", str(out), "--workers", workers) == 0
+    good, bad, example = capsys.readouterr().out.splitlines()
+    assert good == "good: 3 records, 0 bad"
+    faults = "1 corrupt, 1 missing, 1 truncated, 1 oversized, 1 zero-length, 1 unfit"
+    assert bad == f"bad: 7 records, 6 bad: {faults}"
+    assert example.startswith("  e.g. EmptyError: cannot read ")
+    found = {Path(json.loads(line)["reason"].split(": ")[1]).name for line in out.read_text().splitlines()}
+    assert len(found) == 6
+
+
+def test_check_of_one_source_and_strictly(yaml: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", str(yaml), "--source", "good", "--strict") == 0
+    assert run("check", str(yaml), "--limit", "1", "--strict") == 0
+    capsys.readouterr()
+    assert run("check", str(yaml), "--strict") == 2
+    assert "data.bad: bad/1 is zero-length" in capsys.readouterr().err
+    assert run("check", str(yaml), "--source", "god") == 2
+    assert "--source 'god' is not one of good, bad" in capsys.readouterr().err
+
+
+def test_pack_writes_shards_that_check_reads(yaml: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = yaml.parent / "shards"
+    assert run("pack", "jsonl", str(yaml.with_name("bad.jsonl")), str(folder)) == 0
+    printed = capsys.readouterr().out
+    assert f"7 records read, 5 written to {folder}, 2 skipped" in printed, "one is no record, the file of one is gone"
+    assert "1 shards" in printed
+    node = {"type": "webdataset", "path": str(folder), "index": str(yaml.parent / "index")}
+    yaml.write_text(json.dumps({"data": {"packed": node}}))
+    assert run("check", str(yaml)) == 0
+    assert "packed: 5 records, 3 bad: 1 corrupt, 1 truncated, 1 zero-length" in capsys.readouterr().out

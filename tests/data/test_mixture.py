@@ -1,13 +1,15 @@
 """Draws follow seed and weights; a state resumes them exactly, also in the middle of a window."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyx.data.mixture import Batches, Draw, Mixture, Planned
+from anyx.data.mixture import Batches, Draw, Mixture, Planned, Walk
 
 
 def mixture(seed: int = 0, variants: tuple[int, ...] = (1, 1)) -> Mixture:
@@ -149,3 +151,64 @@ def test_errors() -> None:
         Batches(mixture(), 1, tokens=9)
     with pytest.raises(ValueError, match="of 1 sources, this mixture has 2"):
         mixture().load_state_dict({"position": 3, "cursors": [3]})
+
+
+class Shards(list[int]):
+    """Numbers in shards of these sizes."""
+
+    def __init__(self, sizes: list[int], window: int) -> None:
+        super().__init__(range(sum(sizes)))
+        self.spans, self.window = list(itertools.accumulate(sizes, initial=0)), window
+
+
+SIZES = [7, 0, 3, 12, 1, 5, 9, 4]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any), st.integers(1, 5), st.integers(0, 3))
+def test_a_walk_through_shards_sees_everything_once(sizes: list[int], window: int, seed: int) -> None:
+    walk = Walk(Shards(sizes, window).spans, window, str(seed))
+    assert sorted(walk[place] for place in range(sum(sizes))) == list(range(sum(sizes)))
+
+
+def test_a_window_of_shards_is_mixed_at_a_time() -> None:
+    source = Shards(SIZES, 2)
+    shard = {record: sum(record >= end for end in source.spans[1:]) for record in source}
+    walks = [[Walk(source.spans, 2, f"{seed}/0/0")[place] for place in range(41)] for seed in range(2)]
+    assert walks[0] != walks[1]
+    seen = [shard[record] for record in walks[0]]
+    last: dict[int, int] = {number: place for place, number in enumerate(seen)}
+    first: dict[int, int] = {number: place for place, number in reversed(list(enumerate(seen)))}
+    open_at_once = [sum(first[s] <= place <= last[s] for s in first) for place in range(41)]
+    assert max(open_at_once) == 2
+    assert any(walks[0][i] > walks[0][i + 1] for i in range(40)), "within a window the order is shuffled"
+
+
+def test_few_shards_are_one_permutation() -> None:
+    """How a set that fits one window is sharded changes nothing: it is walked as a plain source is."""
+    plain, sharded = (Mixture([source], [1], seed=3) for source in (range(41), Shards(SIZES, 16)))
+    assert [plain.draw() for _ in range(90)] == [sharded.draw() for _ in range(90)]
+
+
+def test_a_hundred_million_records_need_no_permutation() -> None:
+    size, count = 10_000, 10_000
+    spans = np.arange(0, size * count + 1, size)
+    walk = Walk(spans, 4, "0")
+    tracemalloc.start()
+    found = {walk[place] for place in (*range(0, 100), *range(99_999_900, 100_000_000))}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 200
+    assert peak < 2e6, "bytes: the order of one window, 40,000 records"
+
+
+@given(st.integers(0, 40), st.booleans(), st.integers(1, 3))
+def test_a_state_in_the_midst_of_shards_resumes_exactly(done: int, bucket: bool, window: int) -> None:
+    def fresh() -> Batches:
+        mix = Mixture([Shards(SIZES, window), range(5), Shards([2, 2], 1)], [3, 1, 1], seed=1)
+        return Batches(mix, 3, length=(lambda draw: draw.record % 4) if bucket else None, window=4)
+
+    whole = take(fresh(), done + 9)
+    rest = fresh()
+    if done:
+        rest.load_state_dict(whole[done - 1].state)
+    assert take(rest, 9) == whole[done:]
