@@ -13,7 +13,7 @@ from shelves import picture, shards
 
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
-from anyx.data.sources import Feed, Record, feed, length_of
+from anyx.data.sources import UNREADABLE, Feed, Record, feed
 from anyx.media import Image
 
 
@@ -49,6 +49,14 @@ def feeds(tmp_path_factory: pytest.TempPathFactory) -> list[Feed]:
     }
     nodes["shards"]["variants"] = 3
     return [feed(name, node) for name, node in nodes.items()]
+
+
+def length_of(source: Sequence[Record], index: int) -> int:
+    """Some length that a record has; 0 of one that cannot be read."""
+    try:
+        return len(str(source[index]))
+    except UNREADABLE:
+        return 0
 
 
 def loader(feeds: list[Feed], workers: int, seed: int, bucket: bool) -> Loader:
