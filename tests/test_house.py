@@ -22,7 +22,7 @@ FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
     "signatures": 0, "yamls": 0, "packaged": 0, "compact": 0, "imports": 0, "qformer": 0, "arrays": 0,
     "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0,
-    "files": 0, "encoders": 1, "decoders": 1,
+    "files": 0, "ranks": 0, "encoders": 1, "decoders": 1,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "wiring": 1, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,

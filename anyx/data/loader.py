@@ -4,6 +4,9 @@ A missing or corrupt file costs its sample, never the run: the batch is that muc
 says how many were skipped and why. A source of which nothing can be read is a mistake, and a ValueError. What a batch
 holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again: its sample is
 kept, while there is room, unless it holds decoded media.
+
+Of several processes each reads its share of every batch that is planned, so that the state is the same in all of them
+and means the same to any number. A batch of which one process could read nothing is None there.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from anyx.data.memory import Memory
 from anyx.data.mixture import Batches, Draw, Planned, State
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.ranks import ALONE, Ranks
 
 BOUND = 1 << 28  # bytes of samples that a process keeps
 ENOUGH = 64  # records of a source that all failed: nobody waits for the rest
@@ -65,6 +69,13 @@ class Report:
                 self.reasons[source, record] = reason
                 log.warning("data.%s: skipped %s: %s", self.names[source], record, reason)
 
+    def join(self, others: Sequence[Report]) -> None:
+        """Count what other processes read and skipped."""
+        for other in others:
+            self.tried += other.tried
+            self.failed += other.failed
+            self.reasons |= other.reasons
+
     def check(self, sizes: Sequence[int] | None = None) -> None:
         """Raise for a source of which nothing could be read (with `sizes`: once enough of it was tried)."""
         for source, failed in self.failed.items():
@@ -86,14 +97,16 @@ class Report:
 class Reading(Dataset[Read]):
     """Plans -> batches, in whatever process asks."""
 
-    def __init__(self, feeds: Sequence[Feed], reader: Reader) -> None:
+    def __init__(self, feeds: Sequence[Feed], reader: Reader, rank: int = 0, world: int = 1) -> None:
         self.feeds, self.reader = feeds, reader
+        self.rank, self.world = rank, world
         self.kept: Memory[Any] = Memory(BOUND)
 
     def __getitem__(self, plan: Planned) -> Read:
-        """Read the draws of a plan."""
+        """Read this process's draws of a plan: every so many, so that all have as long ones."""
         samples, failures = [], []
-        for draw in plan.draws:
+        draws = plan.draws[self.rank :: self.world]
+        for draw in draws:
             name = str(draw.record)
             try:
                 if draw in self.kept:
@@ -105,7 +118,7 @@ class Reading(Dataset[Read]):
             except UNREADABLE as error:
                 failures.append((draw.source, name, f"{type(error).__name__}: {error}"))
         value = self.reader.collate(samples) if samples else None
-        return Read(value, tuple(draw.source for draw in plan.draws), tuple(failures), plan.state)
+        return Read(value, tuple(draw.source for draw in draws), tuple(failures), plan.state)
 
     def read(self, draw: Draw, record: Record) -> Any:
         """The sample of a draw, kept where it may come again: not where every copy is another."""
@@ -119,14 +132,17 @@ class Reading(Dataset[Read]):
 class Loader:
     """Iterates over `(batch, state after it)`. `workers` 0 reads in this process."""
 
-    def __init__(self, feeds: Sequence[Feed], reader: Reader, batches: Batches, *, workers: int = 0) -> None:
+    def __init__(
+        self, feeds: Sequence[Feed], reader: Reader, batches: Batches, *, workers: int = 0, ranks: Ranks = ALONE
+    ) -> None:
         self.feeds, self.reader, self.batches, self.workers = list(feeds), reader, batches, workers
+        self.ranks = ranks
         self.report = Report([feed.name for feed in self.feeds])
 
     def __iter__(self) -> Iterator[tuple[Any, State]]:
         sizes = [len(feed.source) for feed in self.feeds]
         reading = DataLoader(
-            Reading(self.feeds, self.reader),
+            Reading(self.feeds, self.reader, self.ranks.rank, self.ranks.world),
             sampler=self.batches,
             batch_size=None,
             num_workers=self.workers,
@@ -138,7 +154,7 @@ class Loader:
         for read in reading:
             self.report.add(read.sources, read.failures)
             self.report.check(sizes)
-            if read.value is not None:
+            if self.ranks.any([read.value is not None])[0]:
                 yield read.value, read.state
 
 
