@@ -45,11 +45,6 @@ class Mean(NamedTuple):
     over: Callable[[Tensor], Tensor] = plain
 
 
-def text(logits: Float[Tensor, "m v"], labels: Int[Tensor, " m"]) -> Float[Tensor, ""]:
-    """Cross-entropy, mean over supervised positions."""
-    return F.cross_entropy(logits.float(), labels)
-
-
 def caption(
     said: Condition,
     taught: Condition,

@@ -1,7 +1,8 @@
 """The table of losses: name -> function of a step, whose keyword arguments are the options a YAML may give.
 
 Each reads what it needs from the step, and answers with means by key (`Found`), or None where the batch holds nothing
-for it (a batch of plain text has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs them against one another.
+for it (a batch of plain text has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs
+them against one another.
 What an option names is said by its annotation, so that `anyx check` knows a name that is misspelt.
 
 Letters: b items, m rows that a key has, l positions, d width.
@@ -25,6 +26,7 @@ from anyx.model import AnyX
 from anyx.training import losses
 from anyx.training.alignment import align, quantity
 from anyx.training.backbones import Model
+from anyx.training.chunked import cross_entropy
 from anyx.training.conditions import (
     Found,
     Groups,
@@ -48,10 +50,14 @@ EncoderName = Annotated[str, Names(("encoders",))]
 
 
 def text(step: Step) -> Found | None:
-    """Cross-entropy of what the assistant says."""
+    """Cross-entropy of what the assistant says, mean over supervised positions."""
     assert step.output is not None
-    logits, labels, *_ = step.output
-    return found_in({"": over_items(losses.text(logits, labels), len(labels))}) if len(labels) else None
+    assert isinstance(step.model, AnyX)
+    said, llm = step.output, step.model.llm
+    if not (count := len(said.labels)):
+        return None
+    total = cross_entropy(said.states, said.labels, llm.logits, llm.head, llm.vocabulary + llm.rows)
+    return found_in({"": over_items(total / count, count)})
 
 
 def caption(
