@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Journal(Callback):
         if trainee.done % trainee.stage.log_every and trainee.done != trainee.steps:
             return
         values = trainee.means()
+        if not trainee.ranks.leads:
+            return
         seconds = self.before + time.monotonic() - self.started
         self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": trainee.rate, **values})
         for logger in trainer.loggers:
@@ -90,20 +93,25 @@ class Keeper(Callback):
             return  # within an accumulation
         self.seen = trainee.done
         due = bool(stage.save_every) and trainee.done % (stage.save_every or 1) == 0
-        if due or time.monotonic() - self.saved > 60 * stage.save_minutes:
-            self.save(trainee)
-        if stage.minutes is not None and self.seconds > 60 * stage.minutes:
+        late = time.monotonic() - self.saved > 60 * stage.save_minutes
+        over = stage.minutes is not None and self.seconds > 60 * stage.minutes
+        late, over = trainee.ranks.first((late, over))  # clocks differ
+        if due or late:
+            trainee.settle()
+            self.save(trainee, trainee.ranks.every(checkpoint.random_state()))
+        if stage.minutes is not None and over:
             log.info("%s: %g minutes are over after %d steps", stage.name, stage.minutes, trainee.done)
             trainer.should_stop = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what was learnt when the user interrupts."""
         if isinstance(exception, KeyboardInterrupt) and of(pl_module).done > max(self.kept, 0):
-            self.save(of(pl_module))
+            self.save(of(pl_module), [checkpoint.random_state()])  # alone: the others may be anywhere
 
-    def save(self, trainee: Trainee) -> None:
-        """Write the checkpoint."""
-        checkpoint.save(self.folder, trainee, self.seconds)
+    def save(self, trainee: Trainee, random: Sequence[dict[str, Any]]) -> None:
+        """Write the checkpoint, with the random state of each process."""
+        if trainee.ranks.leads:
+            checkpoint.save(self.folder, trainee, self.seconds, random)
         self.saved, self.kept = time.monotonic(), trainee.done
 
 

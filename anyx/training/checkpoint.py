@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,22 @@ State = dict[str, Any]
 LAST, FINAL = "last.safetensors", "final.safetensors"
 
 
-def save(folder: Path, trainee: Trainee, seconds: float) -> None:
-    """Write the checkpoint of a run in progress; not of one whose losses are no numbers any more."""
+def save(folder: Path, trainee: Trainee, seconds: float, random: Sequence[dict[str, Any]] | None = None) -> None:
+    """Write the checkpoint of a run in progress; not of one whose losses are no numbers any more.
+
+    `random` is the random state of each of the run's processes, in their order.
+    """
+    mine, *others = random or [random_state()]
     trainee.check_finite()
     trainer = trainee.trainer
     state = {
         "optimizer": trainer.optimizers[0].state_dict(),
         "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
-        "random": random_state(),
+        "random": mine,
+        "others": others,
         "position": trainee.position,
         "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
-        "sums": {name: (value, trainee.counts[name]) for name, value in trainee.sums.items()},
+        "sums": {name: (value, int(trainee.counts[name])) for name, value in trainee.sums.items()},
         "seconds": seconds,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,10 @@ def restore_weights(folder: Path, trainee: Trainee) -> State:
 
 
 class Resume(Callback):
-    """Puts optimiser, schedule and random state back once they exist; does nothing without a state."""
+    """Puts optimiser, schedule and random state back once they exist; does nothing without a state.
+
+    A process that the state knows nothing of (there are more than there were) goes on with the seed it began with.
+    """
 
     def __init__(self, state: Mapping[str, Any] | None) -> None:
         self.given = state
@@ -95,13 +103,16 @@ class Resume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The last thing before the first step."""
         if self.given is not None:
+            assert isinstance(pl_module, Trainee)
             trainer.optimizers[0].load_state_dict(self.given["optimizer"])
             trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.given["schedule"])
-            set_random_state(self.given["random"])
+            known = [self.given["random"], *self.given.get("others", ())]
+            if pl_module.ranks.rank < len(known):
+                set_random_state(known[pl_module.ranks.rank])
 
 
 def finish(folder: Path, trainee: Trainee) -> None:
-    """Put the moving average in place, if there is one, write the final weights and drop the state.
+    """Put the moving average in place, if there is one; the first process writes the final weights, drops the state.
 
     The file notes its place in the order in which the stages beside it were done.
     """
@@ -110,6 +121,8 @@ def finish(folder: Path, trainee: Trainee) -> None:
         with torch.no_grad():
             for name, value in trainee.average.shadow.items():
                 tensors[name].copy_(value)
+    if not trainee.ranks.leads:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     place = 1 + max((place_of(file) for file in folder.parent.glob(f"*/{FINAL}")), default=0)
     save_weights(folder / FINAL, tensors, {"step": str(trainee.done), "place": str(place)})

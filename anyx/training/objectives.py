@@ -217,6 +217,12 @@ class Term:
         found = self.found(step)
         return found.joined() if found else None
 
+    def keys(self, model: Model) -> list[str]:
+        """All that any batch may have a mean of."""
+        if self.name == "contrastive":
+            return [f"{a}-{b}" for a, b in self.options["pairs"]]
+        return ["", *sorted({*model.inputs, *model.outputs})]
+
     def found(self, step: Step) -> Found | None:
         """The means that the unweighted loss is made of."""
         if refused := refusal(self.name, isinstance(step.model, AnyX)):

@@ -3,6 +3,8 @@
 `train` leaves a folder: `config.yaml` (resolved), `metrics.csv`, `loss.png`, `<stage>/` with a checkpoint while it
 runs, the final weights once it is done and TensorBoard's events, and the model itself, which `AnyX.from_pretrained`
 loads. Features that frozen components computed stay in the user's cache (`ANYX_HOME`), where the next run finds them.
+On many devices (`launch.py`) every process goes through the same story, each with its share of every batch; the first
+one writes. All machines see the same folders.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import random
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,13 @@ from anyx.data.sources import Feed
 from anyx.hub import CONFIG
 from anyx.model import AnyX
 from anyx.packaged import home
+from anyx.ranks import ALONE, Ranks
 from anyx.schema import Stage
 from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
+from anyx.training.engines import engine
+from anyx.training.launch import Machines, environment, joined, start
 from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
 from anyx.training.prepare import fill, fit_scales
 from anyx.training.readers import make_reader
@@ -40,6 +46,7 @@ from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import select
 from anyx.training.trainee import Trainee
 
+APART = 1_000_003  # between the seeds of processes
 log = logging.getLogger("anyx")
 
 
@@ -51,14 +58,40 @@ def train(
     resume: bool = False,
     cache: str | Path | None = None,
     device: str = "auto",
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: str = "auto",
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
     A resumed run loads what is done in the folder, also of stages that are not named, in the order it was done, and
     goes on from there; `ValueError` where that was trained by another configuration.
+
+    With several `devices` one process is started for each, here; on several `nodes` torchrun or Slurm start them, and
+    what they started is the default. A stage's `batch_size` is that of all processes together, and so are its losses:
+    it learns what it learns on one device. A run may go on with another number of processes. `strategy` is `ddp`
+    ("auto" too) where every process holds the whole model, `fsdp` where they share the LLM's layers out, `deepspeed_2`
+    or `deepspeed_3` (ZeRO; the extra `deepspeed`).
     """
     place_of(device)  # a device that is not there is said before anything is built
-    out = Path(out)
+    machines = Machines.here(devices, nodes, strategy)
+    machines.check(device)
+    kept_at = Path(cache) if cache is not None else home() / "features"
+    told = partial(story, config, machines, out=Path(out), stages=stages, resume=resume, cache=kept_at, device=device)
+    return start(told, machines.devices) if machines.world > 1 and environment() is None else told()
+
+
+def story(
+    config: Config,
+    machines: Machines,
+    *,
+    out: Path,
+    stages: Sequence[str] | None,
+    resume: bool,
+    cache: Path,
+    device: str,
+) -> Path:
+    """What one of the run's processes does, from the first stage to the model's folder."""
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
@@ -66,22 +99,30 @@ def train(
     done = history.done(out, config)
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
-    out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG).write_text(config.to_yaml())
-    losses = sorted({name for stage in config.stages.values() for name in stage.losses})
-    metrics = Metrics(out / "metrics.csv", losses)
-    features = FeatureCache(cache if cache is not None else home() / "features")
-
-    seed_everything(config.seed)
-    model: Model = Backbones.build(config) if config.llm is None else build(config)
-    run = Run(out, metrics, features, settings_of(config), device)
-    learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
     for stage in chosen:
-        fit(model, stage, *feeds[stage.name], run)
-    if isinstance(model, AnyX):
-        model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
-    model.save_pretrained(out)
-    draw_curves(metrics.curves(), out / "loss.png")
+        if stage.batch_size < machines.world:
+            told = f"{stage.batch_size} conversations cannot be shared by {machines.world} processes"
+            raise ValueError(f"stages.{stage.name}.batch_size: {told}; it is the batch of all of them together")
+    with joined(device) as ranks:
+        ranks.wait()  # all have seen the folder as it was
+        if ranks.leads:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / CONFIG).write_text(config.to_yaml())
+        losses = sorted({name for stage in config.stages.values() for name in stage.losses})
+        metrics = Metrics(out / "metrics.csv", losses)
+        run = Run(out, metrics, FeatureCache(cache), settings_of(config), device, ranks=ranks, machines=machines)
+
+        seed_everything(config.seed)
+        model: Model = Backbones.build(config) if config.llm is None else build(config)
+        learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
+        for stage in chosen:
+            fit(model, stage, *feeds[stage.name], run)
+        if isinstance(model, AnyX):
+            model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
+        if ranks.leads:
+            model.save_pretrained(out)
+            draw_curves(metrics.curves(), out / "loss.png")
+        ranks.wait()
     return out
 
 
@@ -89,7 +130,8 @@ def train(
 class Run:
     """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with.
 
-    `callbacks` are Lightning's, beside our own: they see every stage.
+    `ranks` say which of the run's processes this is, `machines` where they are. `callbacks` are Lightning's, beside our
+    own: they see every stage.
     """
 
     out: Path
@@ -98,13 +140,15 @@ class Run:
     settings: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     callbacks: Sequence[lightning.Callback] = ()
+    ranks: Ranks = ALONE
+    machines: Machines = field(default_factory=Machines)
 
 
 def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], run: Run) -> None:
     """Train one stage, go on with one that was interrupted, or load what one left that is done."""
     folder = run.out / stage.name
     seed_everything(stage.seed)
-    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)))
+    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)), run.ranks)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
@@ -117,16 +161,20 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
         fit_scales(trainee, feeds)
         return
     state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
-    run.metrics.rewind(stage.name, trainee.done)
+    if run.ranks.leads:
+        run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
         trainer.fit(trainee, train_dataloaders=loader)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    loader.report.check()
-    log.info("%s: %s", stage.name, loader.report)
+    mine, *others = run.ranks.every(loader.report)
+    mine.join(others)
+    mine.check()
+    log.info("%s: %s", stage.name, mine)
     checkpoint.finish(folder, trainee)
+    run.ranks.wait()
     fit_scales(trainee, feeds)
 
 
@@ -140,16 +188,22 @@ def make_loader(
     trainee: Trainee, feeds: Sequence[Feed], weights: Sequence[float], run: Run, device: torch.device
 ) -> Loader:
     """The stage's batches from where it stands, with everything computed that frozen components say of them."""
-    stage = trainee.stage
-    reader = make_reader(trainee, feeds, run.features, run.settings)
+    stage, ranks = trainee.stage, run.ranks
     trainee.model.to(device)
-    fill(trainee.model, reader, feeds, run.features, stage.workers or 0)
+    reader, features = make_reader(trainee, feeds, run.features, run.settings), run.features
+    if ranks.world > 1:  # the first process computes, the others find it done
+        if ranks.leads:
+            fill(trainee.model, reader, feeds, features, stage.workers or 0)
+        ranks.wait()
+        features = FeatureCache(features.folder)
+        reader = make_reader(trainee, feeds, features, run.settings)
+    fill(trainee.model, reader, feeds, features, stage.workers or 0)
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
     batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
     if trainee.position:
         batches.load_state_dict(trainee.position)
-    seed_everything(stage.seed)
-    return Loader(feeds, reader, batches, workers=stage.workers or 0)
+    seed_everything(stage.seed + ranks.rank * APART)  # no two processes draw the same noise
+    return Loader(feeds, reader, batches, workers=stage.workers or 0, ranks=ranks)
 
 
 def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:
@@ -159,7 +213,9 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
     seconds = float(state["seconds"]) if state else 0.0
     return lightning.Trainer(
         accelerator=accelerator,
-        devices=devices,
+        devices=run.machines.devices if run.machines.world > 1 else devices,
+        num_nodes=run.machines.nodes,
+        strategy=engine(run.machines),
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
