@@ -112,9 +112,9 @@ def joined(device: str) -> Iterator[Ranks]:
 
 
 def start(story: Callable[[], T], devices: int) -> T:
-    """Run a story in one new process a device, and answer what the first says; its `ValueError` is raised here.
+    """Run a story in one new process a device, and answer what the first says; a `ValueError` of any is raised here.
 
-    The story is picklable. Where one process fails the others are ended.
+    The story is picklable, and what it answers small. Where one process fails the others are ended.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

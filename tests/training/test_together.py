@@ -1,0 +1,31 @@
+"""Many processes learn what one learns: random kinds of media in each, often none, gradients as of one process."""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anyx.training import checkpoint, launch
+
+CLOSE = 1e-5
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("steps", [50, pytest.param(2000, marks=pytest.mark.slow)])
+def test_gradients_are_those_of_one_process(tmp_path: Path, world: int, steps: int) -> None:
+    """Weights stay as they are (a rate of 0), so that no difference hides or grows; every step is another batch."""
+    still = processes.stage(train=dict.fromkeys(processes.ALL, 0.0), steps=steps, log_every=steps)
+    processes.fit(still, tmp_path / "alone")
+    launch.start(partial(processes.fit, still, tmp_path / "many", limit=60 + steps), world)
+    alone, many = (torch.load(tmp_path / name / "gradients.pt") for name in ("alone", "many"))
+    assert len(many) == len(alone) == steps
+    assert max(map(processes.distance, many, alone)) < CLOSE
+    absent = [sum(gradient is None for gradient in step.values()) for step in alone]
+    assert min(absent) == 0 < max(absent)  # batches that had everything, and that had not
+    rows = [next(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("alone", "many")]
+    for name in ("loss", *processes.LOSSES):
+        assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), rel=1e-4), name
