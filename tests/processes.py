@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tiny
 import torch
@@ -27,6 +28,7 @@ from anyx.training.report import Metrics
 KINDS: dict[str, type[Image] | type[Audio]] = {"image": Image, "audio": Audio, "depth": Image}
 ALL = {"llm.lora": 1e-3, "*puts.*.projector": 1e-3, "llm.signal_tokens": 1e-3, "encoders.*": 1e-3}
 LOSSES: dict[str, Any] = {"text": 1, "caption": {"weights": {"audio": 2}}, "denoise": 0.5, "align": 0.1}
+T = TypeVar("T")
 Gradients = dict[str, Tensor | None]
 
 
@@ -69,7 +71,9 @@ def record(index: int) -> Record:
     chance = random.Random(index)
     said = [key for key in KINDS if chance.random() < 0.35]
     shown = [key for key in KINDS if chance.random() < 0.3]
-    ask: list[Any] = [{"type": key, "media": medium(key, chance), "caption": "fox" * chance.randint(1, 3)} for key in said]
+    ask: list[Any] = [
+        {"type": key, "media": medium(key, chance), "caption": "fox" * chance.randint(1, 3)} for key in said
+    ]
     if chance.random() < 0.25:
         ask.append({"type": "image", "path": "nowhere.png"})
     answer: list[Any] = [
@@ -110,7 +114,7 @@ class Listener(Callback):
         self.found.append({n: None if p.grad is None else p.grad.clone() for n, p in named if p.requires_grad})
 
 
-def fit(stage: Stage, out: Path, feeds: list[Feed] | None = None, limit: float = 240) -> None:
+def fit(stage: Stage, out: Path, strategy: str = "auto", limit: float = 240) -> None:
     """A stage in this process, alone or among those started beside it; writes the gradients of every step."""
     torch.set_num_threads(1)
     faulthandler.dump_traceback_later(limit, exit=launch.environment() is not None)
@@ -121,12 +125,19 @@ def fit(stage: Stage, out: Path, feeds: list[Feed] | None = None, limit: float =
         ranks.wait()
         metrics = Metrics(out / "metrics.csv", list(stage.losses))
         made = run.Run(out, metrics, FeatureCache(out / "features"), device="cpu", callbacks=[listener])
-        run.fit(model(), stage, feeds or [feed()], [1.0], replace(made, ranks=ranks, machines=launch.Machines.here()))
+        there = replace(made, ranks=ranks, machines=launch.Machines.here(strategy=strategy))
+        run.fit(model(), stage, [feed()], [1.0], there)
         faulthandler.cancel_dump_traceback_later()
         for step in {0, len(listener.found) // 2, len(listener.found) - 1}:
             assert distance(listener.found[step], ranks.first(listener.found[step])) == 0, "processes disagree"
         if ranks.leads:
             torch.save(listener.found, out / "gradients.pt")
+
+
+def many(story: Callable[[], T], world: int) -> T:
+    """Start processes that have imported everything already: one server imports it for all tests."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["processes"])
+    return launch.start(story, world, "forkserver")
 
 
 def distance(found: Gradients, wanted: Gradients) -> float:

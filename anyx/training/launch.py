@@ -88,6 +88,12 @@ def environment() -> ClusterEnvironment | None:
     return None
 
 
+def leads() -> bool:
+    """Whether this process is the one that speaks, also before or after a run."""
+    found = environment()
+    return found is None or found.global_rank() == 0
+
+
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Take this process's place among those of the run, and leave it at the end."""
@@ -111,16 +117,18 @@ def joined(device: str) -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-def start(story: Callable[[], T], devices: int) -> T:
+def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkserver"] = "spawn") -> T:
     """Run a story in one new process a device, and answer what the first says; a `ValueError` of any is raised here.
 
-    The story is picklable, and what it answers small. Where one process fails the others are ended.
+    The story is picklable, and what it answers small. Where one process fails the others are ended. `method` is how
+    multiprocessing starts them.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    said: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
-    running = multiprocessing.spawn(_tell, (story, devices, port, said), nprocs=devices, join=False)
+    said: SimpleQueue[Any] = multiprocessing.get_context(method).SimpleQueue()
+    told = (story, devices, port, said)
+    running = multiprocessing.start_processes(_tell, told, nprocs=devices, join=False, start_method=method)
     assert running is not None
     try:
         while not running.join():

@@ -37,7 +37,7 @@ from anyx.schema import Stage
 from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
-from anyx.training.engines import engine
+from anyx.training.engines import engine, share_out
 from anyx.training.launch import Machines, environment, joined, start
 from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
 from anyx.training.prepare import fill, fit_scales
@@ -148,7 +148,8 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     """Train one stage, go on with one that was interrupted, or load what one left that is done."""
     folder = run.out / stage.name
     seed_everything(stage.seed)
-    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)), run.ranks)
+    lockstep = share_out(model, stage, run.machines, run.device)
+    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)), run.ranks, lockstep)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it

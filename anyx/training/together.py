@@ -5,6 +5,8 @@ over the whole batch, so its divisors are summed over the processes (one small m
 part of it. And every process takes part in every gradient: a backward pass runs through all that learns, whether or not
 this process had something for it. Nothing is computed for what it had not, and no number of it is read, so that it
 costs next to nothing and no infinity can get in. What none of them had keeps no gradient, as in a run of one process.
+
+Gradients are averaged by the engine (DDP) while they are made, or here, before the optimiser's step (`averages`).
 """
 
 from __future__ import annotations
@@ -27,14 +29,13 @@ NAMES, SUMS = 4, 4  # a key's means at most; numbers kept of each: its sums, and
 class Together:
     """What the processes of a stage say to one another at every step, about `parameters` that learn.
 
-    `slots` are the terms and keys that any batch may have, in an order that all processes share. With `zeros` what a
-    process had nothing for is given zeros, for engines that expect a gradient of everything from everyone.
+    `slots` are the terms and keys that any batch may have, in an order that all processes share.
     """
 
     def __init__(
-        self, ranks: Ranks, parameters: Sequence[Parameter], slots: Sequence[tuple[str, str]], *, zeros: bool = False
+        self, ranks: Ranks, parameters: Sequence[Parameter], slots: Sequence[tuple[str, str]], *, averages: bool = False
     ) -> None:
-        self.ranks, self.zeros = ranks, zeros
+        self.ranks, self.averages = ranks, averages
         self.parameters = list(parameters)
         self.places = {slot: place for place, slot in enumerate(slots)}
         self.terms = list(dict.fromkeys(term for term, _ in slots))
@@ -78,23 +79,36 @@ class Together:
         }
         return losses, there
 
-    def joined(self, total: Tensor) -> Tensor:
-        """The loss, whose backward pass reaches everything that learns."""
-        reaching: Tensor = Reaching.apply(total, self.zeros, *self.parameters)  # type: ignore[no-untyped-call]
-        return reaching
+    def joined(self, total: Tensor, states: Sequence[Tensor] = ()) -> Tensor:
+        """The loss, whose backward pass reaches everything that learns, and `states` with zeros at least."""
+        found: Tensor = Reaching.apply(total, len(states), *states, *self.parameters)  # type: ignore[no-untyped-call]
+        return found
 
     def settle(self) -> bool:
         """Before the optimiser's step: take away the gradients of what no process had; False where no loss applied.
 
-        Where gradients reached nothing at all, all stay: a step of zeros.
+        Where gradients reached nothing at all, all get zeros.
         """
         applied, *reached = self.ranks.any([self.applied, *self.reached])
         self.applied, self.reached = False, [False] * len(self.parameters)
-        if any(reached) and not self.zeros:
-            for parameter, had in zip(self.parameters, reached, strict=True):
-                if not had:
-                    parameter.grad = None
+        if not any(reached):
+            reached = [True] * len(self.parameters)
+        for parameter, had in zip(self.parameters, reached, strict=True):
+            if not had:
+                parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.averages:
+            self.average([p.grad for p in self.parameters if p.grad is not None])
         return applied
+
+    def average(self, gradients: Sequence[Tensor]) -> None:
+        """Put the mean over the processes in the place of each."""
+        for dtype in sorted({gradient.dtype for gradient in gradients}, key=str):
+            some = [gradient for gradient in gradients if gradient.dtype == dtype]
+            flat = self.ranks.sum(torch.cat([gradient.flatten() for gradient in some])) / self.ranks.world
+            for gradient, mean in zip(some, flat.split([gradient.numel() for gradient in some]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
     def mean(self, values: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
         """The average of numbers over the processes, by name."""
@@ -105,16 +119,17 @@ class Together:
 
 
 class Reaching(torch.autograd.Function):
-    """A value as it is, on whose way back every parameter is passed: with zeros, or with word that there is nothing."""
+    """A value as it is, on whose way back tensors are passed: some with zeros, the rest with word of nothing."""
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor, zeros: bool, *parameters: Tensor) -> Tensor:
-        """The value."""
-        ctx.parameters = parameters if zeros else ()
-        ctx.count = len(parameters)
+    def forward(ctx: Any, total: Tensor, count: int, *tensors: Tensor) -> Tensor:
+        """The value; the first `count` tensors get zeros."""
+        ctx.zeroed = [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors[:count]]
+        ctx.rest = len(tensors) - count
         return total.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The value's gradient; of the parameters zeros or none."""
-        return gradients[0], None, *(map(torch.zeros_like, ctx.parameters) if ctx.parameters else [None] * ctx.count)
+        """The value's gradient; of the tensors zeros or none."""
+        zeros = [torch.zeros(shape, dtype=dtype, device=device) for shape, dtype, device in ctx.zeroed]
+        return gradients[0], None, *zeros, *[None] * ctx.rest

@@ -24,6 +24,7 @@ from anyx.schema import Stage
 from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Found, Step
+from anyx.training.engines import Lockstep
 from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
 from anyx.training.stage import Selection, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
 from anyx.training.states import SignalStates
@@ -31,10 +32,16 @@ from anyx.training.together import Together
 
 
 class Trainee(lightning.LightningModule):
-    """A model in a stage. `steps` is how many optimiser steps the schedule spans, `ranks` which process this is."""
+    """A model in a stage. `steps` is how many optimiser steps the schedule spans, `ranks` which process this is.
 
-    def __init__(self, model: Model, stage: Stage, steps: int, ranks: Ranks = ALONE) -> None:
+    `lockstep` keeps an LLM in step whose layers are shared out over the processes.
+    """
+
+    def __init__(
+        self, model: Model, stage: Stage, steps: int, ranks: Ranks = ALONE, lockstep: Lockstep | None = None
+    ) -> None:
         super().__init__()
+        self.lockstep = lockstep
         self.model, self.stage, self.steps, self.ranks = model, stage, steps, ranks
         self.together: Together | None = None
         self.terms: list[Term] = terms(stage.losses)
@@ -46,7 +53,7 @@ class Trainee(lightning.LightningModule):
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
         given = states_are_given(self.weights, self.selection.names)
-        self.states = SignalStates(model) if isinstance(model, AnyX) and given else None
+        self.states = SignalStates(model) if isinstance(model, AnyX) and given and not lockstep else None
         self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
@@ -76,12 +83,16 @@ class Trainee(lightning.LightningModule):
         if self.ranks.world > 1:
             slots = [(term.name, key) for term in self.terms for key in term.keys(self.model)]
             learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-            self.together = Together(self.ranks, learning, slots)
+            self.together = Together(self.ranks, learning, slots, averages=self.lockstep is not None)
+
+    def configure_model(self) -> None:
+        """Nothing: what an engine shares out was shared out before the model came to its device."""
 
     def on_fit_end(self) -> None:
         """The next stage has others to speak of."""
-        if self.together:
-            self.together.release()
+        for one in (self.together, self.lockstep):
+            if one:
+                one.release()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """The batch knows how; of several processes one may have nothing in it."""
@@ -92,6 +103,8 @@ class Trainee(lightning.LightningModule):
         """The weighted sum of the stage's losses."""
         value, self.fetched = batch
         with self.precision():
+            if value is None and self.lockstep and self.reads_output:
+                self.lockstep.idle()
             found = {} if value is None else self.find(value)
             if self.together is None:
                 if not found:
@@ -105,7 +118,7 @@ class Trainee(lightning.LightningModule):
             self.sums[name] = self.sums.get(name, 0) + loss.detach()
             self.counts[name] = self.counts.get(name, 0) + there.get(name, 1)
         if self.together is not None:
-            return self.together.joined(total)
+            return self.together.joined(total, self.lockstep.passed() if self.lockstep else ())
         if not total.requires_grad:  # plain text, where only projectors learn: a step of zero gradients
             total = total + 0.0 * torch.stack([parameter.sum() for parameter in self.selection.parameters()]).sum()
         return total

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anyx.training import checkpoint, launch
+from anyx.training import checkpoint
 
 CLOSE = 1e-5
 
@@ -20,7 +20,7 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, world: int, steps: i
     """Weights stay as they are (a rate of 0), so that no difference hides or grows; every step is another batch."""
     still = processes.stage(train=dict.fromkeys(processes.ALL, 0.0), steps=steps, log_every=steps)
     processes.fit(still, tmp_path / "alone")
-    launch.start(partial(processes.fit, still, tmp_path / "many", limit=60 + steps), world)
+    processes.many(partial(processes.fit, still, tmp_path / "many", limit=60 + steps), world)
     alone, many = (torch.load(tmp_path / name / "gradients.pt") for name in ("alone", "many"))
     assert len(many) == len(alone) == steps
     assert max(map(processes.distance, many, alone)) < CLOSE
@@ -29,3 +29,16 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, world: int, steps: i
     rows = [next(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("alone", "many")]
     for name in ("loss", *processes.LOSSES):
         assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), rel=1e-4), name
+
+
+@pytest.mark.parametrize("rate", ["llm.lora", "*puts.*.projector"])
+def test_shared_out_layers_give_the_same_gradients(tmp_path: Path, rate: str) -> None:
+    """FSDP2: frozen layers in parts; where only projectors learn, some processes have no way back by themselves."""
+    still = processes.stage(train={rate: 0.0}, steps=8)
+    processes.fit(still, tmp_path / "alone")
+    processes.many(partial(processes.fit, still, tmp_path / "many", "fsdp", limit=100), 2)
+    alone, many = (torch.load(tmp_path / name / "gradients.pt") for name in ("alone", "many"))
+    assert max(map(processes.distance, many, alone)) < CLOSE
+    both = [load_file(tmp_path / name / "s" / checkpoint.FINAL) for name in ("alone", "many")]
+    assert both[0].keys() == both[1].keys()
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
