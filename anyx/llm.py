@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,8 +41,8 @@ from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.numbering import add, number
 from anyx.tables import install
+from anyx.tuning import lora_config, quantization
 
-LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
 
@@ -118,13 +118,14 @@ class LLM(nn.Module):
         attention: str = "sdpa",
         tokenizer: str | None = None,
         tables: str | None = None,
+        quantize: str | None = None,
         weights: bool = True,
     ) -> LLM:
         """Load a folder or hub id; a mapping is a configuration (`model_type` and sizes) and gives random weights.
 
         Without `weights` a path is read for its configuration only, for a model on the `meta` device. `tokenizer` is a
         path of its own where the model's has none, `tables` a file (`anyx.tables`) whose embedding and head take the
-        place of the body's.
+        place of the body's. `quantize` is a form of four bits that the body's other matrices are kept in ("nf4").
         """
         if isinstance(path, str):
             config = AutoConfig.from_pretrained(path)
@@ -133,8 +134,13 @@ class LLM(nn.Module):
         else:
             config = AutoConfig.for_model(**path)
         kind = _dtype(dtype)
+        if quantize is not None and not isinstance(path, str):
+            raise ValueError(f"llm.quantize: {quantize!r} given, but llm.path is a configuration: nothing to quantize")
         if weights and isinstance(path, str):
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, attn_implementation=attention)
+            few = quantization(quantize, kind) if quantize is not None else None
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=kind, attn_implementation=attention, quantization_config=few
+            )
         else:
             model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
         words = AutoTokenizer.from_pretrained(tokenizer or path)
@@ -270,21 +276,8 @@ class LLM(nn.Module):
         return [p for p in self._body() if any(p is held for end in ends for held in end.parameters())]
 
     def _body(self) -> list[nn.Parameter]:
-        return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
-
-
-def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
-    """PEFT's configuration from `{r, alpha, dropout, targets}`; alpha is r and dropout 0 unless given."""
-    unknown = sorted(set(lora) - set(LORA_KEYS))
-    if unknown or "r" not in lora or "targets" not in lora:
-        raise ValueError(f"llm.lora: keys {sorted(lora)} given; it needs r and targets, and may have alpha and dropout")
-    targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
-    return LoraConfig(
-        r=lora["r"],
-        lora_alpha=lora.get("alpha", lora["r"]),
-        lora_dropout=lora.get("dropout", 0.0),
-        target_modules=targets,
-    )
+        """The body's own parameters, but for quantized matrices, which cannot learn."""
+        return [p for name, p in self.model.named_parameters() if ".lora_" not in name and p.is_floating_point()]
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -48,6 +48,7 @@ class LLMConfig:
     A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
     the folder of one. `added_tokens` are strings that the template may write as tokens of their own, `tables` a file
     whose embedding and head take the place of the model's. `adapters` live inside the model's layers, by name.
+    `quantize` keeps the matrices of its layers in four bits (the extra `qlora`); they are frozen, and LoRA learns.
     """
 
     path: str | Mapping[str, Any]
@@ -59,6 +60,7 @@ class LLMConfig:
     added_tokens: Sequence[str] = ()
     tables: str | None = None
     adapters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    quantize: Literal["nf4"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,8 @@ class Stage:
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only.
+    the model's own does, in this stage only. `batch_size` is that of all processes together; with `accumulate` a step
+    takes the mean over so many batches, each with its own means.
     """
 
     name: str

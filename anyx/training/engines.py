@@ -43,6 +43,8 @@ def share_out(model: Model, stage: Stage, machines: Machines, device: str) -> Lo
     if body:
         told = "it learns whole in every process, and fsdp shares out frozen layers"
         raise ValueError(f"stages.{stage.name}.train: llm.body: {told}; take deepspeed_3, or llm.lora")
+    if any(not parameter.is_floating_point() for parameter in model.llm.model.parameters()):
+        raise ValueError("strategy: fsdp shares out layers as they are, and llm.quantize has made others; take ddp")
     layers = [module for module in model.llm.model.get_decoder().layers if isinstance(module, nn.Module)]
     if not isinstance(layers[0], FSDPModule):
         frozen = {id(parameter) for parameter in model.parts()["llm.body"]}
