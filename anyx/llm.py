@@ -88,6 +88,7 @@ class LLM(nn.Module):
         self.model = model.requires_grad_(False).eval()
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
+        self.shared_out = False  # whether processes hold its layers together: then each has to make the same passes
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         self.dim: int = embedding.shape[1]
         self.vocabulary: int = embedding.shape[0]

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from transformers import DynamicCache
 
 from anyx.llm import LLM
@@ -25,8 +24,8 @@ SHARE = 0.9  # of what one pass costs, forward and back: what two may cost to be
 
 def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"]) -> Float[Tensor, "b t d"]:
     """Last hidden states of rows padded on the right; of what stands before all that `learns`, without gradients."""
-    shared = any(isinstance(weight, DTensor) for weight in llm.model.parameters())  # all processes make the same passes
-    fixed = spliced.context is None and not shared and not any(x.requires_grad for x in llm.model.parameters())
+    alone = spliced.context is None and not llm.shared_out
+    fixed = alone and not any(parameter.requires_grad for parameter in llm.model.parameters())
     if not (torch.is_grad_enabled() and fixed and spliced.embeddings.requires_grad):
         return llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
     lengths = spliced.mask.sum(1)

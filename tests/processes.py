@@ -135,8 +135,8 @@ def fit(stage: Stage, out: Path, strategy: str = "auto", limit: float = 240) -> 
 
 
 def many(story: Callable[[], T], world: int) -> T:
-    """Start processes that have imported everything already: one server imports it for all tests."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["processes"])
+    """Start processes that have imported nearly everything already: one server imports it for all tests."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["anyx.training.run"])
     return launch.start(story, world, "forkserver")
 
 

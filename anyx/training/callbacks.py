@@ -96,7 +96,7 @@ class Keeper(Callback):
         late = time.monotonic() - self.saved > 60 * stage.save_minutes
         over = stage.minutes is not None and self.seconds > 60 * stage.minutes
         late, over = trainee.ranks.first((late, over))  # clocks differ
-        if due or late:
+        if (due or late) and not (trainee.together and trainee.together.apart):  # DeepSpeed shares its state out
             trainee.settle()
             self.save(trainee, trainee.ranks.every(checkpoint.random_state()))
         if stage.minutes is not None and over:
@@ -105,8 +105,11 @@ class Keeper(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what was learnt when the user interrupts."""
-        if isinstance(exception, KeyboardInterrupt) and of(pl_module).done > max(self.kept, 0):
-            self.save(of(pl_module), [checkpoint.random_state()])  # alone: the others may be anywhere
+        trainee = of(pl_module)
+        if trainee.together and trainee.together.apart:
+            return
+        if isinstance(exception, KeyboardInterrupt) and trainee.done > max(self.kept, 0):
+            self.save(trainee, [checkpoint.random_state()])  # alone: the others may be anywhere
 
     def save(self, trainee: Trainee, random: Sequence[dict[str, Any]]) -> None:
         """Write the checkpoint, with the random state of each process."""

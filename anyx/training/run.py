@@ -149,7 +149,8 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     folder = run.out / stage.name
     seed_everything(stage.seed)
     lockstep = share_out(model, stage, run.machines, run.device)
-    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)), run.ranks, lockstep)
+    steps = stage.length(sum(len(feed.source) for feed in feeds))
+    trainee = Trainee(model, stage, steps, run.ranks, lockstep, run.machines.strategy)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
@@ -216,7 +217,7 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         accelerator=accelerator,
         devices=run.machines.devices if run.machines.world > 1 else devices,
         num_nodes=run.machines.nodes,
-        strategy=engine(run.machines),
+        strategy=engine(run.machines, stage),
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,

@@ -6,7 +6,9 @@ part of it. And every process takes part in every gradient: a backward pass runs
 this process had something for it. Nothing is computed for what it had not, and no number of it is read, so that it
 costs next to nothing and no infinity can get in. What none of them had keeps no gradient, as in a run of one process.
 
-Gradients are averaged by the engine (DDP) while they are made, or here, before the optimiser's step (`averages`).
+Gradients are averaged by the engine while they are made, or here, before the optimiser's step (FSDP, whose engine
+knows frozen layers only). DeepSpeed keeps gradients to itself, and expects one of everything: there what none of them
+had gets zeros.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ class Together:
     """
 
     def __init__(
-        self, ranks: Ranks, parameters: Sequence[Parameter], slots: Sequence[tuple[str, str]], *, averages: bool = False
+        self, ranks: Ranks, parameters: Sequence[Parameter], slots: Sequence[tuple[str, str]], strategy: str = "auto"
     ) -> None:
-        self.ranks, self.averages = ranks, averages
+        self.ranks = ranks
+        self.averages, self.apart = strategy == "fsdp", strategy.startswith("deepspeed")
         self.parameters = list(parameters)
         self.places = {slot: place for place, slot in enumerate(slots)}
         self.terms = list(dict.fromkeys(term for term, _ in slots))
@@ -81,7 +84,8 @@ class Together:
 
     def joined(self, total: Tensor, states: Sequence[Tensor] = ()) -> Tensor:
         """The loss, whose backward pass reaches everything that learns, and `states` with zeros at least."""
-        found: Tensor = Reaching.apply(total, len(states), *states, *self.parameters)  # type: ignore[no-untyped-call]
+        zeroed = len(states) + (len(self.parameters) if self.apart else 0)
+        found: Tensor = Reaching.apply(total, zeroed, *states, *self.parameters)  # type: ignore[no-untyped-call]
         return found
 
     def settle(self) -> bool:
@@ -91,6 +95,8 @@ class Together:
         """
         applied, *reached = self.ranks.any([self.applied, *self.reached])
         self.applied, self.reached = False, [False] * len(self.parameters)
+        if self.apart:
+            return applied
         if not any(reached):
             reached = [True] * len(self.parameters)
         for parameter, had in zip(self.parameters, reached, strict=True):

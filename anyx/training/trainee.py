@@ -34,14 +34,20 @@ from anyx.training.together import Together
 class Trainee(lightning.LightningModule):
     """A model in a stage. `steps` is how many optimiser steps the schedule spans, `ranks` which process this is.
 
-    `lockstep` keeps an LLM in step whose layers are shared out over the processes.
+    `lockstep` keeps an LLM in step whose layers are shared out over the processes, which `strategy` says.
     """
 
     def __init__(
-        self, model: Model, stage: Stage, steps: int, ranks: Ranks = ALONE, lockstep: Lockstep | None = None
+        self,
+        model: Model,
+        stage: Stage,
+        steps: int,
+        ranks: Ranks = ALONE,
+        lockstep: Lockstep | None = None,
+        strategy: str = "auto",
     ) -> None:
         super().__init__()
-        self.lockstep = lockstep
+        self.lockstep, self.strategy = lockstep, strategy
         self.model, self.stage, self.steps, self.ranks = model, stage, steps, ranks
         self.together: Together | None = None
         self.terms: list[Term] = terms(stage.losses)
@@ -83,7 +89,7 @@ class Trainee(lightning.LightningModule):
         if self.ranks.world > 1:
             slots = [(term.name, key) for term in self.terms for key in term.keys(self.model)]
             learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-            self.together = Together(self.ranks, learning, slots, averages=self.lockstep is not None)
+            self.together = Together(self.ranks, learning, slots, self.strategy)
 
     def configure_model(self) -> None:
         """Nothing: what an engine shares out was shared out before the model came to its device."""
@@ -151,7 +157,7 @@ class Trainee(lightning.LightningModule):
         """Clip by the norm over all that learns; every process has the gradients of the whole batch by now."""
         if self.together and not self.together.settle():
             raise ValueError(self.none_applies)
-        if self.stage.clip:
+        if self.stage.clip and not (self.together and self.together.apart):
             torch.nn.utils.clip_grad_norm_(self.selection.parameters(), self.stage.clip)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
