@@ -24,6 +24,7 @@ from anyx.model import AnyX, InputPort, OutputPort
 from anyx.schema import Stage
 from anyx.training import launch, run
 from anyx.training.report import Metrics
+from anyx.training.trainee import Trainee
 
 KINDS: dict[str, type[Image] | type[Audio]] = {"image": Image, "audio": Audio, "depth": Image}
 ALL = {"llm.lora": 1e-3, "*puts.*.projector": 1e-3, "llm.signal_tokens": 1e-3, "encoders.*": 1e-3}
@@ -104,21 +105,34 @@ def stage(**given: Any) -> Stage:
 
 
 class Listener(Callback):
-    """Keeps the gradients of every step, as the optimiser had them."""
+    """Keeps the gradients of every step, as the optimiser had them; may end the run before a step as a crash would."""
 
-    def __init__(self) -> None:
+    def __init__(self, crash: int | None) -> None:
         self.found: list[Gradients] = []
+        self.crash, self.done = crash, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Trainee)
+        self.done = pl_module.done
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Trainee)
+        if pl_module.done == self.crash:
+            raise ValueError("crashed")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        named = pl_module.named_parameters()
+        assert isinstance(pl_module, Trainee)
+        if pl_module.done == self.done:
+            return  # within an accumulation
+        self.done, named = pl_module.done, pl_module.named_parameters()
         self.found.append({n: None if p.grad is None else p.grad.clone() for n, p in named if p.requires_grad})
 
 
-def fit(stage: Stage, out: Path, strategy: str = "auto", limit: float = 240) -> None:
+def fit(stage: Stage, out: Path, strategy: str = "auto", limit: float = 240, crash: int | None = None) -> None:
     """A stage in this process, alone or among those started beside it; writes the gradients of every step."""
     torch.set_num_threads(1)
     faulthandler.dump_traceback_later(limit, exit=launch.environment() is not None)
-    listener = Listener()
+    listener = Listener(crash)
     with launch.joined("cpu") as ranks:
         if ranks.leads:
             out.mkdir(parents=True, exist_ok=True)

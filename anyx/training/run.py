@@ -76,6 +76,10 @@ def train(
     place_of(device)  # a device that is not there is said before anything is built
     machines = Machines.here(devices, nodes, strategy)
     machines.check(device)
+    for stage in choose(config, stages):
+        if stage.batch_size < machines.world:
+            told = f"{stage.batch_size} conversations cannot be shared by {machines.world} processes"
+            raise ValueError(f"stages.{stage.name}.batch_size: {told}; it is the batch of all of them together")
     kept_at = Path(cache) if cache is not None else home() / "features"
     told = partial(story, config, machines, out=Path(out), stages=stages, resume=resume, cache=kept_at, device=device)
     return start(told, machines.devices) if machines.world > 1 and environment() is None else told()
@@ -99,10 +103,6 @@ def story(
     done = history.done(out, config)
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
-    for stage in chosen:
-        if stage.batch_size < machines.world:
-            told = f"{stage.batch_size} conversations cannot be shared by {machines.world} processes"
-            raise ValueError(f"stages.{stage.name}.batch_size: {told}; it is the batch of all of them together")
     with joined(device) as ranks:
         ranks.wait()  # all have seen the folder as it was
         if ranks.leads:

@@ -35,7 +35,16 @@ def test_what_was_started_is_the_default(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = {"NTASKS": 6, "NNODES": 3, "PROCID": 4, "LOCALID": 0, "NODEID": 2, "JOB_NAME": "anyx", "JOB_ID": 77}
+    place = {
+        "NTASKS": 6,
+        "NTASKS_PER_NODE": 2,
+        "NNODES": 3,
+        "PROCID": 4,
+        "LOCALID": 0,
+        "NODEID": 2,
+        "JOB_NAME": "anyx",
+        "JOB_ID": 77,
+    }
     for name, value in place.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     assert launch.Machines.here() == launch.Machines(2, 3, "auto")
@@ -74,7 +83,7 @@ def test_deepspeed_is_named_where_it_is_missing() -> None:
 
 def test_torchrun_trains_what_one_process_trains(tmp_path: Path) -> None:
     """The recipe's command with two processes on this machine; the same weights to rounding, one set of files."""
-    overrides = [f"stages.{name}.{key}" for name in ("align", "instruct") for key in ("steps=2", "precision=fp32")]
+    overrides = [f"stages.{name}.precision=fp32" for name in ("align", "instruct")]
     alone = run.train(configs.load(TINY, overrides), out=tmp_path / "alone", cache=tmp_path / "features", device="cpu")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "anyx"]
     command += ["train", str(TINY), *overrides, "--out", str(tmp_path / "two"), "--device", "cpu"]

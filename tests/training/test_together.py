@@ -31,6 +31,19 @@ def test_gradients_are_those_of_one_process(tmp_path: Path, world: int, steps: i
         assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), rel=1e-4), name
 
 
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    """Two processes crash past a checkpoint, three go on; what is learnt is what one process learns at a stretch."""
+    given = processes.stage(steps=6, save_every=3, batch_size=6, accumulate=2, clip=1.0)
+    processes.fit(given, tmp_path / "whole")
+    with pytest.raises(ValueError, match="crashed"):
+        processes.many(partial(processes.fit, given, tmp_path / "parts", crash=4, limit=100), 2)
+    assert checkpoint.step_of(tmp_path / "parts" / "s") == 3
+    processes.many(partial(processes.fit, given, tmp_path / "parts", limit=100), 3)
+    whole, parts = (load_file(tmp_path / name / "s" / checkpoint.FINAL) for name in ("whole", "parts"))
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("rate", ["llm.lora", "*puts.*.projector"])
 def test_shared_out_layers_give_the_same_gradients(tmp_path: Path, rate: str) -> None:
     """FSDP2: frozen layers in parts; where only projectors learn, some processes have no way back by themselves."""
