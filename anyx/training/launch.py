@@ -18,9 +18,11 @@ from multiprocessing.queues import SimpleQueue
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed, multiprocessing
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from anyx.ranks import ALONE, Ranks
 from anyx.training.report import console
@@ -128,7 +130,7 @@ def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkse
         port = free.getsockname()[1]
     said: SimpleQueue[Any] = multiprocessing.get_context(method).SimpleQueue()
     told = (story, devices, port, said)
-    running = multiprocessing.start_processes(_tell, told, nprocs=devices, join=False, start_method=method)
+    running = start_processes(_tell, told, devices, join=False, start_method=method)  # type: ignore[no-untyped-call]
     assert running is not None
     try:
         while not running.join():
@@ -147,7 +149,13 @@ def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkse
 
 def _tell(local: int, story: Callable[[], Any], devices: int, port: int, said: SimpleQueue[Any]) -> None:
     """One process: its place as torchrun would say it, then the story."""
-    place = {"RANK": local, "LOCAL_RANK": local, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices, "GROUP_RANK": 0}
+    place: dict[str, int | str] = {
+        "RANK": local,
+        "LOCAL_RANK": local,
+        "WORLD_SIZE": devices,
+        "LOCAL_WORLD_SIZE": devices,
+        "GROUP_RANK": 0,
+    }
     place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "anyx"}
     os.environ |= {name: str(value) for name, value in place.items()}
     try:
