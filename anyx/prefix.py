@@ -29,7 +29,8 @@ def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"], pack: Pack =
 
     Where one pass over everything is made, it is by `pack`.
     """
-    fixed = spliced.context is None and not any(parameter.requires_grad for parameter in llm.model.parameters())
+    alone = spliced.context is None and not llm.shared_out
+    fixed = alone and not any(parameter.requires_grad for parameter in llm.model.parameters())
     if not (torch.is_grad_enabled() and fixed and spliced.embeddings.requires_grad):
         return llm.states(spliced.embeddings, spliced.mask, None, spliced.context, pack=pack)
     lengths = spliced.mask.sum(1)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed
 
 State = dict[str, Any]
 log = logging.getLogger("anyx")
@@ -36,15 +35,6 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before[0])
         random.setstate(before[1])
         np.random.set_state(before[2])
-
-
-def states() -> dict[int, State]:
-    """The states of every process, by its rank; all processes of a run ask at once."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return {0: state()}
-    found: list[State | None] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, state())
-    return {rank: one for rank, one in enumerate(found) if one is not None}
 
 
 def put_back(found: Mapping[int, State], rank: int = 0) -> None:

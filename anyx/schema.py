@@ -49,6 +49,7 @@ class LLMConfig:
     A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
     the folder of one. `added_tokens` are strings that the template may write as tokens of their own, `tables` a file
     whose embedding and head take the place of the model's. `adapters` live inside the model's layers, by name.
+    `quantize` keeps the matrices of its layers in four bits (the extra `qlora`); they are frozen, and LoRA learns.
     """
 
     path: str | Mapping[str, Any]
@@ -60,6 +61,7 @@ class LLMConfig:
     added_tokens: Sequence[str] = ()
     tables: str | None = None
     adapters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    quantize: Literal["nf4"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Stage:
     they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,
     so that stages of any precision share it. What is learnt is the same from the cache as without. Samples that cannot
     be read are skipped and counted, up to a share `bad` of them; with `strict` the first one ends the run.
+    `batch_size` is that of all processes together; with `accumulate` a step takes the mean over so many batches, each
+    with its own means.
     """
 
     name: str

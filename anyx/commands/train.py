@@ -23,6 +23,18 @@ def train(
         typer.Option("--max-time", help="Save and stop after this long, e.g. 2h, 90m, 00:45:00; --resume goes on."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")] = False,
+    devices: Annotated[
+        int | None, typer.Option(help="Devices of each machine, a process each; default: what was started, or 1.")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="Machines, where torchrun or Slurm start the processes; default: theirs, or 1.")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="auto or ddp: every process holds the model; fsdp: they share it out; deepspeed_2, deepspeed_3: ZeRO."
+        ),
+    ] = "auto",
 ) -> None:
     """Train the stages of a YAML; what learns and what is frozen is printed first.
 
@@ -33,12 +45,14 @@ def train(
     anyx train experiments/emoji/experiment.yaml --out runs/emoji
     anyx train experiments/emoji/experiment.yaml --stage encode stages.encode.batch_size=8
     anyx train experiments/emoji/experiment.yaml --out runs/emoji --resume
+    anyx train experiments/emoji/experiment.yaml --out runs/emoji --devices 2
     anyx train experiments/emoji/experiment.yaml --out runs/emoji --resume --max-time 2h
 
     SIGTERM, SIGUSR1 (Slurm: --signal=USR1@120) and Ctrl-C save after the step and stop, too; whatever ends a run,
     --resume goes on as if nothing had.
     """
     from anyx.config import load
+    from anyx.training.launch import leads
     from anyx.training.run import train as train_stages
     from anyx.training.stopping import Stopped
 
@@ -55,8 +69,13 @@ def train(
             device=device or "auto",
             max_time=max_time,
             strict=strict,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
         )
     except Stopped as stopped:
-        console.print(f"[yellow]{stopped}[/yellow]", highlight=False)
+        if leads():
+            console.print(f"[yellow]{stopped}[/yellow]", highlight=False)
         raise typer.Exit(stopped.code) from None
-    console.print(f"[green]done[/green] {folder}", highlight=False)
+    if leads():
+        console.print(f"[green]done[/green] {folder}", highlight=False)

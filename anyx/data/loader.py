@@ -4,6 +4,9 @@ A missing or corrupt file costs its sample, never the run: the batch is that muc
 says how many were skipped and why. A source of which nothing can be read is a mistake, and a ValueError. What a batch
 holds depends on its draws alone, not on the number of workers. A draw that comes again is not read again: its sample is
 kept, while there is room, unless it holds decoded media.
+
+Of several processes each reads its share of every batch that is planned, so that the state is the same in all of them
+and means the same to any number. A batch of which one process could read nothing is None there.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from anyx.data.mixture import Draw, Planned, State
 from anyx.data.skipped import Failure, Report
 from anyx.data.sources import UNREADABLE, Feed, Record
 from anyx.faults import fault_of, within
+from anyx.ranks import ALONE, Ranks
 
 BOUND = 1 << 28  # bytes of samples that a process keeps
 DIED = "DataLoader worker"  # how torch begins to say that one has
@@ -49,14 +53,16 @@ class Read(NamedTuple):
 class Reading(Dataset[Read]):
     """Plans -> batches, in whatever process asks."""
 
-    def __init__(self, feeds: Sequence[Feed], reader: Reader) -> None:
+    def __init__(self, feeds: Sequence[Feed], reader: Reader, rank: int = 0, world: int = 1) -> None:
         self.feeds, self.reader = feeds, reader
+        self.rank, self.world = rank, world
         self.kept: Memory[Any] = Memory(BOUND)
 
     def __getitem__(self, plan: Planned) -> Read:
-        """Read the draws of a plan."""
+        """Read this process's draws of a plan: every so many, so that all have as long ones."""
         samples, failures = [], []
-        for draw in plan.draws:
+        draws = plan.draws[self.rank :: self.world]
+        for draw in draws:
             name = str(draw.record)
             try:
                 if draw in self.kept:
@@ -70,7 +76,7 @@ class Reading(Dataset[Read]):
                 told = f"{type(error).__name__}: {error}"
                 failures.append(Failure(draw.source, name, fault_of(error), told))
         value = self.reader.collate(samples) if samples else None
-        return Read(value, tuple(draw.source for draw in plan.draws), tuple(failures), plan.state)
+        return Read(value, tuple(draw.source for draw in draws), tuple(failures), plan.state)
 
     def read(self, draw: Draw, record: Record) -> Any:
         """The sample of a draw, kept where it may come again: not where every copy is another."""
@@ -92,23 +98,25 @@ class Loader:
         *,
         workers: int = 0,
         report: Report | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.feeds, self.reader, self.batches, self.workers = list(feeds), reader, batches, workers
         self.report = report or Report([feed.name for feed in self.feeds])
+        self.ranks = ranks
 
     def __iter__(self) -> Iterator[tuple[Any, State]]:
         sizes = [len(feed.source) for feed in self.feeds]
         for read in self.reads():
             self.report.add(read.sources, read.failures)
             self.report.check(sizes)
-            if read.value is not None:
+            if self.ranks.any([read.value is not None])[0]:
                 yield read.value, read.state
 
     def reads(self) -> Iterator[Read]:
         """Batches as workers hand them over; `ChildProcessError` where one of them died."""
         reading = iter(
             DataLoader(
-                Reading(self.feeds, self.reader),
+                Reading(self.feeds, self.reader, self.ranks.rank, self.ranks.world),
                 sampler=self.batches,  # plans, not indices
                 batch_size=None,
                 num_workers=self.workers,

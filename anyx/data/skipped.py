@@ -79,6 +79,14 @@ class Report:
             if self.strict:
                 raise BadDataError(f"{self.told(failure)} (strict)")
 
+    def join(self, others: Sequence[Report]) -> None:
+        """Count what other processes read and skipped."""
+        for other in others:
+            self.tried += other.tried
+            self.failed += other.failed
+            self.faults += other.faults
+            self.reasons |= other.reasons
+
     def told(self, failure: Failure) -> str:
         """One failure in a line."""
         return f"data.{self.names[failure.source]}: {failure.record} is {failure.fault}: {failure.reason}"

@@ -8,6 +8,7 @@ Letters: m media of a key, l ids of a caption.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -19,9 +20,10 @@ from anyx.data.batches import Dialogues
 from anyx.interfaces import Tokens
 from anyx.model import AnyX
 from anyx.training import losses
-from anyx.training.conditions import Step, tokens_of
+from anyx.training.conditions import Found, Step, found_in, over_items, tokens_of
 
 InputKey = Annotated[str, Names(("inputs",))]
+TOLD = "told"  # the name of the second term
 
 
 def align(
@@ -32,22 +34,25 @@ def align(
     scale: float = 15.0,
     pad: str | None = None,
     keys: Sequence[InputKey] | None = None,
-) -> Tensor | None:
+) -> Found | None:
     """Projected media tokens against the LLM's embeddings of their captions: a warm-up without a pass through the LLM.
 
     Past a caption's end the target is the embedding of `pad`, or the mean of the table. `contrast` weighs a second
     term: which of the batch's captions is it? (cosine times `scale`). It makes the tokens of media never met land
-    nearest to the right words, where regression alone shrinks them towards the mean.
+    nearest to the right words, where regression alone shrinks them towards the mean. Of several processes each tells
+    apart the captions of its own part of a batch only.
     """
     assert isinstance(step.batch, Dialogues)
     assert isinstance(step.model, AnyX)
     captions = {key: ids for key, ids in step.batch.captions.items() if keys is None or key in keys}
     longest = max((ids.shape[1] for ids in captions.values()), default=0)
     every = [functional.pad(ids, (0, longest - ids.shape[1]), value=-1) for ids in captions.values()]
-    empty, found = neutral(step, step.model, pad), {}
+    empty = neutral(step, step.model, pad)
+    found: dict[str, dict[str, losses.Mean]] = {}
     for key, ids in captions.items():
         tokens = tokens_of(step, key)
-        found[key] = losses.align(tokens, step.model.llm.embed(ids.clamp(min=0)), ids >= 0, empty, kind=kind)
+        words = step.model.llm.embed(ids.clamp(min=0))
+        found[key] = {"": losses.alignment(tokens, words, ids >= 0, empty, kind=kind)}
         if contrast and (ids >= 0).any():
             told = torch.unique(torch.cat(every), dim=0)
             told = told[(told >= 0).any(1)]
@@ -56,11 +61,11 @@ def align(
             real = (mine >= 0).any(1)
             right = (mine[real][:, None] == told).all(-1).int().argmax(1)
             said = Tokens(tokens.values[real], tokens.mask[real])
-            found[key] = found[key] + contrast * losses.tell_apart(said, could, right, scale)
-    return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
+            found[key][TOLD] = over_items(losses.tell_apart(said, could, right, scale), len(right))
+    return Found(found, within={"": 1.0, TOLD: contrast}) if found else None
 
 
-def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | None = None) -> Tensor | None:
+def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | None = None) -> Found | None:
     """How many tokens a projector makes of a medium, by itself, against the ids of its caption (C-Former).
 
     `relative` counts the error as a share of each caption's own length.
@@ -71,13 +76,20 @@ def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | N
     if strangers := [key for key in keys or () if key not in counting] or ([] if counting else list(step.model.inputs)):
         known = ", ".join(counting) or "none"
         raise ValueError(f"losses.quantity: inputs.{strangers[0]}.projector counts no tokens; {known} does")
-    found = {}
+    found: dict[str, losses.Mean] = {}
     for key in counting if keys is None else keys:
         if key in step.batch.captions:
             number, ids = tokens_of(step, key).number, step.batch.captions[key]
             assert number is not None
-            found[key] = losses.quantity(number, (ids >= 0).sum(1), relative=relative)
-    return losses.weighted(found, dict.fromkeys(found, 1.0)) if found else None
+            wanted = (ids >= 0).sum(1)
+            loss = losses.quantity(number, wanted, relative=relative)
+            found[key] = losses.Mean(loss, partial(counted, wanted))
+    return found_in(found)
+
+
+def counted(wanted: Tensor) -> losses.Sums:
+    """What `quantity` divides by."""
+    return [(wanted > 0).sum()]
 
 
 def neutral(step: Step, model: AnyX, pad: str | None) -> Tensor:

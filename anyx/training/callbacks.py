@@ -57,6 +57,8 @@ class Journal(Callback):
         if trainee.done % trainee.stage.log_every and trainee.done != trainee.steps:
             return
         values = trainee.means()
+        if not trainee.ranks.leads:
+            return
         seconds = self.before + time.monotonic() - self.started
         self.metrics.add(trainee.stage.name, trainee.done, seconds, {"lr": trainee.rate, **values})
         if isinstance(loader := trainer.train_dataloader, Loader) and (skipped := loader.report.failed.total()):
@@ -102,15 +104,19 @@ class Keeper(Callback):
         if trainee.done == self.seen:
             return  # within an accumulation
         self.seen = trainee.done
-        ending = agreed(trainer, self.stop.asked)
         due = bool(stage.save_every) and trainee.done % (stage.save_every or 1) == 0
-        if due or ending or agreed(trainer, time.monotonic() - self.saved > 60 * stage.save_minutes):
+        late = time.monotonic() - self.saved > 60 * stage.save_minutes
+        over = stage.minutes is not None and self.seconds > 60 * stage.minutes
+        ending, late, over = trainee.ranks.any((self.stop.asked, late, over))  # clocks differ, signals may reach one
+        if (due or ending or late) and not (trainee.together and trainee.together.apart):  # DeepSpeed shares state out
+            trainee.settle()
             checkpoint.save(self.folder, trainee, self.seconds)
             self.saved = time.monotonic()
-        if stage.minutes is not None and agreed(trainer, self.seconds > 60 * stage.minutes):
+        if over:
             log.info("%s: %g minutes are over after %d steps", stage.name, stage.minutes, trainee.done)
             trainer.should_stop = True
         if ending and trainee.done < trainee.steps:
+            self.stop.reason = self.stop.reason or "another process was asked to"
             trainer.should_stop = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -118,11 +124,6 @@ class Keeper(Callback):
         trainee = of(pl_module)
         if isinstance(exception, BadDataError | ChildProcessError) and trainee.done and trainer.world_size == 1:
             checkpoint.save(self.folder, trainee, self.seconds)
-
-
-def agreed(trainer: Trainer, wish: bool) -> bool:
-    """Whether any process of the run wishes it: clocks differ, and signals may reach one of them."""
-    return wish if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(wish, all=False)
 
 
 def of(module: LightningModule) -> Trainee:

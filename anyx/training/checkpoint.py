@@ -44,7 +44,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if trainee.states:
         trainee.states.save(folder / ROWS.format(step, trainer.global_rank))
-    random = randomness.states()
+    random = dict(enumerate(trainee.ranks.every(randomness.state())))
     if not trainer.is_global_zero:
         return
     weights = portable(trainee.thawed())
@@ -54,7 +54,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
         "random": random,
         "position": trainee.position,
         "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
-        "sums": {name: (value, trainee.counts[name]) for name, value in trainee.sums.items()},
+        "sums": {name: (value, int(trainee.counts[name])) for name, value in trainee.sums.items()},
         "seconds": seconds,
         "checksum": checksum(weights),
     }
@@ -186,7 +186,7 @@ class Resume(Callback):
 
 
 def finish(folder: Path, trainee: Trainee) -> None:
-    """Put the moving average in place, if there is one, write the final weights and drop the checkpoints.
+    """Put the moving average in place, if there is one; the first process writes the final weights, drops checkpoints.
 
     The file notes its place in the order in which the stages beside it were done.
     """
@@ -195,6 +195,8 @@ def finish(folder: Path, trainee: Trainee) -> None:
         with torch.no_grad():
             for name, value in trainee.average.shadow.items():
                 tensors[name].copy_(value)
+    if not trainee.ranks.leads:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     place = 1 + max((place_of(file) for file in folder.parent.glob(f"*/{FINAL}")), default=0)
     save_weights(folder / FINAL, tensors, {"step": str(trainee.done), "place": str(place)})

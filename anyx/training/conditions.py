@@ -5,7 +5,7 @@ Letters: b items, m media that a key has, l positions, d width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anyx.data.batches import Cached, Dialogues, Pairs
 from anyx.interfaces import Condition, Decoder, TextTeacher, Tokens
 from anyx.model import AnyX, Output
+from anyx.training import losses
 from anyx.training.backbones import Model
 
 Groups = Literal["all", "first"]
@@ -29,6 +30,41 @@ class Step(NamedTuple):
     scale: nn.Parameter
     memo: dict[str, Tensor]  # what is the same at every step, computed once
     projected: dict[str, Tokens] | None = None  # by key, for losses that read inputs without a pass through the LLM
+
+
+Scaled = Callable[[str, int, losses.Mean], Tensor]
+
+
+class Found(NamedTuple):
+    """What an objective found in a batch: means by key and by name within it, and how much a key weighs (1).
+
+    Of the names of a key the mean counts, or the sum with the weights `within`.
+    """
+
+    means: Mapping[str, Mapping[str, losses.Mean]]
+    weights: Mapping[str, float] | None = None
+    within: Mapping[str, float] | None = None
+
+    def joined(self, scaled: Scaled | None = None) -> Tensor:
+        """The loss, of the means as they are, or of what `scaled` makes of each: key, place among its names, mean."""
+        values = {}
+        for key, named in self.means.items():
+            each = [
+                (mean.value if scaled is None else scaled(key, place, mean)) * (self.within or {}).get(name, 1.0)
+                for place, (name, mean) in enumerate(named.items())
+            ]
+            values[key] = torch.stack(each).sum() if self.within else torch.stack(each).mean()
+        return losses.weighted(values, {key: (self.weights or {}).get(key, 1.0) for key in values})
+
+
+def found_in(means: Mapping[str, losses.Mean], weights: Mapping[str, float] | None = None) -> Found | None:
+    """One mean a key; None where there is none."""
+    return Found({key: {"": mean} for key, mean in means.items()}, weights) if means else None
+
+
+def over_items(value: Tensor, items: int) -> losses.Mean:
+    """A mean over so many items of one size."""
+    return losses.Mean(value, lambda: [float(items)])
 
 
 def tokens_of(step: Step, key: str) -> Tokens:

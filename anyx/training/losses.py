@@ -1,12 +1,15 @@
 """The losses as pure functions of tensors; `objectives.py` says where in a step their arguments come from.
 
+A loss that is a mean comes as a `Mean` where what it was divided by matters: several processes hold unlike parts of a
+batch, and the loss of the whole is no mean of theirs.
+
 Letters: b items, m supervised positions, v vocabulary, l positions of a condition or caption, n tokens, d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -17,6 +20,29 @@ from anyx.interfaces import Condition, Tokens
 
 CaptionKind = Literal["l2norm", "mse", "cosine"]
 AlignKind = Literal["mse", "cosine"]
+TINY = 1e-12
+Sums = Sequence[Tensor | float]
+
+
+def plain(sums: Float[Tensor, " k"]) -> Float[Tensor, ""]:
+    """The divisor of a mean over so many, and 1 for none."""
+    return sums[0].clamp(min=1)
+
+
+def relative_to(sums: Float[Tensor, " k"]) -> Float[Tensor, ""]:
+    """The divisor of a sum by another."""
+    return sums[0].clamp(min=TINY)
+
+
+class Mean(NamedTuple):
+    """A mean: its `value`, the `sums` over the batch that its divisor is made of, and how (`over`).
+
+    `sums` are asked for where there are several processes only; they carry no gradients.
+    """
+
+    value: Float[Tensor, ""]
+    sums: Callable[[], Sums]
+    over: Callable[[Tensor], Tensor] = plain
 
 
 def caption(
@@ -34,12 +60,16 @@ def caption(
     by what zeros would cost, so that teachers count alike whatever their scale: CLIP's states are some 33 long, CLAP's
     embeddings 1. NExT-GPT's loss is `kind=l2norm, pads=1, relative=False` (Wu et al. 2023, v1 and v2).
     """
-    return torch.stack(
-        [
-            distance(said.values[name], value, taught.masks.get(name), kind, pads, relative)
-            for name, value in taught.values.items()
-        ]
-    ).mean()
+    found = distances(said, taught, kind=kind, pads=pads, relative=relative)
+    return torch.stack([mean.value for mean in found.values()]).mean()
+
+
+def distances(said: Condition, taught: Condition, *, kind: CaptionKind, pads: float, relative: bool) -> dict[str, Mean]:
+    """`caption` of each named tensor by itself."""
+    return {
+        name: distance(said.values[name], value, taught.masks.get(name), kind, pads, relative)
+        for name, value in taught.values.items()
+    }
 
 
 def distance(
@@ -49,7 +79,7 @@ def distance(
     kind: CaptionKind,
     pads: float = 0.0,
     relative: bool = True,
-) -> Float[Tensor, ""]:
+) -> Mean:
     """One named tensor of `caption`."""
     said, taught = said.float(), taught.float()
     scale = torch.ones_like(taught[..., 0])
@@ -63,8 +93,9 @@ def distance(
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(CaptionKind))}")
     weights = mask if mask is None or not pads else torch.where(mask, 1.0, pads)
     if not relative:
-        return masked_mean(each, weights)
-    return masked_mean(each, weights) / masked_mean(scale, weights).clamp(min=1e-12)
+        return Mean(masked_mean(each, weights), lambda: [amount(each, weights)])
+    value = masked_mean(each, weights) / masked_mean(scale, weights).clamp(min=TINY)
+    return Mean(value, lambda: [scale.sum() if weights is None else (scale * weights).sum()], relative_to)
 
 
 def contrastive(
@@ -108,6 +139,18 @@ def align(
     *,
     kind: AlignKind = "mse",
 ) -> Float[Tensor, ""]:
+    """`alignment` as one number."""
+    return alignment(tokens, words, mask, neutral, kind=kind).value
+
+
+def alignment(
+    tokens: Tokens,
+    words: Float[Tensor, "b l d"],
+    mask: Bool[Tensor, "b l"],
+    neutral: Float[Tensor, " d"],
+    *,
+    kind: AlignKind = "mse",
+) -> Mean:
     """Token i of a medium against the embedding of its caption's token i; past the caption's end, against `neutral`.
 
     `mse` is relative: divided by the mean square of the words, so that silence costs about 1 whatever the scale of
@@ -117,11 +160,18 @@ def align(
     said = tokens.values.float()
     counts = tokens.mask & mask.any(1, keepdim=True)
     if kind == "cosine":
-        return masked_mean(1 - F.cosine_similarity(said, target, dim=-1), counts)
+        return Mean(masked_mean(1 - F.cosine_similarity(said, target, dim=-1), counts), lambda: [counts.sum()])
     if kind != "mse":
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(get_args(AlignKind))}")
-    scale = masked_mean(target.square().mean(-1), real & counts).clamp(min=1e-12)
-    return masked_mean((said - target).square().mean(-1), counts) / scale
+    squares, words_in = target.square().mean(-1), real & counts
+    value = masked_mean((said - target).square().mean(-1), counts) / masked_mean(squares, words_in).clamp(min=TINY)
+    return Mean(value, lambda: [counts.sum(), (squares * words_in).sum(), words_in.sum()], over_words)
+
+
+def over_words(sums: Float[Tensor, " k"]) -> Float[Tensor, ""]:
+    """The divisor of `alignment`: how many tokens, times the mean square of the words."""
+    tokens, squares, words = sums[:3]
+    return tokens.clamp(min=1) * (squares / words.clamp(min=1)).clamp(min=TINY)
 
 
 def quantity(count: Float[Tensor, " m"], wanted: Num[Tensor, " m"], *, relative: bool = False) -> Float[Tensor, ""]:
@@ -161,6 +211,11 @@ def masked_mean(values: Float[Tensor, "*b"], mask: Num[Tensor, "*b"] | None) -> 
     if mask is None:
         return values.mean()
     return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def amount(values: Tensor, mask: Tensor | None) -> Tensor | float:
+    """What `masked_mean` divides by."""
+    return float(values.numel()) if mask is None else mask.sum()
 
 
 def mean_pool(tokens: Tokens) -> Float[Tensor, "b d"]:

@@ -1,7 +1,8 @@
 """The table of losses: name -> function of a step, whose keyword arguments are the options a YAML may give.
 
-Each reads what it needs from the step, and answers None where the batch holds nothing for it (a batch of plain text
-has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs them against one another.
+Each reads what it needs from the step, and answers with means by key (`Found`), or None where the batch holds nothing
+for it (a batch of plain text has no conditions). `keys` restricts a loss to some of the model's keys; `weights` weighs
+them against one another.
 What an option names is said by its annotation, so that `anyx check` knows a name that is misspelt.
 
 Letters: b items, m rows that a key has, l positions, d width.
@@ -27,6 +28,7 @@ from anyx.training.alignment import align, quantity
 from anyx.training.backbones import Model
 from anyx.training.chunked import cross_entropy
 from anyx.training.conditions import (
+    Found,
     Groups,
     LatentSpace,
     Step,
@@ -36,23 +38,26 @@ from anyx.training.conditions import (
     counted,
     decoder_of,
     dropped,
+    found_in,
+    over_items,
     rows_of,
 )
 
-Objective = Callable[..., Tensor | None]
+Objective = Callable[..., Found | None]
 OutputKey = Annotated[str, Names(("outputs",))]
 PairKey = Annotated[str, Names(("inputs", "outputs"), also=(CAPTION,))]
 EncoderName = Annotated[str, Names(("encoders",))]
 
 
-def text(step: Step) -> Tensor | None:
+def text(step: Step) -> Found | None:
     """Cross-entropy of what the assistant says, mean over supervised positions."""
     assert step.output is not None
     assert isinstance(step.model, AnyX)
     said, llm = step.output, step.model.llm
-    if not len(said.labels):
+    if not (count := len(said.labels)):
         return None
-    return cross_entropy(said.states, said.labels, llm.logits, llm.head, llm.vocabulary + llm.rows) / len(said.labels)
+    total = cross_entropy(said.states, said.labels, llm.logits, llm.head, llm.vocabulary + llm.rows)
+    return found_in({"": over_items(total / count, count)})
 
 
 def caption(
@@ -64,7 +69,7 @@ def caption(
     groups: Groups = "all",
     keys: Sequence[OutputKey] | None = None,
     weights: Mapping[OutputKey, float] | None = None,
-) -> Tensor | None:
+) -> Found | None:
     """Projected conditions against the decoders' own encodings of the captions; positions past their end by `pads`.
 
     `relative` measures each key by its teacher's own scale, so that keys count alike. `groups: first` reads only the
@@ -76,8 +81,8 @@ def caption(
         teacher = teacher and chosen(teacher, counted(batch, key, groups))
         if teacher is not None and len(teacher.rows):
             mine, taught = rows_of(said, teacher.rows), condition_of(teacher)
-            found[key] = losses.caption(mine, taught, kind=kind, pads=pads, relative=relative)
-    return total(found, weights)
+            found[key] = losses.distances(mine, taught, kind=kind, pads=pads, relative=relative)
+    return Found(found, weights) if found else None
 
 
 def denoise(
@@ -87,7 +92,7 @@ def denoise(
     groups: Groups = "all",
     keys: Sequence[OutputKey] | None = None,
     weights: Mapping[OutputKey, float] | None = None,
-) -> Tensor | None:
+) -> Found | None:
     """The decoders' diffusion loss; `drop` replaces conditions by the null one at that rate, for guidance.
 
     `groups`: as `caption` has it.
@@ -99,14 +104,15 @@ def denoise(
         if cached is not None and isinstance(decoder, LatentSpace):
             if len((cached := chosen(cached, counts)).rows):
                 said = dropped(rows_of(said, cached.rows), decoder, drop)
-                found[key] = decoder.denoising_loss(said, cached.values["latents"])
+                loss = decoder.denoising_loss(said, cached.values["latents"])
+                found[key] = over_items(loss, len(cached.rows))
             continue
         media = batch.batch.targets[key].media if isinstance(batch, Dialogues) else batch.media[key]
         rows = [row for row, item in enumerate(media) if item is not None and (counts is None or counts[row])]
         if rows:
             said = dropped(rows_of(said, torch.tensor(rows)), decoder, drop)
-            found[key] = decoder.loss(said, [media[row] for row in rows])
-    return total(found, weights)
+            found[key] = over_items(decoder.loss(said, [media[row] for row in rows]), len(rows))
+    return found_in(found, weights)
 
 
 def contrastive(
@@ -116,14 +122,15 @@ def contrastive(
     encoders: Mapping[PairKey, EncoderName] | None = None,
     temperature: float = 0.07,
     learn_temperature: bool = False,
-) -> Tensor | None:
+) -> Found | None:
     """InfoNCE between keys of `pairs` ("caption" is the text), each encoded by its input's encoder or by `encoders`.
 
-    Records with the same caption are no negatives of each other.
+    Records with the same caption are no negatives of each other. Of several processes each has the negatives of its
+    own part of a batch only.
     """
     assert isinstance(step.batch, Pairs)
     batch, embedded = step.batch, {}
-    found: dict[str, Tensor] = {}
+    found: dict[str, losses.Mean] = {}
     for key in dict.fromkeys(key for pair in pairs for key in pair):
         if key in batch.tensors:
             encoder = step.model.encoders[encoder_name(step.model, key, encoders)]
@@ -137,8 +144,9 @@ def contrastive(
         if len(shared) > 1:
             left = embedded[a][[batch.rows[a].tolist().index(row) for row in shared]]
             right = embedded[b][[batch.rows[b].tolist().index(row) for row in shared]]
-            found[f"{a}-{b}"] = losses.contrastive(left, right, scale, same[shared][:, shared])
-    return total(found, None)
+            loss = losses.contrastive(left, right, scale, same[shared][:, shared])
+            found[f"{a}-{b}"] = over_items(loss, len(shared))
+    return found_in(found)
 
 
 def reconstruct(
@@ -149,10 +157,10 @@ def reconstruct(
     edges: float = 0.0,
     kl: float = 1e-6,
     keys: Sequence[OutputKey] | None = None,
-) -> Tensor | None:
+) -> Found | None:
     """The autoencoders' loss on the media of each key."""
     assert isinstance(step.batch, Pairs)
-    found = {}
+    found: dict[str, losses.Mean] = {}
     for key, media in step.batch.media.items():
         if key in step.model.outputs and (keys is None or key in keys):
             decoder = decoder_of(step.model, key)
@@ -161,8 +169,9 @@ def reconstruct(
                     f"losses.reconstruct: outputs.{key}.decoder does not reconstruct; name others by `keys`"
                 )
             made, target, divergence = decoder.reconstruct(media)
-            found[key] = losses.reconstruct(made, target, divergence, l1=l1, mse=mse, edges=edges, kl_weight=kl)
-    return total(found, None)
+            loss = losses.reconstruct(made, target, divergence, l1=l1, mse=mse, edges=edges, kl_weight=kl)
+            found[key] = over_items(loss, len(media))
+    return found_in(found)
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -205,6 +214,17 @@ class Term:
 
     def __call__(self, step: Step) -> Tensor | None:
         """The unweighted loss."""
+        found = self.found(step)
+        return found.joined() if found else None
+
+    def keys(self, model: Model) -> list[str]:
+        """All that any batch may have a mean of."""
+        if self.name == "contrastive":
+            return [f"{a}-{b}" for a, b in self.options["pairs"]]
+        return ["", *sorted({*model.inputs, *model.outputs})]
+
+    def found(self, step: Step) -> Found | None:
+        """The means that the unweighted loss is made of."""
         if refused := refusal(self.name, isinstance(step.model, AnyX)):
             raise ValueError(f"losses.{self.name}: {refused}")
         return OBJECTIVES[self.name](step, **self.options)
@@ -239,8 +259,3 @@ def encoder_name(model: Model, key: str, encoders: Mapping[str, str] | None) -> 
             f"losses.contrastive: {key!r} has encoder {name!r}, which is not one of {', '.join(model.encoders)}"
         )
     return name
-
-
-def total(found: Mapping[str, Tensor], weights: Mapping[str, float] | None) -> Tensor | None:
-    """The weighted sum over keys; None where there is none."""
-    return losses.weighted(found, {key: (weights or {}).get(key, 1.0) for key in found}) if found else None

@@ -4,6 +4,9 @@
 runs, the final weights once it is done, TensorBoard's events and `skipped.jsonl` (what could not be read), and the
 model itself, which `AnyX.from_pretrained` loads. Features that frozen components computed stay in the user's
 cache (`ANYX_HOME`), where the next run finds them.
+
+On many devices (`launch.py`) every process goes through the same story, each with its share of every batch; the first
+one writes. All machines see the same folders.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +35,13 @@ from anyx.hub import CONFIG, TOKENIZER
 from anyx.model import AnyX
 from anyx.packaged import home
 from anyx.randomness import seed_everything
+from anyx.ranks import ALONE, Ranks
 from anyx.schema import Stage
 from anyx.training import checkpoint, history
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
+from anyx.training.engines import engine, share_out
+from anyx.training.launch import Machines, environment, joined, start
 from anyx.training.lengths import lengths
 from anyx.training.plan import choose, feeds_of, kept, settings_of
 from anyx.training.prepare import fill, fit_scales
@@ -45,6 +52,7 @@ from anyx.training.stopping import Stop
 from anyx.training.trainee import Trainee
 from anyx.waiting import wake
 
+APART = 1_000_003  # between the seeds of processes
 log = logging.getLogger("anyx")
 
 
@@ -58,6 +66,9 @@ def train(
     device: str = "auto",
     max_time: str | None = None,
     strict: bool = False,
+    devices: int | None = None,
+    nodes: int | None = None,
+    strategy: str = "auto",
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
@@ -66,25 +77,43 @@ def train(
 
     After `max_time` ("2h", "90m", "00:45:00"), or at a signal (SIGTERM, SIGUSR1, Ctrl-C), the run saves between two
     steps and raises `Stopped`, which says how to go on. A second Ctrl-C ends at once, with the last checkpoint.
+
+    With several `devices` one process is started for each, here; on several `nodes` torchrun or Slurm start them, and
+    what they started is the default. A stage's `batch_size` is that of all processes together, and so are its losses:
+    it learns what it learns on one device. A run may go on with another number of processes. `strategy` is `ddp`
+    ("auto" too) where every process holds the whole model, `fsdp` where they share the LLM's layers out, `deepspeed_2`
+    or `deepspeed_3` (ZeRO; the extra `deepspeed`).
     """
+    place_of(device)  # a device that is not there is said before anything is built
+    machines = Machines.here(devices, nodes, strategy)
+    machines.check(device)
+    for stage in choose(config, stages):
+        if stage.batch_size < machines.world:
+            told = f"{stage.batch_size} conversations cannot be shared by {machines.world} processes"
+            raise ValueError(f"stages.{stage.name}.batch_size: {told}; it is the batch of all of them together")
     if strict:
         config = replace(config, stages={name: replace(stage, strict=True) for name, stage in config.stages.items()})
     stop = Stop(max_time)
-    with stop.watching():
-        return train_until(stop, config, Path(out), stages, resume, cache, device)
+    kept_at = Path(cache) if cache is not None else home() / "features"
+    told = partial(
+        story, config, stop, machines, out=Path(out), stages=stages, resume=resume, cache=kept_at, device=device
+    )
+    told = partial(stop.heeding, told)
+    return start(told, machines.devices) if machines.world > 1 and environment() is None else told()
 
 
-def train_until(
-    stop: Stop,
+def story(
     config: Config,
+    stop: Stop,
+    machines: Machines,
+    *,
     out: Path,
     stages: Sequence[str] | None,
     resume: bool,
-    cache: str | Path | None,
+    cache: Path,
     device: str,
 ) -> Path:
-    """`train`, unless it is asked to stop."""
-    place_of(device)  # a device that is not there is said before anything is built
+    """What one of the run's processes does, from the first stage to the model's folder."""
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
@@ -92,25 +121,29 @@ def train_until(
     done = history.done(out, config)
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in (out, out / TOKENIZER):
-        durable.drop_parts(folder)
-    durable.write_text(out / CONFIG, config.to_yaml())
-    losses = sorted({name for stage in config.stages.values() for name in stage.losses})
-    metrics = Metrics(out / "metrics.csv", losses)
-    features = FeatureCache(cache if cache is not None else home() / "features")
+    with joined(device) as ranks:
+        ranks.wait()  # all have seen the folder as it was
+        if ranks.leads:
+            out.mkdir(parents=True, exist_ok=True)
+            for folder in (out, out / TOKENIZER):
+                durable.drop_parts(folder)
+            durable.write_text(out / CONFIG, config.to_yaml())
+        metrics = Metrics(out / "metrics.csv", sorted({name for s in config.stages.values() for name in s.losses}))
+        shared = {"stop": stop, "ranks": ranks, "machines": machines}
+        run = Run(out, metrics, FeatureCache(cache), settings_of(config), device, **shared)
 
-    seed_everything(config.seed)
-    model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)
-    run = Run(out, metrics, features, settings_of(config), device, stop=stop)
-    learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
-    for stage in chosen:
-        stop.check(f"before stage {stage.name}")
-        fit(model, stage, *feeds[stage.name], run)
-    if isinstance(model, AnyX):
-        model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
-    model.save_pretrained(out)
-    draw_curves(metrics.curves(), out / "loss.png")
+        seed_everything(config.seed)
+        model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)
+        learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
+        for stage in chosen:
+            stop.check(f"before stage {stage.name}")
+            fit(model, stage, *feeds[stage.name], run)
+        if isinstance(model, AnyX):
+            model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
+        if ranks.leads:
+            model.save_pretrained(out)
+            draw_curves(metrics.curves(), out / "loss.png")
+        ranks.wait()
     return out
 
 
@@ -118,7 +151,8 @@ def train_until(
 class Run:
     """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with.
 
-    `callbacks` are Lightning's, beside our own: they see every stage.
+    `ranks` say which of the run's processes this is, `machines` where they are. `callbacks` are Lightning's, beside our
+    own: they see every stage.
     """
 
     out: Path
@@ -128,29 +162,31 @@ class Run:
     device: str = "auto"
     callbacks: Sequence[lightning.Callback] = ()
     stop: Stop = field(default_factory=Stop)
+    ranks: Ranks = ALONE
+    machines: Machines = field(default_factory=Machines)
 
 
 def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], run: Run) -> None:
     """Train one stage, go on with one that was interrupted, or load what one left that is done."""
-    folder = run.out / stage.name
+    folder, ranks = run.out / stage.name, run.ranks
     seed_everything(stage.seed)
-    trainee = Trainee(model, stage, stage.length(sum(len(feed.source) for feed in feeds)))
+    lockstep = share_out(model, stage, run.machines, run.device)
+    steps = stage.length(sum(len(feed.source) for feed in feeds))
+    trainee = Trainee(model, stage, steps, ranks, lockstep, run.machines.strategy)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
-        if isinstance(model, AnyX):
-            wake(model.encoders, model.outputs, checkpoint.names_in(Path(stage.init)))
-        brought = checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
-        if isinstance(model, AnyX):
-            model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
+        begin(model, Path(stage.init))
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
-        checkpoint.drop(folder)
+        if ranks.leads:
+            checkpoint.drop(folder)
         log.info("%s is done already", stage.name)
         fit_scales(trainee, feeds)
         return
     state = checkpoint.restore(folder, trainee)
-    run.metrics.rewind(stage.name, trainee.done)
+    if ranks.leads:
+        run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
@@ -161,10 +197,22 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
             raise KeyboardInterrupt
         if run.stop.asked and trainee.done < trainee.steps:
             run.stop.check(f"in stage {stage.name} after step {trainee.done} of {trainee.steps}")
-        loader.report.check()
-        log.info("%s: %s", stage.name, loader.report)
+        mine, *others = ranks.every(loader.report)
+        mine.join(others)
+        mine.check()
+        log.info("%s: %s", stage.name, mine)
         checkpoint.finish(folder, trainee)
+        ranks.wait()
     fit_scales(trainee, feeds)
+
+
+def begin(model: Model, path: Path) -> None:
+    """Start from the weights that another stage left."""
+    if isinstance(model, AnyX):
+        wake(model.encoders, model.outputs, checkpoint.names_in(path))
+    brought = checkpoint.load_some(path, model.state_dict(keep_vars=True))
+    if isinstance(model, AnyX):
+        model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
 
 
 def wholes(model: AnyX, names: Collection[str]) -> list[str]:
@@ -177,10 +225,14 @@ def make_loader(
     trainee: Trainee, feeds: Sequence[Feed], weights: Sequence[float], run: Run, device: torch.device
 ) -> Loader:
     """The stage's batches from where it stands, with everything computed that frozen components say of them."""
-    stage = trainee.stage
+    stage, ranks = trainee.stage, run.ranks
     reader = make_reader(trainee, feeds, run.features, run.settings, device)
     trainee.model.to(device)
-    fill(trainee.model, reader, feeds, run.features, stage.workers or 0, stage=stage, device=device)
+    share = (ranks.rank, ranks.world)
+    fill(trainee.model, reader, feeds, run.features, stage.workers or 0, stage=stage, device=device, share=share)
+    ranks.wait()
+    if ranks.world > 1:
+        run.features.refresh()
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
     length = lengths(feeds, reader, trainee.model) if stage.bucket or stage.tokens else None
     batches = Batches(mixture, stage.batch_size, length=length, tokens=stage.tokens, padded=not trainee.packs)
@@ -189,10 +241,10 @@ def make_loader(
         log.info("%s: %d steps of up to %d positions", stage.name, trainee.steps, stage.tokens)
     if trainee.position:
         batches.load_state_dict(trainee.position)
-    seed_everything(stage.seed)
-    skipped = run.out / stage.name / "skipped.jsonl"
+    seed_everything(stage.seed + ranks.rank * APART)  # no two processes draw the same noise
+    skipped = run.out / stage.name / ("skipped.jsonl" if ranks.leads else f"skipped-of-rank-{ranks.rank}.jsonl")
     report = Report([feed.name for feed in feeds], stage.strict, stage.bad, skipped, stage.name)
-    return Loader(feeds, reader, batches, workers=stage.workers or 0, report=report)
+    return Loader(feeds, reader, batches, workers=stage.workers or 0, report=report, ranks=ranks)
 
 
 def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) -> lightning.Trainer:
@@ -202,7 +254,9 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
     seconds = float(state["seconds"]) if state else 0.0
     return lightning.Trainer(
         accelerator=accelerator,
-        devices=devices,
+        devices=run.machines.devices if run.machines.world > 1 else devices,
+        num_nodes=run.machines.nodes,
+        strategy=engine(run.machines, stage),
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,

@@ -12,9 +12,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last is what Slurm is told to send ahead of the end
 ASKING = [signal.Signals[name] for name in NAMES if name in signal.Signals.__members__]
@@ -67,6 +68,11 @@ class Stop:
             if threading.current_thread() is threading.main_thread():
                 for number, handler in before.items():
                     signal.signal(number, handler)
+
+    def heeding(self, told: Callable[[], T]) -> T:
+        """Do something, heeding signals and the limit."""
+        with self.watching():
+            return told()
 
     def take_signals(self) -> None:
         """Make the signals ours (again, where a library took them)."""

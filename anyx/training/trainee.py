@@ -1,7 +1,7 @@
 """The LightningModule: one step of any stage. It knows losses by name and parts by name, nothing of what they are.
 
 A batch arrives with the state to resume from after it. Sums of losses stay on the device and are read only when they
-are logged, so that a step never waits for the host.
+are logged, so that a step never waits for the host. Of several processes (`together.py`) each does its part of a step.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from anyx.data.batches import Dialogues, Pairs
 from anyx.data.mixture import State
 from anyx.model import AnyX, Output
+from anyx.ranks import ALONE, Ranks
 from anyx.schema import Stage
 from anyx.training import losses
 from anyx.training.backbones import Model
-from anyx.training.conditions import Step
+from anyx.training.conditions import Found, Step
+from anyx.training.engines import Lockstep
 from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
 from anyx.training.stage import (
     Selection,
@@ -35,16 +37,30 @@ from anyx.training.stage import (
     thaw,
 )
 from anyx.training.states import SignalStates
+from anyx.training.together import Together
 from anyx.unpadded import allowed
 from anyx.waiting import wake
 
 
 class Trainee(lightning.LightningModule):
-    """A model in a stage. `steps` is how many optimiser steps the schedule spans."""
+    """A model in a stage. `steps` is how many optimiser steps the schedule spans, `ranks` which process this is.
 
-    def __init__(self, model: Model, stage: Stage, steps: int) -> None:
+    `lockstep` keeps an LLM in step whose layers are shared out over the processes, which `strategy` says.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        stage: Stage,
+        steps: int,
+        ranks: Ranks = ALONE,
+        lockstep: Lockstep | None = None,
+        strategy: str = "auto",
+    ) -> None:
         super().__init__()
-        self.model, self.stage, self.steps = model, stage, steps
+        self.lockstep, self.strategy = lockstep, strategy
+        self.model, self.stage, self.steps, self.ranks = model, stage, steps, ranks
+        self.together: Together | None = None
         self.terms: list[Term] = terms(stage.losses)
         self.weights = {term.name: term.weight for term in self.terms}
         contrast: Mapping[str, Any] = next((term.options for term in self.terms if term.name == "contrastive"), {})
@@ -59,14 +75,15 @@ class Trainee(lightning.LightningModule):
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
         given = states_are_given(self.weights, self.selection.names)
         self.packs = isinstance(model, AnyX) and allowed(stage.pack, model.llm.model) and not model.llm.adapters
-        self.states = SignalStates(model, pack=stage.pack) if isinstance(model, AnyX) and given else None
+        kept = isinstance(model, AnyX) and given and not lockstep
+        self.states = SignalStates(model, pack=stage.pack) if kept and isinstance(model, AnyX) else None
         self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
         self.position: State = {}  # the same, after the last optimiser step
         self.memo: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int | Tensor] = {}
         self.dtype_: torch.dtype | None = None
         self.average = Average(self.thawed(), stage.ema) if stage.ema else None
 
@@ -83,33 +100,62 @@ class Trainee(lightning.LightningModule):
         return found | ({"training.scale": self.scale} if self.scale.requires_grad else {})
 
     def on_fit_start(self) -> None:
-        """Modes and precision, once the device is known."""
+        """Modes and precision, once the device is known, and what the processes say to one another."""
         set_modes(self.model)
         self.dtype_ = autocast_dtype(self.stage, self.device)
+        if self.ranks.world > 1:
+            slots = [(term.name, key) for term in self.terms for key in term.keys(self.model)]
+            learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            self.together = Together(self.ranks, learning, slots, self.strategy)
+
+    def configure_model(self) -> None:
+        """Nothing: what an engine shares out was shared out before the model came to its device."""
+
+    def on_fit_end(self) -> None:
+        """The next stage has others to speak of."""
+        for one in (self.together, self.lockstep):
+            if one:
+                one.release()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """The batch knows how."""
+        """The batch knows how; of several processes one may have nothing in it."""
         value, state = batch
-        return value.to(device), state
+        return None if value is None else value.to(device), state
 
-    def training_step(self, batch: tuple[Dialogues | Pairs, State], index: int) -> Tensor:
+    def training_step(self, batch: tuple[Dialogues | Pairs | None, State], index: int) -> Tensor:
         """The weighted sum of the stage's losses."""
         value, self.fetched = batch
         with self.precision():
-            output = self.output(value) if self.reads_output and isinstance(value, Dialogues) else None
-            step = Step(self.model, value, output, self.scale, self.memo, {})
-            found = {term.name: loss for term in self.terms if (loss := term(step)) is not None}
-        if not found:
-            raise ValueError(
-                f"stages.{self.stage.name}: none of the losses {', '.join(self.weights)} applies to a batch"
-            )
-        total = losses.weighted(found, self.weights)
-        for name, loss in {"loss": total, **found}.items():
+            if value is None and self.lockstep and self.reads_output:
+                self.lockstep.idle()
+            found = {} if value is None else self.find(value)
+            if self.together is None:
+                if not found:
+                    raise ValueError(self.none_applies)
+                each = {name: said.joined() for name, said in found.items()}
+                there: Mapping[str, Tensor | int] = dict.fromkeys(each, 1)
+            else:
+                each, there = self.together.shared(found, self.device)
+        total = losses.weighted(each, self.weights)
+        for name, loss in {"loss": total, **each}.items():
             self.sums[name] = self.sums.get(name, 0) + loss.detach()
-            self.counts[name] = self.counts.get(name, 0) + 1
+            self.counts[name] = self.counts.get(name, 0) + there.get(name, 1)
+        if self.together is not None:
+            return self.together.joined(total, self.lockstep.passed() if self.lockstep else ())
         if not total.requires_grad:  # plain text, where only projectors learn: a step of zero gradients
             total = total + 0.0 * torch.stack([parameter.sum() for parameter in self.selection.parameters()]).sum()
         return total
+
+    def find(self, value: Dialogues | Pairs) -> dict[str, Found]:
+        """What each loss says of a batch."""
+        output = self.output(value) if self.reads_output and isinstance(value, Dialogues) else None
+        step = Step(self.model, value, output, self.scale, self.memo, {})
+        return {term.name: said for term in self.terms if (said := term.found(step)) is not None}
+
+    @property
+    def none_applies(self) -> str:
+        """What is said of a batch that no loss is about."""
+        return f"stages.{self.stage.name}: none of the losses {', '.join(self.weights)} applies to a batch"
 
     def output(self, value: Dialogues) -> Output:
         """What the losses read of the model: all of it, or conditions of states that were computed once."""
@@ -125,8 +171,10 @@ class Trainee(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip."""
-        if self.stage.clip:
+        """Clip by the norm over all that learns; every process has the gradients of the whole batch by now."""
+        if self.together and not self.together.settle():
+            raise ValueError(self.none_applies)
+        if self.stage.clip and not (self.together and self.together.apart):
             torch.nn.utils.clip_grad_norm_(self.selection.parameters(), self.stage.clip)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
@@ -136,6 +184,11 @@ class Trainee(lightning.LightningModule):
         self.done, self.position = self.done + 1, self.fetched
         if self.average:
             self.average.follow(self.thawed())
+
+    def settle(self) -> None:
+        """Make the losses since the last log those of all processes, which all have to ask for."""
+        if self.together:
+            self.sums = self.together.mean(self.sums, self.device)
 
     def check_finite(self) -> None:
         """Raise where a loss since the last log was no number: what follows is not worth keeping."""
@@ -149,8 +202,10 @@ class Trainee(lightning.LightningModule):
 
     def means(self) -> dict[str, float]:
         """Mean losses since the last call; here, and only here, the host waits for the device."""
+        self.settle()
         self.check_finite()
-        values = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        counts = {name: int(count) for name, count in self.counts.items()}
+        values = {name: float(value) / counts[name] for name, value in self.sums.items() if counts[name]}
         self.sums, self.counts = {}, {}
         return values
 
