@@ -18,12 +18,13 @@ Letters: b rows, s positions, t cached positions, d width, v vocabulary with k s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,25 +40,11 @@ from transformers import (
 from anyx.caching import Cache
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
-from anyx.numbering import add, number
+from anyx.lora import lora_config, merged
+from anyx.numbering import SignalTokens, add, number
 from anyx.tables import install
 
-LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
-
-
-class SignalTokens(nn.Module):
-    """The signal tokens' rows: what they are when read (`embedding`) and when said (`head`; None if tied)."""
-
-    def __init__(self, embedding: Float[Tensor, "v d"], head: Float[Tensor, "v d"], count: int, *, tied: bool) -> None:
-        super().__init__()
-        self.embedding = nn.Parameter(_like(embedding, count))
-        self.head = None if tied else nn.Parameter(_like(head, count))
-
-    @property
-    def said(self) -> Float[Tensor, "k d"]:
-        """The rows of the head."""
-        return self.embedding if self.head is None else self.head
 
 
 class LLM(nn.Module):
@@ -171,12 +158,17 @@ class LLM(nn.Module):
         mask: Bool[Tensor, "b t"],
         cache: DynamicCache | None = None,
         context: Context | None = None,
+        *,
+        whole: bool = False,
     ) -> Float[Tensor, "b s d"]:
-        """Last hidden states. With a cache, `mask` covers what it holds and the new positions."""
+        """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
+
+        `whole` says that all of it is real: attention then needs no mask of padding.
+        """
         with carry(context):
             output = self.model.get_decoder()(
                 inputs_embeds=embeddings.to(self.model.dtype),
-                attention_mask=mask,
+                attention_mask=None if whole else mask,
                 position_ids=(context or Context({})).positions(mask, embeddings.shape[1]),
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -192,17 +184,26 @@ class LLM(nn.Module):
         signals = F.linear(flat.float(), self.signal_tokens.said)
         return torch.cat([text, signals], -1).reshape(*states.shape[:-1], -1)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def prefill(
         self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"], context: Context | None = None
     ) -> tuple[Cache, Float[Tensor, "b d"]]:
         """Read left-padded prompts; the cache, and the states at their last positions."""
         if empty := (~mask.any(1)).nonzero().flatten().tolist():
             raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
-        cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask, context)
-        return cache, self.states(embeddings, mask, cache.past, context)[:, -1]
+        past = DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        cache = Cache(past, mask[:, :0], context, whole=bool(mask.all()))
+        return cache, self.extend(embeddings, mask, cache)[:, -1]
 
-    @torch.no_grad()
+    @torch.inference_mode()
+    def extend(
+        self, embeddings: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], cache: Cache
+    ) -> Float[Tensor, "b n d"]:
+        """Read on, as many positions in every row, after what the cache holds: the states at them."""
+        cache.mask = torch.cat([cache.mask, mask], 1)
+        return self.states(embeddings, cache.mask, cache.past, cache.context, whole=cache.whole)
+
+    @torch.inference_mode()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
         """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
         longest = max(map(len, ids))
@@ -210,11 +211,19 @@ class LLM(nn.Module):
         block = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=device)
         lengths = torch.tensor([len(row) for row in ids], device=device)
         real = torch.arange(longest, device=device) < lengths[:, None]
-        cache.mask = torch.cat([cache.mask, real], 1)
-        states = self.states(self.embed(block), cache.mask, cache.past, cache.context)
-        if not self.placed and not bool(real.all()):
+        even = all(len(row) == longest for row in ids)
+        cache.whole = cache.whole and even
+        states = self.extend(self.embed(block), real, cache)
+        if not self.placed and not even:
             cache.close(longest - lengths)
         return [states[row, : len(appended)] for row, appended in enumerate(ids)]
+
+    def merged(self) -> AbstractContextManager[None]:
+        """Within the block LoRA is part of the body's weights, which costs a step less (`anyx.lora`).
+
+        With adapters nothing changes: some of them read the body's weights without LoRA.
+        """
+        return merged(self.model, self._tables()) if not self.adapters else nullcontext()
 
     def train(self, mode: bool = True) -> LLM:
         """Train mode for what learns; a frozen body stays in eval mode, and only LoRA's dropout follows."""
@@ -268,28 +277,8 @@ class LLM(nn.Module):
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
 
 
-def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
-    """PEFT's configuration from `{r, alpha, dropout, targets}`; alpha is r and dropout 0 unless given."""
-    unknown = sorted(set(lora) - set(LORA_KEYS))
-    if unknown or "r" not in lora or "targets" not in lora:
-        raise ValueError(f"llm.lora: keys {sorted(lora)} given; it needs r and targets, and may have alpha and dropout")
-    targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
-    return LoraConfig(
-        r=lora["r"],
-        lora_alpha=lora.get("alpha", lora["r"]),
-        lora_dropout=lora.get("dropout", 0.0),
-        target_modules=targets,
-    )
-
-
 def _dtype(name: str) -> torch.dtype:
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name not in dtypes:
         raise ValueError(f"llm.dtype: {name!r} is not one of {', '.join(dtypes)}")
     return dtypes[name]
-
-
-def _like(table: Float[Tensor, "v d"], count: int) -> Float[Tensor, "k d"]:
-    """New rows drawn like the table's own: its mean and deviation in every dimension, seen on some 4096 rows."""
-    seen = table.detach()[:: max(1, len(table) // 4096)].float()
-    return seen.mean(0) + seen.std(0) * torch.randn(count, table.shape[1], device=table.device)

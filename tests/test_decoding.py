@@ -40,15 +40,26 @@ class Recorder:
 
     def __init__(self, model: LLM, rows: int) -> None:
         self.model, self.tokenizer, self.groups = model, model.tokenizer, model.groups
-        self.prefill, self.logits = model.prefill, model.logits
+        self.logits = model.logits
+        self.live = list(range(rows))
         self.ids: list[list[int]] = [[] for _ in range(rows)]
         self.steps = 0
 
+    def prefill(self, embeddings: Any, mask: Any, context: Any = None) -> tuple[Recorder, torch.Tensor]:
+        self.cache, states = self.model.prefill(embeddings, mask, context)
+        return self, states
+
+    def keep(self, rows: list[int]) -> None:
+        self.live = [self.live[row] for row in rows]
+        self.cache.keep(rows)
+
     def step(self, ids: list[tuple[int, ...]], cache: object) -> list[torch.Tensor]:
+        assert cache is self
+        assert all(ids)
         self.steps += 1
-        for row, appended in zip(self.ids, ids, strict=True):
-            row.extend(appended)
-        return self.model.step(ids, cache)  # type: ignore[arg-type]
+        for row, appended in zip(self.live, ids, strict=True):
+            self.ids[row].extend(appended)
+        return self.model.step(ids, self.cache)
 
 
 def test_greedy_equals_transformers_generate() -> None:

@@ -21,24 +21,24 @@ ROOMS = {"anyx": ROOT / "anyx", "anyx.encoders": ROOT / "encoders", "anyx.decode
 FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
     "signatures": 0, "yamls": 0, "packaged": 0, "compact": 0, "imports": 0, "qformer": 0, "arrays": 0,
-    "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0,
+    "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0, "lora": 0, "digests": 0,
     "files": 0, "encoders": 1, "decoders": 1,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "wiring": 1, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
-    "model": 2, "processor": 2,
+    "model": 2, "processor": 2, "speaking": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
+    ("model", "processor"), ("model", "speaking"), ("speaking", "processor"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
     ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
-    ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
+    ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("digests", "interfaces"), ("anyres", "input_projectors"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
@@ -132,7 +132,7 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
         ("lightning", {"training"}),
         ("diffusers", {"decoders"}),
         ("av", {"media", "codecs", "commands"}),
-        ("peft", {"llm"}),
+        ("peft", {"llm", "lora"}),
         ("gradio", {"commands", "serving"}),
         ("fastapi", {"commands", "serving"}),
         ("torchvision", set()),

@@ -36,7 +36,7 @@ from anyx.converters.meta import (
     tuned_rules,
 )
 from anyx.interfaces import InputProjector, Reading, Tokens
-from anyx.llm import lora_config
+from anyx.lora import lora_config
 
 SIDES = {theirs: ours.split(".")[1] for theirs, (ours, _, _) in MODULES.items()}  # there, with its room: here, without
 IGNORED = 0  # the label that the reference's loss leaves out
