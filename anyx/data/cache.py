@@ -9,20 +9,17 @@ shards anew, memory-mapped.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from anyx.digests import bytes_of, digest, media_digest
+from anyx.digests import bytes_of, digest
 
 Value = dict[str, Tensor]
 

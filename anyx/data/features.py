@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from anyx.data.batches import Cached
-from anyx.data.cache import FeatureCache, digest, media_digest
+from anyx.data.cache import FeatureCache
 from anyx.data.sources import Feed
+from anyx.digests import digest, media_digest
 from anyx.interfaces import Media
 
 

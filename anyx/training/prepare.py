@@ -20,11 +20,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
 from anyx.data.features import Wanted, augmented
 from anyx.data.pairs import PairReader
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.digests import digest
 from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import stack

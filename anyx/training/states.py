@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anyx.data.cache import digest
 from anyx.data.memory import Memory
+from anyx.digests import digest
 from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
