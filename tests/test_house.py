@@ -35,10 +35,11 @@ FLOORS = {
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("model", "speaking"), ("speaking", "processor"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
+    ("model", "processor"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
     ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
-    ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("digests", "interfaces"), ("anyres", "input_projectors"),
+    ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
+    ("digests", "interfaces"), ("model", "speaking"), ("speaking", "processor"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
