@@ -151,9 +151,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        events = list(
-            answers(self, chats, sampling, seeds, makings(decode or {}, self.outputs), self.studio, eager=False)
-        )
+        how = makings(decode or {}, self.outputs)
+        events = list(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
         return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
 
     def chat(
@@ -171,9 +170,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """Answer one conversation."""
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         chats = [conversation_of(messages)]
-        return Reply.gather(
-            answers(self, chats, sampling, seeds, makings(decode or {}, self.outputs), self.studio, eager=False)
-        )
+        how = makings(decode or {}, self.outputs)
+        return Reply.gather(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
 
     def stream(
         self,
@@ -190,7 +188,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """The same answers as they come: text at once, media as soon as their group is said."""
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        yield from answers(self, chats, sampling, seeds, makings(decode or {}, self.outputs), self.studio, eager=True)
+        how = makings(decode or {}, self.outputs)
+        yield from answers(self, chats, sampling, seeds, how, self.studio, eager=True)
 
     def session(
         self,

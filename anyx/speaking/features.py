@@ -78,9 +78,7 @@ class Features:
 def named(processor: Processor, slot: Slot, said: str) -> Name:
     """What a medium is known by."""
     source = source_of(slot.part)
-    if not isinstance(source, str | Path | bytes | Media) or (
-        isinstance(source, str | Path) and not Path(source).is_file()
-    ):
+    if not (Path(source).is_file() if isinstance(source, str | Path) else isinstance(source, bytes | Media)):
         source = processor.read(slot.key, slot.part)  # an array or a picture of PIL; or it says what is wrong
     words = processor.words[slot.key](said) if slot.key in processor.words else None
     return slot.key, media_digest(source), None if words is None else tuple(words)

@@ -37,6 +37,12 @@ class Asked(NamedTuple):
     number: int = 0
     how: Making = Making()
 
+    def goes_with(self, other: Asked) -> bool:
+        """Whether both may be made in one batch."""
+        ways = self.how, other.how
+        tensors = any(isinstance(value, Tensor) for way in ways for value in way.more.values())  # such as latents
+        return self.key == other.key and (self.how is other.how or (not tensors and self.how == other.how))
+
 
 class Maker(Protocol):
     """What makes media."""
@@ -69,17 +75,16 @@ class Studio:
         """One batch for each output and way of making."""
         batches: list[list[int]] = []
         for place, one in enumerate(asked):
-            alike = (batch for batch in batches if (asked[batch[0]].key, asked[batch[0]].how) == (one.key, one.how))
-            batch = next(alike, None)
+            batch = next((batch for batch in batches if asked[batch[0]].goes_with(one)), None)
             if batch is None:
                 batches.append([place])
             else:
                 batch.append(place)
         work = [[asked[place] for place in batch] for batch in batches]
         made = self._at_once(work) if self.concurrent and len(work) > 1 else [self.batch(items) for items in work]
-        found = {
-            place: medium for batch, media in zip(batches, made, strict=True) for place, medium in zip(batch, media)
-        }
+        found: dict[int, Media] = {}
+        for batch, media in zip(batches, made, strict=True):
+            found |= zip(batch, media, strict=True)
         return [found[place] for place in range(len(asked))]
 
     @torch.inference_mode()
@@ -105,7 +110,7 @@ class Studio:
 
 
 class DecodingQueue:
-    """Media asked for by several threads, such as those of a server: of one output, what comes close together is a batch.
+    """Media asked for by several threads, such as a server's: of one output, what comes close together is a batch.
 
     A request waits at most `window` seconds for others, and a batch has at most `most` items. Every output has a thread
     of its own, so different ones are made at once. What one item of a batch cannot be made of is its caller's error
@@ -114,9 +119,7 @@ class DecodingQueue:
 
     def __init__(self, model: Shows, *, window: float = 0.02, most: int = 8) -> None:
         if window < 0 or most < 1:
-            raise ValueError(
-                f"window: {window} and most: {most} given; seconds are 0 or more, a batch has 1 item or more"
-            )
+            raise ValueError(f"window: {window} and most: {most} given; they are 0 or more seconds and 1 or more items")
         self.studio, self.window, self.most = Studio(model), window, most
         self._lines: dict[str, SimpleQueue[tuple[Asked, Future[Media]] | None]] = {}
         self._threads: list[threading.Thread] = []
@@ -161,8 +164,8 @@ class DecodingQueue:
 
     def _serve(self, line: SimpleQueue[tuple[Asked, Future[Media]] | None]) -> None:
         while (first := line.get()) is not None:
-            batch, ends, open_ = [first], time.monotonic() + self.window, True
-            while open_ and len(batch) < self.most:
+            batch, ends = [first], time.monotonic() + self.window
+            while len(batch) < self.most:
                 try:
                     one = line.get(timeout=max(0.0, ends - time.monotonic()))
                 except Empty:
@@ -176,7 +179,7 @@ class DecodingQueue:
     def _answer(self, batch: Sequence[tuple[Asked, Future[Media]]]) -> None:
         try:
             media = self.studio.make([asked for asked, _ in batch])
-        except BaseException as error:
+        except Exception as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
             else:
