@@ -37,7 +37,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from anyx.caching import Cache
+from anyx.caching import Cache, roomy
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.lora import lora_config, merged
@@ -191,7 +191,7 @@ class LLM(nn.Module):
         """Read left-padded prompts; the cache, and the states at their last positions."""
         if empty := (~mask.any(1)).nonzero().flatten().tolist():
             raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
-        past = DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        past = roomy(self.model.config.get_text_config(decoder=True))
         cache = Cache(past, mask[:, :0], context, whole=bool(mask.all()))
         return cache, self.extend(embeddings, mask, cache)[:, -1]
 
