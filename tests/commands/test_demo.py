@@ -146,7 +146,7 @@ def test_a_failed_turn_costs_itself_alone(model: AnyX, tmp_path: Path, capsys: p
         chat.say("Hello")
     assert chat.attached == []
     chat.session.decode, chat.out = {}, tmp_path / "bad.png"
-    with pytest.raises(OSError, match="bad.png"):  # the reply cannot be written
+    with pytest.raises(OSError, match=r"bad\.png"):  # the reply cannot be written
         chat.say("Hello")
     assert chat.session.messages == []
     chat.out = tmp_path / "out"
