@@ -63,11 +63,14 @@ class Cache:
             layer.values = values.gather(2, columns[:, None, :, None].expand_as(values))
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """A layer's keys and values with room to grow: a step writes its own, and copies none of those before it.
 
     Transformers' own layer is copied whole at every step, which costs more than the attention that reads it.
     """
+
+    keys: Any
+    values: Any
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ SIDEWAYS = {
     ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
     ("digests", "interfaces"), ("model", "speaking"), ("speaking", "processor"),
 }  # fmt: skip
-CORE = ("model", "splice", "prompt", "processor", "llm", "training")
+CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,30 @@ def user(*parts: Any) -> dict[str, Any]:
 TURNS = [user("draw ", RED), user("and now?"), user(HUM, "like ", RED, " and ", DARK), user("more")]
 
 
-def talkative(template: str = "chatml", *, likely: float = 1.5) -> AnyX:
-    """A model whose replies mix words and media: the first seed of which all turns' replies do, together."""
+def drawn(template: str, seed: int) -> AnyX:
+    """A model whose signal tokens are rather likely."""
+    torch.manual_seed(seed)
+    model = tiny.anyx(tied=False)
+    model.processor.prompt = Prompt(model.llm.tokenizer, template, list(model.inputs), model.llm.groups)
+    with torch.no_grad():
+        model.llm.signal_tokens.head.mul_(1.5)
+    return model
+
+
+@cache
+def mixed(template: str) -> int:
+    """The first seed whose replies mix words and media, together."""
     for seed in range(40):
-        torch.manual_seed(seed)
-        model = tiny.anyx(tied=False)
-        model.processor.prompt = Prompt(model.llm.tokenizer, template, list(model.inputs), model.llm.groups)
-        with torch.no_grad():
-            model.llm.signal_tokens.head.mul_(likely)
+        model = drawn(template, seed)
         replies = model.generate([TURNS[:1], TURNS[2:3]], max_new_tokens=10)
         if {"image", "audio", "text"} <= {key for reply in replies for key in reply.keys}:
-            return model
+            return seed
     raise AssertionError("no seed gives mixed replies")
+
+
+def talkative(template: str = "chatml") -> AnyX:
+    """A model whose replies mix words and media."""
+    return drawn(template, mixed(template))
 
 
 def same(one: Reply, other: Reply) -> bool:
@@ -249,11 +262,17 @@ def test_what_is_said_is_checked() -> None:
 
 def test_training_goes_on_after_a_session() -> None:
     """Nothing that generation made in inference mode stays where the backward pass finds it."""
-    model = tiny.anyx(lora={"r": 2, "targets": ["q_proj"]})
-    model.session(max_new_tokens=3).say(TURNS[2])
+    model = tiny.anyx(lora={"r": 2, "targets": ["q_proj"]}, tied=False)
+    with torch.no_grad():
+        model.llm.signal_tokens.head.mul_(2.0)
+    session = model.session(max_new_tokens=12)
+    for turn in TURNS:
+        session.say(turn)
     model.train()
-    chat = [user("draw ", RED), {"role": "assistant", "content": "so"}]
-    batch = model.processor.collate([model.processor(chat)])
-    tokens = model.read(batch)[0].embeddings
-    tokens.sum().backward()
-    assert model.inputs["image"].projector.map.weight.grad is not None
+    shown = [{"type": "text", "text": "so"}, {"type": "image", "caption": "red"}]
+    chat = [user("draw ", RED), {"role": "assistant", "content": shown}]
+    output = model(model.processor.collate([model.processor(chat)]))
+    loss = model.llm.logits(output.states).logsumexp(-1).sum()
+    (loss + sum(c.values["prompt_embeds"].square().sum() for c in output.conditions.values())).backward()
+    for name in ("llm.lora", "llm.signal_tokens", "inputs.image.projector", "outputs.image.projector"):
+        assert all(parameter.grad is not None for parameter in model.parts()[name]), name
