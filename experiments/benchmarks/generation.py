@@ -159,7 +159,8 @@ def turns(pairs: int) -> list[dict[str, Any]]:
             first.append(timed(lambda pair=pair: fresh(model, message(1, pair, None))))
             whole.append(timed(lambda history=history: model.chat(history, max_new_tokens=SAID)))
     without = compared(whole, first)
-    note = f"turn {TURNS} of {HEARD} words and {SAID} in reply, attention to all before it included; read anew it is {without['ratio']} of a first turn"
+    whole_turn = f"turn {TURNS} of {HEARD} words and {SAID} in reply, attention to all before it included"
+    note = f"{whole_turn}; read anew it is {without['ratio']} of a first turn"
     return [
         row("turn k / a first turn", "<= 1.25", late, first, 1.25, note),
         {
