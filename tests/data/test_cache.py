@@ -7,7 +7,8 @@ import pytest
 import tiny
 import torch
 
-from anyx.data.cache import FeatureCache, digest, media_digest, module_digest, parameters_digest, transform_digest
+from anyx.data.cache import FeatureCache, module_digest, parameters_digest, transform_digest
+from anyx.digests import digest, media_digest
 from anyx.media import Audio, Image, Video
 
 

@@ -15,13 +15,14 @@ import tiny
 import torch
 
 from anyx.commands import main
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
 from anyx.data.instruct import AlpacaSource, VideoChatSource
 from anyx.data.native import Tally, records_of
 from anyx.data.nextgpt import ConversationSource, MarkedSource, MositSource, PairSource, cleaned
 from anyx.data.rows import items, read_rows
 from anyx.data.sources import JSONLSource, feed
 from anyx.decoders import StableDiffusionDecoder
+from anyx.digests import digest
 from anyx.schema import Stage
 from anyx.training.prepare import fill
 from anyx.training.readers import make_reader
