@@ -42,7 +42,9 @@ from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.lora import lora_config, merged
 from anyx.numbering import SignalTokens, add, number
+from anyx.schema import Pack
 from anyx.tables import install
+from anyx.unpadded import Rows, allowed, prepare
 
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
@@ -73,6 +75,7 @@ class LLM(nn.Module):
             )
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
+        prepare(model)
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
@@ -159,17 +162,24 @@ class LLM(nn.Module):
         cache: DynamicCache | None = None,
         context: Context | None = None,
         *,
+        pack: Pack = False,
         whole: bool = False,
     ) -> Float[Tensor, "b s d"]:
         """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
 
-        `whole` says that all of it is real: attention then needs no mask of padding.
+        `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros. `whole` says that all is real:
+        attention then needs no mask of padding.
         """
+        read, inputs = context or Context({}), embeddings.to(self.model.dtype)
+        places = read.positions(mask, embeddings.shape[1])
+        if allowed(pack, self.model, read.rowwise) and cache is None and (rows := Rows.of(mask)) is not None:
+            with carry(context and context.laid(rows.lay)):
+                return rows.read(self.model.get_decoder(), inputs, places)
         with carry(context):
             output = self.model.get_decoder()(
-                inputs_embeds=embeddings.to(self.model.dtype),
+                inputs_embeds=inputs,
                 attention_mask=None if whole else mask,
-                position_ids=(context or Context({})).positions(mask, embeddings.shape[1]),
+                position_ids=places,
                 past_key_values=cache,
                 use_cache=cache is not None,
             )

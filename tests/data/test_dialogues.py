@@ -8,10 +8,10 @@ import torch
 
 from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
+from anyx.data.digests import digest
 from anyx.data.features import augmented, feature_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed, Record
-from anyx.digests import digest
 from anyx.media import Audio, Image
 from anyx.processor import source_of
 
