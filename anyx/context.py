@@ -33,16 +33,15 @@ class Context:
     def at(self, past: int, rows: int, length: int) -> dict[str, Values]:
         """What layers read in a call of `rows` by `length` positions after `past` cached ones.
 
-        Without a cache the prompt and what was said since are read again. Beam search multiplies rows: each row's beams
-        lie side by side.
+        Without a cache the prompt and what was said since are read again; with the cache of an earlier prompt that
+        this one begins with, the rest of it. Beam search multiplies rows: each row's beams lie side by side.
         """
         found: dict[str, Values] = {}
         for name, reading in self.readings.items():
-            if past:
-                values = {**reading.rows, **reading.after}
-            else:
-                grown = {key: lengthened(x, reading.after.get(key), length, name) for key, x in reading.places.items()}
-                values = {**reading.rows, **grown}
+            values = {**reading.rows, **(reading.after if past else {})}
+            for key, x in reading.places.items():
+                if past < x.shape[1]:
+                    values[key] = lengthened(x, reading.after.get(key), past + length, name)[:, past:]
             found[name] = {key: spread(value, rows, name) for key, value in values.items()}
         return found
 
@@ -64,6 +63,53 @@ class Context:
             lag = lengthened(self.lag, self.lag[:, -1:], mask.shape[1], "positions")
             count = count - spread(lag, len(mask), "positions")
         return count[:, -length:]
+
+    def chosen(self, rows: Int[Tensor, " n"]) -> Context:
+        """The readings of some rows."""
+        context = Context({})
+        for name, reading in self.readings.items():
+            rest, places, after = ({key: x[rows] for key, x in part.items()} for part in reading[:3])
+            context.readings[name] = Reading(rest, places, after, None if reading.lag is None else reading.lag[rows])
+        context.lag = None if self.lag is None else self.lag[rows]
+        return context
+
+    def alike(self, other: Context, length: int) -> int:
+        """How many of the first `length` positions read the same in both, from the first on.
+
+        0 where something differs that all positions read, such as the media of gated cross-attention.
+        """
+        if self.readings.keys() != other.readings.keys():
+            return 0
+        for name, mine in self.readings.items():
+            theirs = other.readings[name]
+            if not _same(mine.rows, theirs.rows) or mine.places.keys() != theirs.places.keys():
+                return 0
+            for key in mine.places:
+                sides = [_first(each.places[key], each.after.get(key), length, name) for each in (mine, theirs)]
+                length = agreeing(*sides)
+        if self.lag is not None and other.lag is not None:
+            length = agreeing(*(_first(lag, lag[:, -1:], length, "positions") for lag in (self.lag, other.lag)))
+        return length if (self.lag is None) == (other.lag is None) else 0
+
+
+def agreeing(one: Shaped[Tensor, "b n *r"], other: Shaped[Tensor, "b n *r"]) -> int:
+    """How many positions are equal in all rows, from the first on."""
+    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
+        return 0
+    equal = (one == other).transpose(0, 1).flatten(1).all(1)
+    return int(equal.long().cumprod(0).sum())
+
+
+def _same(one: Values, other: Values) -> bool:
+    alike = one.keys() == other.keys()
+    return alike and all(x.device == other[key].device and torch.equal(x, other[key]) for key, x in one.items())
+
+
+def _first(
+    places: Shaped[Tensor, "b s *r"], after: Shaped[Tensor, "b 1 *r"] | None, length: int, name: str
+) -> Shaped[Tensor, "b n *r"]:
+    """The first positions of the prompt and of what was said since."""
+    return lengthened(places, after, max(length, places.shape[1]), name)[:, :length]
 
 
 def lengthened(

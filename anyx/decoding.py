@@ -89,18 +89,34 @@ class Group(NamedTuple):
 
 
 @runtime_checkable
+class Kept(Protocol):
+    """What a `Speaker` has read, for its next steps."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        ...
+
+
+@runtime_checkable
 class Speaker(Protocol):
-    """What the loop needs of an LLM; `anyx.llm.LLM` is one."""
+    """What the loop needs of an LLM; `anyx.llm.LLM` is one. All of it is without gradients."""
 
-    tokenizer: PreTrainedTokenizerBase
-    groups: Mapping[str, tuple[int, ...]]
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What turns ids into words."""
+        ...
 
-    def prefill(self, embeddings: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Any, Tensor]:
-        """Read prompts: a cache and the last states, without gradients."""
+    @property
+    def groups(self) -> Mapping[str, tuple[int, ...]]:
+        """The ids of each output's signal group."""
+        ...
+
+    def prefill(self, embeddings: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Kept, Tensor]:
+        """Read prompts: a cache and the last states."""
         ...
 
     def step(self, ids: Sequence[Sequence[int]], cache: Any) -> list[Tensor]:
-        """Append ids to rows: the states at them, without gradients."""
+        """Append ids to rows: the states at them."""
         ...
 
     def logits(self, states: Tensor) -> Tensor:
@@ -124,48 +140,46 @@ def speak(
     A row ends at an id of `stop`, where its words hold `stop_text`, or after `max_new_tokens`; neither stop is said.
     Words are compared, not ids, so whatever the tokenizer made of the stop and of its neighbours is found. Right after
     a group the spaces at its beginning may be missing: tokenizers that strip what stands beside added tokens taught so.
-    `context` is what the LLM's adapters read of the prompts.
+    `context` is what the LLM's adapters read of the prompts. A row that has ended leaves the batch.
     """
-    processors = sampling.processors()
+    choose = _Choice(sampling, [index for ids in llm.groups.values() for index in ids[1:]])
     openers = {ids[0]: key for key, ids in llm.groups.items()}
-    closed = [index for ids in llm.groups.values() for index in ids[1:]]
     rows = [
-        _Row(llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed)) for seed in seeds
+        _Row(number, llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed))
+        for number, seed in enumerate(seeds)
     ]
     cache, states = llm.prefill(embeddings, mask, context)
     while True:
-        with torch.no_grad():
-            logits = llm.logits(states)
-        logits[:, closed] = -torch.inf
         said: list[Words | Group] = []
         appended: list[tuple[int, ...]] = []
         opened: dict[int, str] = {}
-        for number, (row, token) in enumerate(zip(rows, _choose(logits, rows, sampling, processors), strict=True)):
-            if row.done:
-                appended.append(())
-            elif token in stop:
-                row.done = True
-                appended.append(())
-            elif token in openers:
-                opened[number] = openers[token]
-                appended.append(llm.groups[openers[token]])
-                row.left -= len(appended[-1])
-            else:
+        for row, token in zip(rows, choose(llm, states, rows), strict=True):
+            ids: tuple[int, ...] = ()
+            if token in openers and not row.done and token not in stop:
+                opened[row.number] = openers[token]
+                ids = llm.groups[openers[token]]
+            elif not row.done and token not in stop:
                 row.hear(token)
-                appended.append((token,))
-                row.left -= 1
-            row.done = row.done or row.left <= 0
-            if text := row.certain(final=row.done or number in opened):
-                said.append(Words(number, text))
-        if not all(row.done for row in rows) or opened:
+                ids = (token,)
+            row.left -= len(ids)
+            row.done = not ids or row.left <= 0
+            if text := row.certain(final=row.done or row.number in opened):
+                said.append(Words(row.number, text))
+            appended.append(() if row.done and row.number not in opened else ids)
+        awake = [place for place, ids in enumerate(appended) if ids]
+        if awake:
+            if len(awake) < len(rows):
+                cache.keep(awake)
+                rows, appended = [rows[place] for place in awake], [appended[place] for place in awake]
             blocks = llm.step(appended, cache)
-            states = torch.stack([block[-1] if len(block) else old for block, old in zip(blocks, states, strict=True)])
-            for number, key in opened.items():
-                said.append(Group(number, key, rows[number].groups, blocks[number]))
-                rows[number].groups += 1
+            states = torch.stack([block[-1] for block in blocks])
+            for row, block in zip(rows, blocks, strict=True):
+                if key := opened.get(row.number):
+                    said.append(Group(row.number, key, row.groups, block))
+                    row.groups += 1
         if said:
             yield said
-        if all(row.done for row in rows):
+        if not awake or all(row.done for row in rows):
             return
 
 
@@ -184,28 +198,62 @@ def generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed + number * 0x9E3779B97F4A7C15) % 2**63)
 
 
+class Run:
+    """The words of ids that are heard one after the other.
+
+    Letters that no later id can change are decoded once: with what comes next only the ids of the last of them are
+    decoded again, since what tokenizers write of an id depends on whether something stands before it.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []  # of the last settled letters, then of all unsettled ones
+        self._seen = 0  # how many of them are of settled letters
+        self._before = ""  # those letters
+        self._settled = ""
+
+    def hear(self, token: int) -> str:
+        """One more id: all letters so far; half a letter at the end is U+FFFD."""
+        self._ids.append(token)
+        after = self._decode(self._ids)
+        text = self._settled + after[len(self._before) :]
+        if len(text) > len(self._settled) and not text.endswith("\ufffd"):
+            self._settled = text
+            fresh = self._decode(self._ids[self._seen :])
+            if fresh:
+                self._ids, after = self._ids[self._seen :], fresh
+            self._seen, self._before = len(self._ids), after
+        return text
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
 @dataclass
 class _Row:
     """One reply in the making."""
 
+    number: int
     tokenizer: PreTrainedTokenizerBase
     stop_text: str
     left: int
     generator: torch.Generator
     history: list[int] = field(default_factory=list)  # every id of its words
-    run: list[int] = field(default_factory=list)  # ids since the last group
-    told: int = 0  # letters of the run that were handed out
+    text: str = ""  # letters since the last group
+    told: int = 0  # how many of them were handed out
     groups: int = 0
     done: bool = False
 
+    def __post_init__(self) -> None:
+        self.run = Run(self.tokenizer)
+
     def hear(self, token: int) -> None:
         self.history.append(token)
-        self.run.append(token)
+        self.text = self.run.hear(token)
 
     def certain(self, *, final: bool) -> str:
         """The letters that no later token can change and that were not handed out yet."""
-        text = str(self.tokenizer.decode(self.run, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-        bare = self.stop_text.lstrip()
+        text, bare = self.text, self.stop_text.lstrip()
         if self.groups and bare and text.lstrip().startswith(bare):  # right after a group
             text = ""
             self.done = final = True
@@ -222,22 +270,29 @@ class _Row:
         new = text[self.told : end]
         self.told = max(self.told, end)
         if final:
-            self.run, self.told = [], 0
+            self.run, self.text, self.told = Run(self.tokenizer), "", 0
         return new
 
 
-def _choose(
-    logits: Float[Tensor, "b v"], rows: Sequence[_Row], sampling: Sampling, processors: LogitsProcessorList
-) -> list[int]:
-    if not processors and not sampling.temperature:
-        return [int(token) for token in logits.argmax(-1).tolist()]
-    chosen = []
-    for scores, row in zip(logits, rows, strict=True):
-        history = torch.tensor([row.history], dtype=torch.long, device=logits.device)
-        scores = processors(history, scores[None])[0]
-        if sampling.temperature:
-            token = torch.multinomial(scores.softmax(-1).cpu(), 1, generator=row.generator)
-        else:
-            token = scores.argmax(-1)
-        chosen.append(int(token))
-    return chosen
+class _Choice:
+    """The next id of every row: all of them in one transfer from the device."""
+
+    def __init__(self, sampling: Sampling, closed: Sequence[int]) -> None:
+        self.processors, self.warm = sampling.processors(), bool(sampling.temperature)
+        self.closed = torch.tensor(closed, dtype=torch.long)
+
+    @torch.inference_mode()
+    def __call__(self, llm: Speaker, states: Float[Tensor, "b d"], rows: Sequence[_Row]) -> list[int]:
+        logits = llm.logits(states)
+        self.closed = self.closed.to(logits.device)
+        logits.index_fill_(1, self.closed, -torch.inf)
+        for step in self.processors:
+            if isinstance(step, RepetitionPenaltyLogitsProcessor):  # the only one that looks at what was said
+                histories = [torch.tensor([row.history], dtype=torch.long, device=logits.device) for row in rows]
+                logits = torch.cat([step(said, row[None]) for said, row in zip(histories, logits, strict=True)])
+            else:
+                logits = step(self.closed, logits)
+        if not self.warm:
+            return [int(token) for token in logits.argmax(-1).tolist()]
+        chances = logits.softmax(-1).cpu()
+        return [int(torch.multinomial(one, 1, generator=row.generator)) for one, row in zip(chances, rows, strict=True)]

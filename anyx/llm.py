@@ -18,6 +18,7 @@ Letters: b rows, s positions, t cached positions, d width, v vocabulary with k s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
 from typing import Any, cast
 
@@ -28,39 +29,23 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from anyx.caching import Cache
+from anyx.bodies import body_of
+from anyx.caching import Cache, roomy
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
-from anyx.lora import lora_config
-from anyx.numbering import add, number
-from anyx.quantization import quantization
+from anyx.lora import lora_config, merged
+from anyx.numbering import SignalTokens, add, number
 from anyx.schema import Pack
 from anyx.tables import install
 from anyx.unpadded import Rows, allowed, prepare
 
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
-
-
-class SignalTokens(nn.Module):
-    """The signal tokens' rows: what they are when read (`embedding`) and when said (`head`; None if tied)."""
-
-    def __init__(self, embedding: Float[Tensor, "v d"], head: Float[Tensor, "v d"], count: int, *, tied: bool) -> None:
-        super().__init__()
-        self.embedding = nn.Parameter(_like(embedding, count))
-        self.head = None if tied else nn.Parameter(_like(head, count))
-
-    @property
-    def said(self) -> Float[Tensor, "k d"]:
-        """The rows of the head."""
-        return self.embedding if self.head is None else self.head
 
 
 class LLM(nn.Module):
@@ -132,22 +117,9 @@ class LLM(nn.Module):
         path of its own where the model's has none, `tables` a file (`anyx.tables`) whose embedding and head take the
         place of the body's. `quantize` is a form of four bits that the body's other matrices are kept in ("nf4").
         """
-        if isinstance(path, str):
-            config = AutoConfig.from_pretrained(path)
-        elif tokenizer is None:
+        if not isinstance(path, str) and tokenizer is None:
             raise ValueError("llm.path: a configuration brings no tokenizer; give llm.tokenizer a path")
-        else:
-            config = AutoConfig.for_model(**path)
-        kind = _dtype(dtype)
-        if quantize is not None and not isinstance(path, str):
-            raise ValueError(f"llm.quantize: {quantize!r} given, but llm.path is a configuration: nothing to quantize")
-        if weights and isinstance(path, str):
-            few = quantization(quantize, kind) if quantize is not None else None
-            model = AutoModelForCausalLM.from_pretrained(
-                path, dtype=kind, attn_implementation=attention, quantization_config=few
-            )
-        else:
-            model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
+        model = body_of(path, dtype, attention, quantize, weights=weights)
         words = AutoTokenizer.from_pretrained(tokenizer or path)
         if weights and tables is not None:
             install(model, tables, len(words))
@@ -184,10 +156,12 @@ class LLM(nn.Module):
         context: Context | None = None,
         *,
         pack: Pack = False,
+        whole: bool = False,
     ) -> Float[Tensor, "b s d"]:
         """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
 
-        `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros.
+        `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros. `whole` says that all is real:
+        attention then needs no mask of padding.
         """
         read, inputs = context or Context({}), embeddings.to(self.model.dtype)
         places = read.positions(mask, embeddings.shape[1])
@@ -197,7 +171,7 @@ class LLM(nn.Module):
         with carry(context):
             output = self.model.get_decoder()(
                 inputs_embeds=inputs,
-                attention_mask=mask,
+                attention_mask=None if whole else mask,
                 position_ids=places,
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -218,17 +192,26 @@ class LLM(nn.Module):
         """The weights that `logits` reads."""
         return [*self.model.get_output_embeddings().parameters(), self.signal_tokens.said]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def prefill(
         self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"], context: Context | None = None
     ) -> tuple[Cache, Float[Tensor, "b d"]]:
         """Read left-padded prompts; the cache, and the states at their last positions."""
         if empty := (~mask.any(1)).nonzero().flatten().tolist():
             raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
-        cache = Cache(DynamicCache(config=self.model.config.get_text_config(decoder=True)), mask, context)
-        return cache, self.states(embeddings, mask, cache.past, context)[:, -1]
+        past = roomy(self.model.config.get_text_config(decoder=True))
+        cache = Cache(past, mask[:, :0], context, whole=bool(mask.all()))
+        return cache, self.extend(embeddings, mask, cache)[:, -1]
 
-    @torch.no_grad()
+    @torch.inference_mode()
+    def extend(
+        self, embeddings: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], cache: Cache
+    ) -> Float[Tensor, "b n d"]:
+        """Read on, as many positions in every row, after what the cache holds: the states at them."""
+        cache.mask = torch.cat([cache.mask, mask], 1)
+        return self.states(embeddings, cache.mask, cache.past, cache.context, whole=cache.whole)
+
+    @torch.inference_mode()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
         """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
         longest = max(map(len, ids))
@@ -236,11 +219,19 @@ class LLM(nn.Module):
         block = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=device)
         lengths = torch.tensor([len(row) for row in ids], device=device)
         real = torch.arange(longest, device=device) < lengths[:, None]
-        cache.mask = torch.cat([cache.mask, real], 1)
-        states = self.states(self.embed(block), cache.mask, cache.past, cache.context)
-        if not self.placed and not bool(real.all()):
+        even = all(len(row) == longest for row in ids)
+        cache.whole = cache.whole and even
+        states = self.extend(self.embed(block), real, cache)
+        if not self.placed and not even:
             cache.close(longest - lengths)
         return [states[row, : len(appended)] for row, appended in enumerate(ids)]
+
+    def merged(self) -> AbstractContextManager[None]:
+        """Within the block LoRA is part of the body's weights, which costs a step less (`anyx.lora`).
+
+        With adapters nothing changes: some of them read the body's weights without LoRA.
+        """
+        return merged(self.model, self._tables()) if not self.adapters else nullcontext()
 
     def train(self, mode: bool = True) -> LLM:
         """Train mode for what learns; a frozen body stays in eval mode, and only LoRA's dropout follows."""
@@ -293,16 +284,3 @@ class LLM(nn.Module):
     def _body(self) -> list[nn.Parameter]:
         """The body's own parameters, but for quantized matrices, which cannot learn."""
         return [p for name, p in self.model.named_parameters() if ".lora_" not in name and p.is_floating_point()]
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in dtypes:
-        raise ValueError(f"llm.dtype: {name!r} is not one of {', '.join(dtypes)}")
-    return dtypes[name]
-
-
-def _like(table: Float[Tensor, "v d"], count: int) -> Float[Tensor, "k d"]:
-    """New rows drawn like the table's own: its mean and deviation in every dimension, seen on some 4096 rows."""
-    seen = table.detach()[:: max(1, len(table) // 4096)].float()
-    return seen.mean(0) + seen.std(0) * torch.randn(count, table.shape[1], device=table.device)

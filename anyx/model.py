@@ -13,6 +13,7 @@ Letters: b rows, s positions, m media of a key or supervised positions, n tokens
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,14 +24,18 @@ from torch import Tensor, nn
 
 from anyx import inside, prefix
 from anyx.config import Config
-from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
-from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
+from anyx.decoding import Sampling
+from anyx.interfaces import Condition, Decoder, Encoder, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest, within
+from anyx.ports import InputPort, Output, OutputPort, makings, rest, within
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
 from anyx.schema import DType, Pack
+from anyx.speaking.events import answers
+from anyx.speaking.features import Features
+from anyx.speaking.making import Maker, Studio
+from anyx.speaking.session import Session
 from anyx.splice import Side, Spliced
 from anyx.templates import Template
 from anyx.waiting import Encoders, Waiting
@@ -66,6 +71,7 @@ class AnyX(nn.Module, ModelHubMixin):
         self.inputs = cast(Mapping[str, InputPort], nn.ModuleDict(inputs))
         self.into = inside.checked({key: port.into for key, port in inputs.items()}, llm.adapters)
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
+        self.studio = Studio(self)
         self.config: Config | None = None  # what it was built from, if it was; saved with it
         self.learnt: tuple[str, ...] = ()  # the parts beside `own_state` that training changed; saved with it too
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
@@ -144,7 +150,8 @@ class AnyX(nn.Module, ModelHubMixin):
         """
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        events = list(self._events(chats, sampling, seeds, decode, eager=False))
+        how = makings(decode or {}, self.outputs)
+        events = list(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
         return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
 
     def chat(
@@ -161,7 +168,9 @@ class AnyX(nn.Module, ModelHubMixin):
     ) -> Reply:
         """Answer one conversation."""
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        return Reply.gather(self._events([conversation_of(messages)], sampling, seeds, decode, eager=False))
+        chats = [conversation_of(messages)]
+        how = makings(decode or {}, self.outputs)
+        return Reply.gather(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
 
     def stream(
         self,
@@ -178,47 +187,28 @@ class AnyX(nn.Module, ModelHubMixin):
         """The same answers as they come: text at once, media as soon as their group is said."""
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
-        yield from self._events(chats, sampling, seeds, decode, eager=True)
+        how = makings(decode or {}, self.outputs)
+        yield from answers(self, chats, sampling, seeds, how, self.studio, eager=True)
 
-    def _events(
-        self, chats: Sequence[Conversation], sampling: Sampling, seeds: Seeds, decode: Decode | None, *, eager: bool
-    ) -> Iterator[TextEvent | MediaEvent]:
-        """Text and media in order; `eager` makes media at every step, else all at the end."""
-        seeds, how = seeds_of(seeds, len(chats)), makings(decode or {}, self.outputs)
-        batch = self.processor.collate([self.processor(chat, generate=True) for chat in chats], generate=True)
-        with torch.no_grad():
-            spliced, _ = self.read(batch.to(self.device), side="left")
-        ids, text = self.processor.prompt.stop
-        read = self.llm, spliced.embeddings, spliced.mask, spliced.context
-        steps = speak(*read, sampling=sampling, seeds=seeds, stop={*ids, *self.llm.stop}, stop_text=text)
-        for said in steps if eager else [[item for step in steps for item in step]]:
-            yield from self._realise(said, seeds, how)
+    def session(
+        self,
+        *,
+        max_new_tokens: int = 128,
+        decode: Decode | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+        features: Features | None = None,
+        maker: Maker | None = None,
+    ) -> Session:
+        """A conversation that goes on: each turn costs itself, not all that was said before it."""
+        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        return Session(self, sampling=sampling, decode=decode, features=features, maker=maker)
 
-    def _realise(
-        self, said: Sequence[Words | Group], seeds: Sequence[int], how: Mapping[str, Making]
-    ) -> Iterator[TextEvent | MediaEvent]:
-        """Make the media of what was said, one batch a key, and hand everything out in order."""
-        groups = [item for item in said if isinstance(item, Group)]
-        made: dict[tuple[int, int], Media] = {}
-        for key in dict.fromkeys(group.key for group in groups):
-            mine = [group for group in groups if group.key == key]
-            media = self._decode(key, mine, seeds, how.get(key, Making()))
-            made |= {(group.row, group.number): medium for group, medium in zip(mine, media, strict=True)}
-        for item in said:
-            if isinstance(item, Words):
-                yield TextEvent(item.row, item.text)
-            else:
-                yield MediaEvent(item.row, item.key, made[item.row, item.number])
-
-    @torch.no_grad()
-    def _decode(self, key: str, groups: Sequence[Group], seeds: Sequence[int], how: Making) -> list[Media]:
-        decoder = self.outputs[key].decoder
-        if decoder is None:
-            raise ValueError(f"outputs.{key}: the model wants to show this output, but its decoder is not loaded")
-        condition = self.condition(key, torch.stack([group.states for group in groups]))
-        noise = [generator(seeds[group.row], group.number) for group in groups]
-        media: list[Media] = decoder(condition, generators=noise, steps=how.steps, guidance=how.guidance, **how.more)
-        return media
+    def merged(self) -> AbstractContextManager[None]:
+        """Within the block LoRA is part of the LLM's weights, which makes answers sooner; nothing is learnt there."""
+        return self.llm.merged()
 
     def train(self, mode: bool = True) -> AnyX:
         """Train mode for what learns; encoders and decoders stay in eval mode wherever they are frozen."""

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from anyx.interfaces import Media, TextBatch, Tokens, Words
-from anyx.prompt import IGNORE, Message, Prompt, parts_of
+from anyx.prompt import IGNORE, Message, Prompt, Slot, parts_of
 
 LOCATIONS = ("media", "path")  # under which a part may bring its medium, beside its own type; the first counts
 Conversation = Sequence[Message]
@@ -143,29 +143,27 @@ class Processor:
             encoded = self.prompt.cut(encoded, self.max_length)
             if all(label == IGNORE for label in encoded.labels):
                 raise ValueError(f"max_length: the assistant says nothing within the first {self.max_length} ids")
-        received = [self._receive(slot.key, slot.position, slot.part) for slot in encoded.media]
-        if self.words:
-            beside = zip(received, instructions(messages), strict=False)  # fewer were received if some were cut off
-            received = [
-                item._replace(text=self.words[item.key](said) if item.key in self.words else None)
-                for item, said in beside
-            ]
+        beside = zip(encoded.media, instructions(messages), strict=False)  # fewer slots if some media were cut off
+        received = [self.receive(slot, said) for slot, said in beside]
         targets = [
             Target(slot.key, slot.position, slot.part.get("caption"), self._target(slot.key, slot.part))
             for slot in encoded.groups
         ]
         return Sample(encoded.ids, encoded.labels, received, targets)
 
-    def _receive(self, key: str, position: int, part: Mapping[str, Any]) -> Received:
+    def receive(self, slot: Slot, said: str) -> Received:
+        """Read the medium of a slot; `said` is what its turn says, for projectors that read that too."""
+        key, position, part = slot
+        text = self.words[key](said) if key in self.words else None
         tokens = self.features(key, part) if self.features else None
         if tokens is not None:
-            return Received(key, position, {}, tokens)
+            return Received(key, position, {}, tokens, text)
         if key not in self.transforms:
             known = ", ".join(self.transforms) or "none"
             raise ValueError(
                 f"inputs.{key}: no encoder is loaded to read it (loaded: {known}) and no cached features were given"
             )
-        return Received(key, position, self.transforms[key](self.read(key, part)), None)
+        return Received(key, position, self.transforms[key](self.read(key, part)), None, text)
 
     def _target(self, key: str, part: Mapping[str, Any]) -> Media | None:
         return self.read(key, part) if self.targets_media and source_of(part) is not None else None
@@ -205,7 +203,7 @@ class Processor:
             ids,
             mask,
             labels,
-            {key: _gather(key, items) for key, items in received.items()},
+            {key: gather(key, items) for key, items in received.items()},
             {
                 key: TargetBatch(
                     *_places(items), [item.caption for _, item in items], [item.medium for _, item in items]
@@ -253,7 +251,8 @@ def _places(items: Sequence[tuple[int, Any]]) -> tuple[Int[Tensor, " m"], Int[Te
     return torch.tensor([row for row, _ in items]), torch.tensor([item.position for _, item in items])
 
 
-def _gather(key: str, items: Sequence[tuple[int, Received]]) -> MediaBatch:
+def gather(key: str, items: Sequence[tuple[int, Received]]) -> MediaBatch:
+    """The media of one key, each with its row, as one stack."""
     cached = [item.tokens for _, item in items if item.tokens is not None]
     text = _padded([item.text for _, item in items if item.text is not None])
     if not cached:

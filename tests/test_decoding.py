@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
+from anyx.decoding import Group, Run, Sampling, Words, generator, seeds_of, speak
 from anyx.llm import LLM
 
 WORDS = tiny.tokenizer()
@@ -40,15 +40,26 @@ class Recorder:
 
     def __init__(self, model: LLM, rows: int) -> None:
         self.model, self.tokenizer, self.groups = model, model.tokenizer, model.groups
-        self.prefill, self.logits = model.prefill, model.logits
+        self.logits = model.logits
+        self.live = list(range(rows))
         self.ids: list[list[int]] = [[] for _ in range(rows)]
         self.steps = 0
 
+    def prefill(self, embeddings: Any, mask: Any, context: Any = None) -> tuple[Recorder, torch.Tensor]:
+        self.cache, states = self.model.prefill(embeddings, mask, context)
+        return self, states
+
+    def keep(self, rows: list[int]) -> None:
+        self.live = [self.live[row] for row in rows]
+        self.cache.keep(rows)
+
     def step(self, ids: list[tuple[int, ...]], cache: object) -> list[torch.Tensor]:
+        assert cache is self
+        assert all(ids)
         self.steps += 1
-        for row, appended in zip(self.ids, ids, strict=True):
-            row.extend(appended)
-        return self.model.step(ids, cache)  # type: ignore[arg-type]
+        for row, appended in zip(self.live, ids, strict=True):
+            self.ids[row].extend(appended)
+        return self.model.step(ids, self.cache)
 
 
 def test_greedy_equals_transformers_generate() -> None:
@@ -166,6 +177,47 @@ def test_rows_do_not_see_their_neighbours() -> None:
     for row in range(3):
         alone = said([row])[0]
         assert together[row][: len(alone)] == alone
+
+
+def test_a_row_that_has_ended_leaves_the_batch() -> None:
+    model = llm(1)
+    _, embeddings, mask = prompts(model, [[5, 6, 7], [8], [9, 10]])
+    free, ended = Recorder(model, 3), Recorder(model, 3)
+    list(speak(free, embeddings, mask, sampling=Sampling(9), seeds=[0] * 3))
+    stop = free.ids[1][3]
+    list(speak(ended, embeddings, mask, sampling=Sampling(9), seeds=[0] * 3, stop=[stop]))
+    assert ended.ids == [ids[: ids.index(stop)] if stop in ids else ids for ids in free.ids]
+    lengths = [len(ids) for ids in ended.ids]
+    assert len(set(lengths)) > 1
+    assert ended.live == [row for row in range(3) if lengths[row] == max(lengths)]
+    assert len(ended.cache.mask) == len(ended.live)
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=30), ids=st.lists(st.integers(0, len(WORDS) - 1), max_size=30))
+def test_letters_are_those_of_all_ids_decoded_together(text: str, ids: list[int]) -> None:
+    """Bytes of letters cut anywhere, pieces that begin with spaces, and special tokens that are not written."""
+    llama = tiny.llama_tokenizer()
+    for tokenizer, said in ((WORDS, ids), (WORDS, WORDS.encode(text)), (llama, [1, *llama.encode(f" {text}")])):
+        run, heard = Run(tokenizer), ""
+        for token in said:
+            heard = run.hear(token)
+        assert heard == tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def test_letters_are_decoded_once() -> None:
+    """What is looked at again does not grow with the reply."""
+    lengths: list[int] = []
+
+    class Counting:
+        def decode(self, ids: list[int], **how: Any) -> str:
+            lengths.append(len(ids))
+            return str(WORDS.decode(ids, **how))
+
+    run = Run(Counting())  # type: ignore[arg-type]
+    for token in WORDS.encode("Draw a red fox, please. " * 20):
+        run.hear(token)
+    assert max(lengths) <= 4
 
 
 def test_a_stop_text_is_not_said_and_its_beginning_is_held_back() -> None:

@@ -21,16 +21,16 @@ ROOMS = {"anyx": ROOT / "anyx", "anyx.encoders": ROOT / "encoders", "anyx.decode
 FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
     "signatures": 0, "yamls": 0, "packaged": 0, "compact": 0, "imports": 0, "qformer": 0, "arrays": 0,
-    "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0, "numbering": 0,
-    "files": 0, "durable": 0, "randomness": 0, "encoders": 1, "decoders": 1,
-    "faults": 0, "ranks": 0, "quantization": 0,
+    "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0,
+    "numbering": 0, "files": 0, "durable": 0, "randomness": 0, "encoders": 1,
+    "decoders": 1, "faults": 0, "ranks": 0, "bodies": 0, "digests": 0,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "wiring": 1, "waiting": 0, "frozen": 0, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "unpadded": 0, "lora": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
-    "model": 2, "prefix": 2, "processor": 2, "components": 2,
+    "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
@@ -45,9 +45,10 @@ SIDEWAYS = {
     ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
     ("waiting", "interfaces"), ("whole", "durable"), ("waiting", "frozen"),
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
-    ("arrays", "faults"),
+    ("arrays", "faults"), ("digests", "interfaces"), ("model", "speaking"),
+    ("speaking", "processor"),
 }  # fmt: skip
-CORE = ("model", "splice", "prompt", "processor", "llm", "training")
+CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

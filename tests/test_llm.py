@@ -87,6 +87,42 @@ def test_steps_of_ragged_rows_equal_one_whole_forward(kind: str) -> None:
             torch.testing.assert_close(torch.cat(said[row]), states[len(prompt) - 1 :], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", list(hooked.FAMILIES))
+def test_rows_without_holes_need_no_mask(kind: str) -> None:
+    """Even prompts and appends, then a hole: as one whole forward with a mask."""
+    words = tiny.tokenizer()
+    model = LLM(hooked.causal_lm(kind, len(words)), words, tokens={"image": 3})
+    prompts, appends = [[5, 6, 7], [10, 11, 12]], [[(20, 21), (30, 31)], [(22,), ()], [(23,), (32,)]]
+    ids = torch.tensor(prompts)
+    cache, last = model.prefill(model.embed(ids), torch.ones_like(ids, dtype=torch.bool))
+    said = [[states[None]] for states in last]
+    for moment in appends:
+        for row, states in enumerate(model.step(moment, cache)):
+            said[row].append(states)
+        assert cache.whole == (moment is appends[0])
+    for row, prompt in enumerate(prompts):
+        whole = torch.tensor([prompt + [token for moment in appends for token in moment[row]]])
+        states = model.states(model.embed(whole), torch.ones_like(whole, dtype=torch.bool))[0]
+        torch.testing.assert_close(torch.cat(said[row]), states[2:], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", list(hooked.FAMILIES))
+def test_kept_rows_go_on_as_before(kind: str) -> None:
+    words = tiny.tokenizer()
+    model = LLM(hooked.causal_lm(kind, len(words)), words, tokens={"image": 3})
+    prompts = [[5, 6, 7, 8], [10], [12, 13]]
+    ids = torch.tensor([[0] * (4 - len(row)) + row for row in prompts])
+    mask = torch.arange(4) >= 4 - torch.tensor([len(row) for row in prompts])[:, None]
+    cache, _ = model.prefill(model.embed(ids), mask)
+    model.step([(20,), (21, 22), (23,)], cache)
+    cache.keep([2, 0])
+    kept = model.step([(24, 25), (26,)], cache)
+    for row, said, states in ((2, (23, 24, 25), kept[0]), (0, (20, 26), kept[1])):
+        whole = torch.tensor([[*prompts[row], *said]])
+        expected = model.states(model.embed(whole), torch.ones_like(whole, dtype=torch.bool))[0]
+        torch.testing.assert_close(states, expected[-len(states) :], atol=1e-5, rtol=1e-4)
+
+
 def test_a_prompt_of_no_tokens_is_named() -> None:
     model = llm()
     for mask in (torch.ones(1, 0), torch.tensor([[1, 1], [0, 0]])):

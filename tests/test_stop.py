@@ -33,20 +33,25 @@ class Script:
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self.rows = [list(row) for row in rows]
         self.said = [0] * len(rows)
+        self.live = list(range(len(rows)))
         self.after = TOKENIZER.convert_tokens_to_ids("Z")
 
     def prefill(self, embeddings: torch.Tensor, mask: torch.Tensor, context: object = None) -> tuple[Any, torch.Tensor]:
-        return None, embeddings[:, -1]
+        return self, embeddings[:, -1]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.live = [self.live[row] for row in rows]
 
     def step(self, ids: Sequence[Sequence[int]], cache: Any) -> list[torch.Tensor]:
-        for row, appended in enumerate(ids):
+        for row, appended in zip(self.live, ids, strict=True):
             self.said[row] += len(appended)
         return [torch.zeros(len(appended), 1) for appended in ids]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        scores = torch.zeros(len(self.rows), SIZE + 5)
-        for row, (ids, place) in enumerate(zip(self.rows, self.said, strict=True)):
-            scores[row, ids[place] if place < len(ids) else self.after] = 1
+        scores = torch.zeros(len(self.live), SIZE + 5)
+        for score, row in zip(scores, self.live, strict=True):
+            ids, place = self.rows[row], self.said[row]
+            score[ids[place] if place < len(ids) else self.after] = 1
         return scores
 
 

@@ -23,11 +23,11 @@ words             send them, with whatever is attached
 
 
 class Conversation:
-    """The messages so far, what is attached to the next one, and how replies are drawn."""
+    """A session with the model, what is attached to the next message, and how replies are drawn."""
 
     def __init__(self, model: AnyX, out: Path, seed: int, settings: dict[str, Any]) -> None:
-        self.model, self.out, self.seed, self.settings = model, out, seed, settings
-        self.messages: list[dict[str, Any]] = []
+        self.model, self.out, self.seed = model, out, seed
+        self.session = model.session(**settings)
         self.attached: list[tuple[str, Media]] = []
         self.turns = 0  # ever said: folders are numbered by it, so that nothing is written twice
 
@@ -38,7 +38,8 @@ class Conversation:
         if name in ("quit", "exit"):
             return False
         if name == "reset":
-            self.messages, self.attached = [], []
+            self.session.reset()
+            self.attached = []
         elif name == "seed" and rest.isdecimal():
             self.seed = int(rest)
         elif name in self.model.inputs and rest:
@@ -56,19 +57,21 @@ class Conversation:
         turn = options.user_turn(text, self.attached, list(self.model.inputs))
         self.attached = []
         events: list[TextEvent | MediaEvent] = []
-        folder = self.out / f"turn{self.turns:03d}"
+        folder, kept = self.out / f"turn{self.turns:03d}", self.session.messages
         self.turns += 1
-        for event in self.model.stream([*self.messages, turn], seeds=self.seed, **self.settings):
-            events.append(event)
-            if isinstance(event, TextEvent):
-                console.print(event.text, end="", markup=False, highlight=False)
-            else:
-                console.print(f"[{event.key}]", end="", style="cyan", markup=False, highlight=False)
-        console.print()
-        reply = Reply.gather(events)
-        for path in reply.save(folder):
-            console.print(str(path), style="cyan", markup=False, highlight=False)
-        self.messages += [turn, reply.message()]
+        try:
+            for event in self.session.stream(turn, seed=self.seed):
+                events.append(event)
+                if isinstance(event, TextEvent):
+                    console.print(event.text, end="", markup=False, highlight=False)
+                else:
+                    console.print(f"[{event.key}]", end="", style="cyan", markup=False, highlight=False)
+            console.print()
+            for path in Reply.gather(events).save(folder):
+                console.print(str(path), style="cyan", markup=False, highlight=False)
+        except (ValueError, OSError):
+            self.session.messages = kept
+            raise
 
 
 def chat(
@@ -101,6 +104,12 @@ def chat(
         f"reads text, {', '.join(loaded.inputs)}; makes text, {', '.join(loaded.outputs)}; /help lists the commands",
         style="dim",
     )
+    with loaded.merged():
+        talk(conversation)
+
+
+def talk(conversation: Conversation) -> None:
+    """Carry out and send lines until there are no more."""
     while True:
         try:
             line = typer.prompt("you", prompt_suffix="> ").strip()

@@ -52,11 +52,12 @@ def demo(
     missed: list[str] = []
     for start in range(0, len(records), batch_size):
         batch = records[start : start + batch_size]
-        replies = loaded.generate(
-            [record["messages"] for record in batch],
-            seeds=[seed + start + row for row in range(len(batch))],
-            max_new_tokens=max_new_tokens,
-        )
+        with loaded.merged():
+            replies = loaded.generate(
+                [record["messages"] for record in batch],
+                seeds=[seed + start + row for row in range(len(batch))],
+                max_new_tokens=max_new_tokens,
+            )
         for record, reply in zip(batch, replies, strict=True):
             exchanges.append(exchange(loaded.processor, record, reply, out))
             wanted = str(record["id"]).partition("->")[2]

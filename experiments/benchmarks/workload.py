@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from anyx.config import Config, check
-from anyx.data.cache import digest
 from anyx.data.sources import Feed
+from anyx.digests import digest
 from anyx.interfaces import Condition, Decoder
 from anyx.media import Audio, Image
 from anyx.packaged import home as cache

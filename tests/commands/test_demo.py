@@ -116,17 +116,17 @@ def test_a_conversation_remembers(model: AnyX, tmp_path: Path, capsys: pytest.Ca
     chat = Conversation(model, tmp_path, 0, settings)
     assert chat.command(f"/image {picture(tmp_path)}")
     chat.say("What is this?")
-    assert [message["role"] for message in chat.messages] == ["user", "assistant"]
-    assert chat.messages[0]["content"][0]["type"] == "image"
+    assert [message["role"] for message in chat.session.messages] == ["user", "assistant"]
+    assert chat.session.messages[0]["content"][0]["type"] == "image"
     assert chat.attached == []
     chat.say("And now?")
-    assert len(chat.messages) == 4
+    assert len(chat.session.messages) == 4
     assert chat.command("/seed 5")
     assert chat.seed == 5
     assert chat.command("/help")
     assert "/image PATH" in capsys.readouterr().out
     assert chat.command("/reset")
-    assert chat.messages == []
+    assert chat.session.messages == []
     assert not chat.command("/quit")
     with pytest.raises(ValueError, match=r"^/image: there is no file 'none.png'"):
         chat.command("/image none.png")
@@ -141,13 +141,17 @@ def test_a_failed_turn_costs_itself_alone(model: AnyX, tmp_path: Path, capsys: p
     assert chat.command("/image")
     assert "/image PATH" in capsys.readouterr().out
     assert chat.command(f"/image {picture(tmp_path)}")
-    chat.settings = {"max_new_tokens": -1}
-    with pytest.raises(ValueError, match="max_new_tokens"):
+    chat.session.decode = {"smell": {}}
+    with pytest.raises(ValueError, match=r"decode: {'smell': {}} given"):
         chat.say("Hello")
     assert chat.attached == []
-    chat.settings = {"max_new_tokens": 3}
+    chat.session.decode, chat.out = {}, tmp_path / "bad.png"
+    with pytest.raises(OSError, match=r"bad\.png"):  # the reply cannot be written
+        chat.say("Hello")
+    assert chat.session.messages == []
+    chat.out = tmp_path / "out"
     chat.say("Hello")
-    assert len(chat.messages) == 2
+    assert len(chat.session.messages) == 2
     before = {file: file.read_bytes() for file in chat.out.rglob("*") if file.is_file()}
     chat.command("/reset")
     chat.seed = 1

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from anyx.data.cache import FeatureCache
-from anyx.data.digests import _file_digest, digest, media_digest, module_digest, parameters_digest, transform_digest
+from anyx.data.digests import digest, media_digest, module_digest, parameters_digest, transform_digest
 from anyx.data.index import NAME
 from anyx.data.shards import DamagedError, check, contents
+from anyx.digests import _file_digest
 from anyx.media import Audio, Image, Video
 
 

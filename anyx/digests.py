@@ -1,0 +1,54 @@
+"""Digests of media by their content: the name under which what was computed of them is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyx.files import Piece, contents
+from anyx.interfaces import Media
+
+
+def digest(*parts: bytes | str | int) -> str:
+    """A digest of a sequence of parts; their boundaries count."""
+    state = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()
+
+
+def media_digest(source: Any) -> str:
+    """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
+    if isinstance(source, bytes | Piece):
+        return digest(contents(source))
+    if isinstance(source, str | Path):
+        status = os.stat(source)
+        return _file_digest(str(source), status.st_size, status.st_mtime_ns)
+    if isinstance(source, Media):
+        fields = [getattr(source, name) for name in source.__dataclass_fields__]
+        return digest(type(source).__name__, *map(_field, fields))
+    raise ValueError(f"media are a path, bytes or a value of anyx.media, but {type(source).__name__} was given")
+
+
+def _field(value: Any) -> bytes | str:
+    if isinstance(value, Tensor):
+        return bytes_of(value) + str(tuple(value.shape)).encode()
+    return media_digest(value) if isinstance(value, Media) else str(value)
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The numbers of a tensor as they lie in memory."""
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+
+
+@lru_cache(maxsize=1 << 20)
+def _file_digest(path: str, size: int, time: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()

@@ -1,0 +1,1 @@
+"""How a model answers: `events` in order, media `making`, and a `session` that remembers its conversation."""
