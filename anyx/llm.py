@@ -192,6 +192,11 @@ class LLM(nn.Module):
         signals = F.linear(flat.float(), self.signal_tokens.said)
         return torch.cat([text, signals], -1).reshape(*states.shape[:-1], -1)
 
+    @property
+    def head(self) -> list[nn.Parameter]:
+        """The weights that `logits` reads."""
+        return [*self.model.get_output_embeddings().parameters(), self.signal_tokens.said]
+
     @torch.no_grad()
     def prefill(
         self, embeddings: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"], context: Context | None = None

@@ -21,7 +21,7 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyx import inside
+from anyx import inside, prefix
 from anyx.config import Config
 from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
 from anyx.interfaces import Condition, Decoder, Encoder, Media, Tokens
@@ -84,15 +84,15 @@ class AnyX(nn.Module, ModelHubMixin):
     def forward(self, batch: Batch) -> Output:
         """Media in, LLM, conditions out: everything the losses read."""
         spliced, tokens = self.read(batch)
-        states = self.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+        places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
+        states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places))
         supervised = spliced.labels[:, 1:] != IGNORE
-        logits = self.llm.logits(states[:, :-1][supervised])
         conditions = {}
         for key, target in batch.targets.items():
             start = spliced.index[target.rows, target.positions]
             columns = start[:, None] + torch.arange(self.outputs[key].tokens, device=start.device)
             conditions[key] = self.condition(key, states[target.rows[:, None], columns])
-        return Output(logits, spliced.labels[:, 1:][supervised], conditions, tokens)
+        return Output(states[:, :-1][supervised], spliced.labels[:, 1:][supervised], conditions, tokens)
 
     def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
         """Encode, project and splice the media of a batch; the projected tokens by key."""

@@ -1,6 +1,6 @@
 """Ports: what an any-to-any model hears with and answers by, one a key of `inputs` or `outputs`.
 
-Letters: m supervised positions, v vocabulary.
+Letters: m supervised positions, d width.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
 
 
 class Output(NamedTuple):
-    """What training reads: `logits` (m, v) and `labels` (m,) of supervised positions, conditions and tokens by key.
+    """What training reads: `states` (m, d) that say the next token and its `labels` (m,), conditions and tokens by key.
 
-    `conditions` are in the order of the batch's targets; `tokens` are the inputs' as projected.
+    Only supervised positions are here; `LLM.logits` makes scores of their states. `conditions` are in the order of the
+    batch's targets; `tokens` are the inputs' as projected.
     """
 
-    logits: Float[Tensor, "m v"]
+    states: Float[Tensor, "m d"]
     labels: Int[Tensor, " m"]
     conditions: dict[str, Condition]
     tokens: dict[str, Tokens]

@@ -78,12 +78,12 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(template: str, chats: list[tu
         return
     batch = model.processor.collate(samples)
     together = model(batch)
-    logits, labels = iter(together.logits), iter(together.labels)
+    states, labels = iter(together.states), iter(together.labels)
     seen = dict.fromkeys(together.conditions, 0)
     for sample in samples:
         alone = model(model.processor.collate([sample]))
-        for score, label in zip(alone.logits, alone.labels, strict=True):
-            torch.testing.assert_close(next(logits), score, atol=1e-4, rtol=1e-4)
+        for state, label in zip(alone.states, alone.labels, strict=True):
+            torch.testing.assert_close(next(states), state, atol=1e-4, rtol=1e-4)
             assert next(labels) == label
         for key, condition in alone.conditions.items():
             mine = condition.values["prompt_embeds"]
@@ -92,7 +92,7 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(template: str, chats: list[tu
             torch.testing.assert_close(mine, walked(model, sample, key), atol=1e-4, rtol=1e-4)
             seen[key] += len(mine)
         assert sum(len(c.values["prompt_embeds"]) for c in alone.conditions.values()) == len(sample.targets)
-    assert next(logits, None) is None
+    assert next(states, None) is None
     assert seen == {key: len(c.values["prompt_embeds"]) for key, c in together.conditions.items()}
 
 

@@ -28,14 +28,14 @@ FLOORS = {
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
-    "model": 2, "processor": 2,
+    "model": 2, "prefix": 2, "processor": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
     "training": 4, "evaluation": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),
-    ("model", "processor"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
+    ("model", "processor"), ("model", "prefix"), ("hub", "build"), ("schema", "signatures"), ("config", "wiring"), ("qformer", "layers"),
     ("qformer", "weights"), ("media", "arrays"),
     ("arrays", "codecs"), ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"), ("splice", "context"),
     ("latents", "layers"), ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),

@@ -122,7 +122,7 @@ def test_half_precision(name: str, autocast: bool, pictures: list[str], tiny_llm
     batch = model.processor.collate([model.processor(chat), model.processor([*user("Hi"), chat[-1]])])
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         output = model(batch)
-        loss = torch.nn.functional.cross_entropy(output.logits, output.labels)
+        loss = torch.nn.functional.cross_entropy(model.llm.logits(output.states), output.labels)
     loss.backward()
     for part, parameters in model.parts().items():
         if part.startswith("llm.adapters"):

@@ -64,5 +64,5 @@ def test_a_model_hands_over_its_words() -> None:
         seen = model.encode("image", batch.inputs["image"].tensors)
         wanted = projector(seen, llm.model.get_input_embeddings().weight)
         torch.testing.assert_close(model.read(batch)[1]["image"].values, wanted.values)
-    model.forward(batch).logits.sum().backward()
+    model.forward(batch).states.sum().backward()
     assert all(p.grad is not None for p in projector.parameters())

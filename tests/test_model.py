@@ -52,7 +52,7 @@ def test_a_mixed_batch_equals_its_rows_alone() -> None:
     alone = [model(batch(model, [chat])) for chat in CHATS]
     assert len(together.labels) == sum(len(one.labels) for one in alone)
     torch.testing.assert_close(together.labels, torch.cat([one.labels for one in alone]))
-    torch.testing.assert_close(together.logits, torch.cat([one.logits for one in alone]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together.states, torch.cat([one.states for one in alone]), atol=1e-5, rtol=1e-4)
     for key in ("image", "audio"):
         expected = [one.conditions[key].values["prompt_embeds"] for one in alone if key in one.conditions]
         got = together.conditions[key].values["prompt_embeds"]
@@ -64,7 +64,7 @@ def test_logits_are_shifted_to_supervised_positions() -> None:
     one = batch(model, [CHATS[1]])
     whole = model.llm.logits(model.llm.states(model.llm.embed(one.ids), one.mask))
     places = (one.labels[0, 1:] != IGNORE).nonzero()[:, 0]
-    torch.testing.assert_close(model(one).logits, whole[0, places])
+    torch.testing.assert_close(model.llm.logits(model(one).states), whole[0, places])
     assert model(one).labels.tolist() == one.labels[0, places + 1].tolist()
 
 
@@ -79,7 +79,7 @@ def test_cached_tokens_need_no_encoder() -> None:
         return model.encode(key, {name: tensor[None] for name, tensor in item.items()})
 
     blind.processor.features = features
-    torch.testing.assert_close(blind(batch(blind, CHATS)).logits, model(batch(model, CHATS)).logits)
+    torch.testing.assert_close(blind(batch(blind, CHATS)).states, model(batch(model, CHATS)).states)
     blind.processor.features = None
     with pytest.raises(ValueError, match=r"inputs.image: no encoder is loaded"):
         batch(blind, CHATS)
@@ -90,7 +90,7 @@ def test_cached_tokens_need_no_encoder() -> None:
 def test_gradients_reach_projectors_and_signal_tokens_only() -> None:
     model = tiny.anyx(lora={"r": 2, "targets": ["q_proj"]}).train()
     out = model(batch(model, CHATS))
-    loss = torch.nn.functional.cross_entropy(out.logits, out.labels)
+    loss = torch.nn.functional.cross_entropy(model.llm.logits(out.states), out.labels)
     loss = loss + sum(c.values["prompt_embeds"].square().mean() for c in out.conditions.values())
     loss.backward()
     reached = {name for name, parameters in model.parts().items() if any(p.grad is not None for p in parameters)}
@@ -111,7 +111,7 @@ def test_frozen_parts_rest_and_thawed_ones_learn() -> None:
     model.encoders["eye"].requires_grad_(True)
     model.train()
     assert model.encoders["eye"].dropout.training
-    model(batch(model, CHATS)).logits.sum().backward()
+    model(batch(model, CHATS)).states.sum().backward()
     assert model.encoders["eye"].map.weight.grad is not None
 
 
@@ -270,7 +270,7 @@ def test_a_bare_llm_chats() -> None:
     words = tiny.tokenizer()
     model = AnyX(LLM(tiny.causal_lm(words), words))
     out = model(batch(model, [CHATS[1]]))
-    assert out.logits.shape == (len(out.labels), len(words))
+    assert model.llm.logits(out.states).shape == (len(out.labels), len(words))
     assert model.chat(CHATS[1][:1], max_new_tokens=4).keys in ([], ["text"])
     with pytest.raises(ValueError, match="'image' is not one of text"):
         model.chat(CHATS[0][:1])

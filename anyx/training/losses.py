@@ -19,11 +19,6 @@ CaptionKind = Literal["l2norm", "mse", "cosine"]
 AlignKind = Literal["mse", "cosine"]
 
 
-def text(logits: Float[Tensor, "m v"], labels: Int[Tensor, " m"]) -> Float[Tensor, ""]:
-    """Cross-entropy, mean over supervised positions."""
-    return F.cross_entropy(logits.float(), labels)
-
-
 def caption(
     said: Condition,
     taught: Condition,

@@ -25,6 +25,7 @@ from anyx.model import AnyX
 from anyx.training import losses
 from anyx.training.alignment import align, quantity
 from anyx.training.backbones import Model
+from anyx.training.chunked import cross_entropy
 from anyx.training.conditions import (
     Groups,
     LatentSpace,
@@ -45,9 +46,13 @@ EncoderName = Annotated[str, Names(("encoders",))]
 
 
 def text(step: Step) -> Tensor | None:
-    """Cross-entropy of what the assistant says."""
+    """Cross-entropy of what the assistant says, mean over supervised positions."""
     assert step.output is not None
-    return losses.text(step.output.logits, step.output.labels) if len(step.output.labels) else None
+    assert isinstance(step.model, AnyX)
+    said, llm = step.output, step.model.llm
+    if not len(said.labels):
+        return None
+    return cross_entropy(said.states, said.labels, llm.logits, llm.head, llm.vocabulary + llm.rows) / len(said.labels)
 
 
 def caption(

@@ -88,7 +88,7 @@ def learn(model: AnyX, path: Path, answers: dict[str, str]) -> None:
     optimiser = torch.optim.Adam(weights, lr=5e-3)
     for _ in range(300):
         said = model(batch)
-        loss = torch.nn.functional.cross_entropy(said.logits, said.labels)
+        loss = torch.nn.functional.cross_entropy(model.llm.logits(said.states), said.labels)
         if loss.item() < 0.02:
             break
         optimiser.zero_grad()

@@ -128,7 +128,7 @@ def test_a_format_goes_all_the_way(case: Case, samples: Path) -> None:
     assert Counter(said) == Counter(case.said)
     assert int((batch.labels >= built.llm.vocabulary).sum()) == groups
     output = built(batch)
-    assert torch.isfinite(output.logits).all()
+    assert torch.isfinite(output.states).all()
     assert len(output.labels) == int((batch.labels[:, 1:] != IGNORE).sum())
     assert {key: len(condition.values["prompt_embeds"]) for key, condition in output.conditions.items()} == {
         key: len(captions) for key, captions in case.shown.items()

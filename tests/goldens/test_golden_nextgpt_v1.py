@@ -156,9 +156,9 @@ def losses_of(model: AnyX, value: Dialogues, output: Output, options: Mapping[st
     return found | {"total": losses.weighted(found, {term.name: term.weight for term in terms})}
 
 
-def accuracy(output: Output) -> Tensor:
+def accuracy(model: AnyX, output: Output) -> Tensor:
     """The reference's count, with one more in the divisor."""
-    return (output.logits.argmax(-1) == output.labels).sum().double() / (len(output.labels) + 1)
+    return (model.llm.logits(output.states).argmax(-1) == output.labels).sum().double() / (len(output.labels) + 1)
 
 
 @pytest.mark.parametrize("found", cases("04_nextgpt_training", "v1_stage_losses*"))
@@ -188,7 +188,7 @@ def test_losses_of_every_stage(found: Case | None) -> None:
             output = every_layer(case, model, value.batch, model(value.batch))
         weight = 2 if stage == "s3_video" else 1
         found_losses = losses_of(model, value, output, parity | {"weight": weight})
-        made = {"loss": found_losses["total"], "gen_acc": accuracy(output), "targets": spliced.labels}
+        made = {"loss": found_losses["total"], "gen_acc": accuracy(model, output), "targets": spliced.labels}
         made |= {"mse_loss": found_losses["caption"]} if "caption" in found_losses else {}
         made |= {"attention_mask": spliced.mask}
         for name, ours in (("inputs_embeds", spliced.embeddings), ("last_hidden", states)):

@@ -14,13 +14,6 @@ def condition(values: torch.Tensor, mask: torch.Tensor | None = None) -> Conditi
     return Condition({"prompt_embeds": values}, {} if mask is None else {"prompt_embeds": mask})
 
 
-def test_text_is_cross_entropy() -> None:
-    logits, labels = torch.randn(5, 7), torch.randint(7, (5,))
-    expected = -torch.log_softmax(logits, -1)[torch.arange(5), labels].mean()
-    assert torch.allclose(losses.text(logits.bfloat16().float(), labels), expected, atol=2e-2)
-    assert torch.allclose(losses.text(logits, labels), expected)
-
-
 def test_l2norm_is_the_mean_norm_of_nextgpt() -> None:
     """NExT-GPT: Euclidean norm over channels, mean over batch and positions (nextgpt_xllm.md, A2.1)."""
     said, taught = torch.randn(2, 3, 4), torch.randn(2, 3, 4)

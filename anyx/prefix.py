@@ -1,0 +1,61 @@
+"""States of an LLM that is frozen: what stands before the first thing that learns is read without gradients.
+
+Where no weight of the body learns, gradients reach only signal tokens and media whose projectors learn. In a stage that
+teaches signal tokens at the end of an answer that is a handful of positions: all before them run once under `no_grad`,
+and the rest attends to their keys and values. States and gradients are those of one pass over everything.
+
+Letters: b rows, s positions before splicing, t after, p of the prefix, n of the rest, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from anyx.llm import LLM
+from anyx.splice import Media, Spliced
+
+SHARE = 0.9  # of what one pass costs, forward and back: what two may cost to be worth their own overhead
+
+
+def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"]) -> Float[Tensor, "b t d"]:
+    """Last hidden states of rows padded on the right; of what stands before all that `learns`, without gradients."""
+    fixed = spliced.context is None and not any(parameter.requires_grad for parameter in llm.model.parameters())
+    if not (torch.is_grad_enabled() and fixed and spliced.embeddings.requires_grad):
+        return llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+    lengths = spliced.mask.sum(1)
+    first = torch.where(learns & (spliced.index >= 0), spliced.index, lengths[:, None]).amin(1)
+    once, twice = 2 * int(lengths.max()), int(first.max()) + 2 * int((lengths - first).max())  # pads included
+    if twice > SHARE * once:
+        return llm.states(spliced.embeddings, spliced.mask)
+    head, heads = window(first - first.max(), first)  # padded on the left, so that the rest follows at once
+    tail, tails = window(first, lengths)
+    cache = DynamicCache(config=llm.model.config.get_text_config(decoder=True))
+    rows = torch.arange(len(first), device=first.device)[:, None]
+    with torch.no_grad():
+        before = llm.states(spliced.embeddings[rows, head.clamp(min=0)], heads, cache)
+    found = before.new_zeros(*spliced.mask.shape, before.shape[-1])
+    found[rows.expand_as(head)[heads], head[heads]] = before[heads]
+    if not tail.shape[1]:
+        return found
+    embedded = spliced.embeddings[rows, tail.clamp(max=spliced.mask.shape[1] - 1)]
+    after = llm.states(embedded, torch.cat([heads, tails], 1), cache)
+    return found.index_put((rows.expand_as(tail)[tails], tail[tails]), after[tails])
+
+
+def window(starts: Int[Tensor, " b"], ends: Int[Tensor, " b"]) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
+    """Columns from each row's start on, as many as the longest row has, and which of them lie in the row."""
+    columns = starts[:, None] + torch.arange(int((ends - starts).max()), device=starts.device)
+    return columns, (columns >= 0) & (columns < ends[:, None])
+
+
+def learning(llm: LLM, ids: Int[Tensor, "b s"], media: Mapping[str, Media]) -> Bool[Tensor, "b s"]:
+    """Which positions' embeddings want gradients: signal tokens' and media's, where they learn."""
+    learns = (ids >= llm.vocabulary) & llm.signal_tokens.embedding.requires_grad
+    for rows, positions, tokens in media.values():
+        learns[rows, positions] = tokens.values.requires_grad
+    return learns
