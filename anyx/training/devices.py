@@ -24,7 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anyx import yamls
-from anyx.training.rehearsal import Kind, Rehearsal, Work
+from anyx.training.rehearsal import Kind, Memory, Rehearsal, Work
+
+HEAP = 1.85  # bytes of the resident set a byte that comes and goes, by glibc's heap: experiments/benchmarks/planner.py
+RUN = 13 << 20  # bytes of Lightning's and our own objects in a run, there too
 
 GIB, HERE = 1 << 30, "here"
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -33,7 +36,7 @@ Curve = Sequence[tuple[float, float]]  # (size of a call, rate), by size
 
 @dataclass(frozen=True)
 class Device:
-    """Memory and reserve in bytes, rates in operations or bytes a second, dispatch in seconds a call.
+    """Memory and reserve in bytes, `held` bytes that the allocator takes for one that comes and goes; rates in operations or bytes a second, dispatch in seconds a call.
 
     `rates` by what a call is and its type; `traffic` is one for all types; `link` is what devices of a kind send each
     other. `waits`: the host's time and the device's add up.
@@ -47,6 +50,12 @@ class Device:
     dispatch: float
     link: float
     waits: bool
+    held: float = 1.0
+
+    def holds(self, memory: Memory) -> float:
+        """Bytes of the device that a stage takes at its peak: what stays, what comes and goes, and the reserve."""
+        stays = memory.weights + memory.optimizer
+        return stays + self.held * (memory.gradients + memory.activations) + self.reserve
 
     @property
     def half(self) -> bool:
@@ -100,6 +109,7 @@ def device(name: str) -> Device:
         dispatch=given["dispatch"] * 1e-6,
         link=given["link"] * 1e9,
         waits=given.get("waits", False),
+        held=given["held"],
     )
 
 
@@ -118,7 +128,7 @@ def here() -> Device:
         rates["attention", dtype] = [attention(*shape, dtype) for shape in ATTENTION]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     traffic = [moving(count) for count in NUMBERS]
-    return Device(HERE, pages, 0.0, rates, traffic, dispatched(), link=1e9, waits=True)
+    return Device(HERE, pages, RUN, rates, traffic, dispatched(), link=1e9, waits=True, held=HEAP)
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -20,29 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache
 
 from anyx.interfaces import Condition, Tokens
 from anyx.llm import LLM
 from anyx.model import AnyX
+from anyx.prefix import SHARE
 from anyx.schema import Stage
-from anyx.training import losses
+from anyx.training.chunked import cross_entropy
 from anyx.training.devices import Device
 from anyx.training.objectives import OF_THE_LLM, states_are_given
-from anyx.training.rehearsal import Rehearsal, Work, pretended
+from anyx.training.rehearsal import Memory, Rehearsal, Work, pretended
 from anyx.training.stage import Selection, lowered, make_optimizer, select, thaw
 
 Parts = Mapping[str, Sequence[Parameter]]
 Heard = Mapping[str, int]  # input key -> tokens that its encoder gives of a medium
 NOTHING: Heard = {}
-
-
-class Memory(NamedTuple):
-    """Bytes of one stage at its peak while it trains; activations are all that is neither of the others."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
 
 
 class Step(NamedTuple):
@@ -169,11 +162,11 @@ def total(
     states = None
     if runs_llm(stage, selection):
         embeddings = laid(model, rows, length, tokens, selection)
-        mask = torch.ones(rows, 1, length, length, dtype=torch.bool)  # transformers asks two dimensions for their values
-        states = pass_through(model.llm, embeddings, mask)
+        states = said(model, embeddings, selection)
         if "text" in stage.losses:
-            said = states[:, : min(length, supervised or max(1, length // 2))].flatten(0, 1)
-            found.append(losses.text(model.llm.logits(said), torch.zeros(len(said), dtype=torch.long)))
+            llm, learnt = model.llm, states[:, -min(length, supervised or max(1, length // 2)) :].flatten(0, 1)
+            labels = torch.zeros(len(learnt), dtype=torch.long)
+            found.append(cross_entropy(learnt, labels, llm.logits, llm.head, llm.vocabulary + llm.rows) / len(labels))
     elif not OF_THE_LLM.intersection(stage.losses):
         found += [x.float().pow(2).mean() for x in read(model, rows, tokens, selection).values()]
     asked = denoised(stage, list(model.outputs))
@@ -228,12 +221,32 @@ def denoise(decoder: Denoiser, condition: Condition, rows: int) -> Tensor:
     return decoder.predict(torch.zeros(rows, *decoder.latent_shape, dtype=dtype), written((0,), rows)[:, 0], given)
 
 
-def pass_through(llm: LLM, embeddings: Tensor, mask: Tensor) -> Tensor:
-    """Last states of a batch; from a mask of four dimensions OPT cannot tell positions, so they are given."""
-    given = {"inputs_embeds": embeddings.to(llm.model.dtype), "attention_mask": mask, "use_cache": False}
+def said(model: AnyX, embeddings: Tensor, selection: Selection) -> Tensor:
+    """The LLM's states; as `anyx.prefix` has it, without gradients before the group of an answer that ends in one."""
+    llm, length = model.llm, embeddings.shape[1]
+    bodily = any(name.startswith(("llm.body", "llm.lora", "llm.adapters")) for name in selection.names)
+    above = length - max([0, *(port.tokens for port in model.outputs.values())])
+    media = any(name.startswith(("inputs.", "encoders.")) for name in selection.names)
+    if bodily or media or llm.adapters or not embeddings.requires_grad or 2 * length - above > 2 * SHARE * length:
+        return pass_through(llm, embeddings)
+    cache = DynamicCache(config=llm.model.config.get_text_config(decoder=True))
+    with torch.no_grad():
+        before = pass_through(llm, embeddings[:, :above], cache)
+    return torch.cat([before, pass_through(llm, embeddings[:, above:], cache, above)], 1)
+
+
+def pass_through(llm: LLM, embeddings: Tensor, cache: DynamicCache | None = None, past: int = 0) -> Tensor:
+    """Last states of rows after `past` cached positions.
+
+    transformers asks masks of two dimensions for their values, so it has four; from such a mask OPT cannot tell
+    positions, so they are given.
+    """
+    rows, length = embeddings.shape[:2]
+    mask = torch.ones(rows, 1, length, past + length, dtype=torch.bool)
+    given = {"inputs_embeds": embeddings.to(llm.model.dtype), "attention_mask": mask, "past_key_values": cache}
     if llm.placed:
-        given["position_ids"] = torch.arange(embeddings.shape[1]).expand(len(embeddings), -1)
-    states: Tensor = llm.model.get_decoder()(**given).last_hidden_state
+        given["position_ids"] = torch.arange(past, past + length).expand(rows, -1)
+    states: Tensor = llm.model.get_decoder()(**given, use_cache=cache is not None).last_hidden_state
     return states
 
 

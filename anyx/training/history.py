@@ -17,6 +17,7 @@ from anyx.training import checkpoint
 
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
 FREE = ("log_every", "save_every", "save_minutes", "workers")  # of a stage: they change nothing that is learnt
+FREE += ("gradient_checkpointing", "compile", "channels_last", "liger")  # but for rounding
 SHOWN = 3
 
 

@@ -31,6 +31,15 @@ Kind = Literal["products", "attention", "traffic"]
 FOUND = (aten.embedding, aten.index, aten.index_select, aten.gather)  # they read what they find, not the table
 
 
+class Memory(NamedTuple):
+    """Bytes of one stage at its peak while it trains; activations are all that is neither of the others."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+
 class Work(NamedTuple):
     """One call: what it is, in which type, its operations and the bytes that it reads and writes."""
 

@@ -30,7 +30,7 @@ from anyx.hub import CONFIG
 from anyx.model import AnyX
 from anyx.packaged import home
 from anyx.schema import Stage
-from anyx.training import checkpoint, history
+from anyx.training import checkpoint, history, speed
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
@@ -120,7 +120,8 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
-    with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
+    tuned = speed.tuned(model, stage, trainer.strategy.root_device)
+    with tuned, warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which we choose
         trainer.fit(trainee, train_dataloaders=loader)
     if trainer.interrupted:
         raise KeyboardInterrupt
