@@ -31,6 +31,7 @@ from anyx.training.chunked import cross_entropy
 from anyx.training.devices import Device
 from anyx.training.objectives import OF_THE_LLM, states_are_given
 from anyx.training.rehearsal import Memory, Rehearsal, Work, pretended
+from anyx.training.speed import layers_of, recomputed
 from anyx.training.stage import Selection, lowered, make_optimizer, select, thaw
 
 Parts = Mapping[str, Sequence[Parameter]]
@@ -131,7 +132,8 @@ def rehearse(
     """
     thaw(model, select(model.parts(), stage.train))
     dtype = lowered(stage, native=native)
-    with pretended(model), Rehearsal() as seen:
+    again = recomputed(layers_of(model.llm.model)) if stage.gradient_checkpointing else nullcontext()
+    with pretended(model), Rehearsal() as seen, again:
         seen.know((*model.parameters(), *model.buffers()))
         selection = select(model.parts(), stage.train)
         optimizer = make_optimizer(stage, selection)

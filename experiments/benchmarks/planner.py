@@ -37,8 +37,19 @@ DECODER = {  # Stable Diffusion's condition; it does not run, and is small
     "vae": BLOCKS | {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2},
     "unet": BLOCKS
     | {"attention_head_dim": 4, "sample_size": 8, "cross_attention_dim": 768}
-    | {"down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]},
-    "text": {"text_encoder": {"vocab_size": 1000, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}},
+    | {
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    },
+    "text": {
+        "text_encoder": {
+            "vocab_size": 1000,
+            "hidden_size": 768,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 8,
+        }
+    },
     "tokenizer": {"words": ["fox", "rain"], "length": 77},
 }
 ENCODER = {"type": "imagebind", "trunk": "vision", "dim": 192, "depth": 4, "heads": 3, "out_dim": 1024}
