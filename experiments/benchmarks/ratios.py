@@ -15,3 +15,21 @@ def compared(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
         "seconds": [round(statistics.median(side), 4) for side in (first, second)],
         "pairs": len(ratios),
     }
+
+
+def goal(
+    text: str, found: dict[str, Any], *, most: float | None = None, least: float | None = None, note: str = ""
+) -> dict[str, Any]:
+    """A goal of `make bench`: a comparison held against the most, or the least, that it may be."""
+    bar = most if most is not None else least
+    assert bar is not None
+    met = found["ratio"] <= bar if most is not None else found["ratio"] >= bar
+    return {
+        "goal": text,
+        "bar": f"{'<=' if most is not None else '>='} {bar:.3g}",
+        "value": found["ratio"],
+        "quartiles": found["quartiles"],
+        "pairs": found["pairs"],
+        "met": met,
+        "note": note,
+    }
