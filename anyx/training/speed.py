@@ -22,6 +22,7 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 
 from anyx.model import AnyX
 from anyx.schema import Stage
@@ -54,15 +55,16 @@ def decoders(model: Model) -> list[nn.Module]:
     return [port.decoder for port in model.outputs.values() if port.decoder is not None]
 
 
-def layers_of(body: nn.Module) -> list[nn.Module]:
-    """The layers of a causal LM: the longest list of modules of one class in it that no other such list holds."""
-    lists = [part for part in body.modules() if isinstance(part, nn.ModuleList) and len({*map(type, part)}) == 1]
-    return list(max(lists, key=lambda part: (len(part), sum(x.numel() for x in part.parameters())), default=()))
+def layers_of(body: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a causal LM: of the lists of modules in it that lie in no other list, the one that weighs most."""
+    lists = {name: part for name, part in body.get_decoder().named_modules() if isinstance(part, nn.ModuleList)}
+    outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+    return list(max(outer, key=lambda part: sum(x.numel() for x in part.parameters()), default=()))
 
 
 @contextmanager
 def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Layers whose forward keeps what it reads alone, where gradients are wanted; without gradients they run as ever."""
+    """Layers whose forward keeps alone what it reads; without gradients they run as ever."""
     layers = list(layers)
 
     def run(forward: Callable[..., object], *given: object, **keywords: object) -> object:
@@ -80,11 +82,11 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Layers that torch compiles at their first call."""
+def compiled(layers: Iterable[nn.Module], backend: str = "inductor") -> Iterator[None]:
+    """Layers that torch compiles at their first call; `backend` is one of torch.compile's."""
     layers = list(layers)
     for layer in layers:
-        layer.compile(dynamic=True)
+        layer.compile(dynamic=True, backend=backend)
     try:
         yield
     finally:
@@ -122,7 +124,7 @@ def place(module: nn.Conv2d | nn.Conv3d, form: torch.memory_format) -> None:
     module.weight.data = module.weight.data.contiguous(memory_format=form)
 
 
-def fuse(body: nn.Module, device: torch.device) -> None:
+def fuse(body: PreTrainedModel, device: torch.device) -> None:
     """Liger's kernels in the place of the body's, for good: what they compute is the same."""
     if device.type != "cuda" or find_spec("liger_kernel") is None:
         wanted = "CUDA" if device.type != "cuda" else "liger-kernel (pip install -e '.[liger]')"
@@ -130,7 +132,7 @@ def fuse(body: nn.Module, device: torch.device) -> None:
         return
     from liger_kernel.transformers import monkey_patch as liger
 
-    family = str(body.config.model_type)  # type: ignore[union-attr]  # a PreTrainedModel
+    family = str(body.config.model_type)
     apply = liger.MODEL_TYPE_TO_APPLY_LIGER_FN.get(family)
     if apply is None:
         log.info("liger: has no kernels for %s; layers run as they are", family)
