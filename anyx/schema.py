@@ -119,8 +119,8 @@ class Stage:
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only. `gradient_checkpointing`, `compile`, `channels_last` and `liger` change speed
-    and memory and nothing that is learnt (`anyx.training.speed`); what the machine has not is left out.
+    the model's own does, in this stage only. `gradient_checkpointing`, `compile`, `channels_last` and `liger` change
+    speed and memory and nothing that is learnt (`anyx.training.speed`); what the machine has not is left out.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """What a stage takes on a device as a whole: does it fit, hours with the filling of the cache, disk.
 
-The number of records and of media in them is read from the stage's sources where these are here, else given. Every medium
-is taken for another one, and goes once through its frozen encoder. Several devices hold the whole model each, share the
-records, and send each other their gradients once a step (ring all-reduce).
+The number of records and of media in them is read from the stage's sources where these are here, else given. Every
+medium is taken for another one, and goes once through its frozen encoder. Several devices hold the whole model each,
+share the records, and send each other their gradients once a step (ring all-reduce).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `configs/devices.yaml` is the table, `here` measures this machine's processor in about two seconds. A rate is a curve,
 as small problems attain less of it than large ones (and what fits a processor's caches is read faster): points of
 (size of a call, rate), between which the logarithm of the size decides. A call takes as long as its operations or its
-bytes, whichever takes longer. A processor that waits for each call (`waits`) adds the host's own time for it, a GPU works
-beside its host.
+bytes, whichever takes longer. A processor that waits for each call (`waits`) adds the host's own time for it, a GPU
+works beside its host.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Curve = Sequence[tuple[float, float]]  # (size of a call, rate), by size
 
 @dataclass(frozen=True)
 class Device:
-    """Memory and reserve in bytes, `held` bytes that the allocator takes for one that comes and goes; rates in operations or bytes a second, dispatch in seconds a call.
+    """Memory and reserve in bytes, rates in operations or bytes a second, dispatch in seconds a call.
 
     `rates` by what a call is and its type; `traffic` is one for all types; `link` is what devices of a kind send each
-    other. `waits`: the host's time and the device's add up.
+    other. `waits`: the host's time and the device's add up. `held` bytes are taken for one that comes and goes.
     """
 
     name: str

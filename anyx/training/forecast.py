@@ -2,12 +2,12 @@
 
 A step is rehearsed (`rehearsal.py`): the parts that run in it are called with fake tensors, there, back, clipped and
 stepped, the second of two, when the optimiser has its moments. Memory is what is held at the peak, by what it is; a
-device (`devices.py`) says how long the calls take. Rows are `length` tokens long, media included, with one medium a key;
-`supervised` of them are learnt, half where nothing is said. Frozen encoders and text encoders run once a medium or
-caption, as their results are kept.
+device (`devices.py`) says how long the calls take. Rows are `length` tokens long, media included, with one medium a
+key; `supervised` of them are learnt, half where nothing is said. Frozen encoders and text encoders run once a medium
+or caption, as their results are kept.
 
-A stage that only aligns does not run the LLM, and output projectors learn from states that it gave once. Of encoders and
-autoencoders that learn themselves the way back is not rehearsed.
+A stage that only aligns does not run the LLM, and output projectors learn from states that it gave once. Of encoders
+and autoencoders that learn themselves the way back is not rehearsed.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def rehearse(
 ) -> Step:
     """One step of a model that lies on `meta`.
 
-    `tokens` says how many tokens the encoder of each input gives of a medium; 1 where it does not. `native`: whether the
-    device computes bf16 by itself.
+    `tokens` says how many tokens the encoder of each input gives of a medium; 1 where it does not. `native`: whether
+    the device computes bf16 by itself.
     """
     thaw(model, select(model.parts(), stage.train))
     dtype = lowered(stage, native=native)

@@ -3,8 +3,8 @@
 `pretended` gives a model that lies on `meta` fake tensors for weights, which know shapes, types and a device but hold
 nothing: autocast, fused attention and autograd go their real ways, whatever the model's size. `Rehearsal` watches the
 operations. Of each it notes the multiply-adds (two operations each), the bytes it reads and writes, and what it is
-(`Work`); and it follows every storage from the call that makes it to where the last tensor lets go of it, so that `peak`
-is what is held at once: saved for the way back, copied by autocast, gradients, the optimiser's moments.
+(`Work`); and it follows every storage from the call that makes it to where the last tensor lets go of it, so that
+`peak` is what is held at once: saved for the way back, copied by autocast, gradients, the optimiser's moments.
 
 Views move nothing, look-ups move what they find. Weights are not made here, so they are not in `live`.
 

@@ -5,7 +5,7 @@ line in the log.
 
 - `gradient_checkpointing`: each layer of the LLM keeps only what it reads, and runs again on the way back (Chen et al.
   2016, arXiv 1604.06174). Hooks before a layer, which bring adapters' readings, stay outside; dropout draws the same.
-- `compile`: each layer by torch.compile, one graph for all lengths. It needs a C++ compiler on processors, Triton on GPUs.
+- `compile`: each layer by torch.compile, one graph for all lengths. It needs a C++ compiler, on GPUs Triton.
 - `channels_last`: weights of convolutions in encoders and decoders by pixel, which tensor cores and oneDNN read faster.
 - `liger`: RMSNorm, rotary positions and gated feed-forward as Liger's fused Triton kernels (arXiv 2410.10989), on CUDA.
 """

@@ -1,7 +1,6 @@
 """Switches change speed and memory: gradients are the same with and without each."""
 
 import logging
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +68,6 @@ def test_gradients_are_those_of_the_plain_body(switch: str) -> None:
 def test_adapters_read_their_own_context_when_layers_run_again(kind: str, maker: str) -> None:
     """Two forward passes of other batches before any backward pass: what is carried then is gone."""
     model, adapter = made(kind, maker)
-    ids, mask = batch([0, 2])
     calls = 0
 
     def count(*_: object) -> None:
@@ -99,12 +97,12 @@ def test_adapters_read_their_own_context_when_layers_run_again(kind: str, maker:
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    yield
 
 
-def test_without_a_compiler_layers_run_as_they_are(nowhere: None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("_nowhere")
+def test_without_a_compiler_layers_run_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny.anyx()
     with speed.tuned(model, replace(PLAIN, compile=True), CPU):
         assert [layer._compiled_call_impl for layer in speed.layers_of(model.llm.model)] == [None] * 2
