@@ -140,6 +140,7 @@ def rehearsed(
 def stages(config: Config, parts: Parts, steps: Mapping[str, Step], length: int) -> Table:
     """Parts by stages: what learns, and what that takes."""
     from anyx.training import forecast
+    from anyx.training.rehearsal import Memory
     from anyx.training.stage import select
 
     learning = {name: select(parts, stage.train).names for name, stage in config.stages.items()}
@@ -159,7 +160,7 @@ def stages(config: Config, parts: Parts, steps: Mapping[str, Step], length: int)
     memories = [
         steps[name].memory if name in steps else forecast.at_rest(parts, stage) for name, stage in config.stages.items()
     ]
-    for row, title in enumerate(forecast.Memory._fields):
+    for row, title in enumerate(Memory._fields):
         table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))
     table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
     disks = [forecast.disk(parts, stage) for stage in config.stages.values()]
@@ -195,9 +196,10 @@ def outlook(
         row = [human(found.held, "B"), fits, change, f"{found.step:.3g} s", whole, *map(lasting, times), cache]
         cells.append(row)
     titles = ("memory", "fits", "if not", "a step", "steps", "filling the cache", "whole stage", "disk: cache")
-    for title, row in zip(titles, zip(*cells, strict=True), strict=True):
-        if any(row):
-            table.add_row(title, *row)
+    for index, title in enumerate(titles):
+        told = [row[index] for row in cells]
+        if any(told):
+            table.add_row(title, *told)
     return table
 
 

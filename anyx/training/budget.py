@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anyx.config import Config
-from anyx.data.sources import UNREADABLE, Feed, parts_of
+from anyx.data.sources import UNREADABLE, Feed
+from anyx.prompt import parts_of
 from anyx.schema import Stage
 from anyx.training.devices import Device
-from anyx.training.forecast import Memory, Once, Step
+from anyx.training.forecast import Once, Step
 from anyx.training.plan import feeds_of
-from anyx.training.rehearsal import Work
+from anyx.training.rehearsal import Memory, Work
 
 LOOKED_AT = 256  # records of a source whose media are counted
 

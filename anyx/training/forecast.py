@@ -143,7 +143,7 @@ def rehearse(
                 loss = total(model, stage, selection, length, tokens, supervised)
             optimizer.zero_grad()  # after the forward pass, as Lightning does it
             if loss.requires_grad:
-                loss.backward()
+                torch.autograd.backward([loss])
                 if stage.clip:
                     torch.nn.utils.clip_grad_norm_(selection.parameters(), stage.clip)
                 optimizer.step()

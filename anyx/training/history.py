@@ -16,8 +16,14 @@ from anyx.hub import CONFIG
 from anyx.training import checkpoint
 
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
-FREE = ("log_every", "save_every", "save_minutes", "workers")  # of a stage: they change nothing that is learnt
-FREE += ("gradient_checkpointing", "compile", "channels_last", "liger")  # but for rounding
+ROUNDED = ("gradient_checkpointing", "compile", "channels_last", "liger")
+FREE = (
+    "log_every",
+    "save_every",
+    "save_minutes",
+    "workers",
+    *ROUNDED,
+)  # of a stage: they change nothing that is learnt
 SHOWN = 3
 
 

@@ -74,11 +74,11 @@ ATTENTION: Mapping[Any, Callable[..., int]] = {
 }
 
 
-class Rehearsal(TorchDispatchMode):
+class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches what is called in it: `works` counts calls, `live` and `peak` are bytes of what was made in it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.works: Counter[Work] = Counter()
         self.calls = 0  # views too: they take the host's time
         self.live = 0
@@ -168,7 +168,8 @@ def pretended(model: nn.Module) -> Iterator[FakeTensorMode]:
 
     before: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for module in model.modules():
-        for table in (module._parameters, module._buffers):
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
             before.append((table, dict(table)))
             table.update({name: fake(tensor) for name, tensor in table.items() if tensor is not None})
     try:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import nn
@@ -67,7 +68,7 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Layers whose forward keeps alone what it reads; without gradients they run as ever."""
     layers = list(layers)
 
-    def run(forward: Callable[..., object], *given: object, **keywords: object) -> object:
+    def run(forward: Callable[..., Any], *given: Any, **keywords: Any) -> Any:
         if not torch.is_grad_enabled() or keywords.get("use_cache"):
             return forward(*given, **keywords)  # a cache would be filled twice
         return checkpoint(forward, *given, use_reentrant=False, **keywords)

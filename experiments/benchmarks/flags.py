@@ -119,7 +119,7 @@ def measured(quick: bool, pairs: int | None = None) -> dict[str, dict[str, Any]]
     if cpu_has_bf16():
         found["precision: bf16 / fp32"] = interleaved(stepper(plain, half=True), off, count)
     found["channels_last"] = denoiser(count)
-    if speed.able(torch.device("cpu")):
+    if not quick and speed.able(torch.device("cpu")):  # compiling takes a minute or two
         other = model()
         lasting(speed.compiled(speed.layers_of(other.llm.model)))
         found["compile"] = interleaved(stepper(other), off, count)
@@ -157,7 +157,7 @@ def figures(quick: bool) -> list[dict[str, Any]]:
         rows.append(
             {
                 "goal": f"flags: step with {name}",
-                "bar": "<= 1.05 (on by default)" if name in usual else "told (off by default)",
+                "bar": "<= 1.05 (on by default)" if name in usual else "none (off by default)",
                 "value": ratio["ratio"],
                 "quartiles": ratio["quartiles"],
                 "pairs": ratio["pairs"],
@@ -171,8 +171,9 @@ def figures(quick: bool) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--quick", action="store_true", help="without compile")
     given = parser.parse_args()
-    print(json.dumps(measured(False, given.pairs) | {"activations, checkpointed / not": kept()}, indent=1))
+    print(json.dumps(measured(given.quick, given.pairs) | {"activations, checkpointed / not": kept()}, indent=1))
 
 
 if __name__ == "__main__":
