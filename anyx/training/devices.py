@@ -83,7 +83,7 @@ def at(curve: Curve, size: float) -> float:
         return curve[min(place, len(curve) - 1)][1]
     (small, slow), (large, fast) = curve[place - 1], curve[place]
     share = math.log(size / small) / math.log(large / small)
-    return float(slow ** (1 - share) * fast**share
+    return float(slow ** (1 - share) * fast**share)
 
 
 def device(name: str) -> Device:

@@ -43,7 +43,7 @@ def test_memory_is_what_stays_and_what_an_allocator_takes_for_the_rest() -> None
 @pytest.mark.parametrize("name", ["b200", "a10", "l40s", "rtx4090", "rtx3090", "t4", "cpu", "a100-40", "h200"])
 def test_the_table_is_whole(name: str) -> None:
     found = devices.device(name)
-    assert GIB < found.reserve + found.memory
+    assert found.memory > GIB
     assert all(rate > 1e12 for curve in found.rates.values() for _, rate in curve) or name == "cpu"
     assert found.waits == (name == "cpu")
 
