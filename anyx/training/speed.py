@@ -69,9 +69,11 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
     layers = list(layers)
 
     def run(forward: Callable[..., Any], *given: Any, **keywords: Any) -> Any:
-        if not torch.is_grad_enabled() or keywords.get("use_cache"):
-            return forward(*given, **keywords)  # a cache would be filled twice
-        return checkpoint(forward, *given, use_reentrant=False, **keywords)
+        call = partial(forward, *given)
+        call.keywords.update(keywords)  # whatever a family's layers take
+        if not torch.is_grad_enabled() or keywords.get("use_cache"):  # a cache would be filled twice
+            return call()
+        return checkpoint(call, use_reentrant=False)
 
     for layer in layers:
         vars(layer)["forward"] = partial(run, layer.forward)
