@@ -6,15 +6,15 @@ nodes become one module. What a component refuses is said with its path in the Y
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
 
 from anyx import published
 from anyx.adapters.body import Body
+from anyx.components import Late, known, make, named, on_meta, seeded
 from anyx.config import Config
 from anyx.interfaces import Adapter, Decoder, Encoder, InputProjector, OutputProjector
 from anyx.llm import LLM
@@ -33,26 +33,37 @@ def build(
     meta: bool = False,
     encoders: bool = True,
     decoders: bool = True,
+    lazy: bool = False,
+    body: bool = True,
 ) -> AnyX:
     """Build the model. On `meta` it has shapes only and no weight is read.
 
     Without `encoders` (features are cached) or `decoders` (nothing is to be made) these are left out of the model, and
-    only their widths are asked.
+    only their widths are asked. `lazy`: those that are wholly read from files of a `path` wait until they are needed.
+    Without `body` the LLM has shapes only.
     """
     if config.llm is None:
         raise ValueError("llm: is missing; backbones alone are trained by `anyx train`, they are no model to talk to")
     with torch.device("meta") if meta else nullcontext():
-        llm = language_model(config.llm, {key: port.tokens for key, port in config.outputs.items()}, weights=not meta)
-        heard = build_encoders(config.encoders, meta=not encoders)
-        spoken = build_decoders(config.outputs, meta=not decoders)
-        inside = build_adapters(config.llm, llm)
+        tokens = {key: port.tokens for key, port in config.outputs.items()}
+        with nullcontext() if body else torch.device("meta"):
+            llm = language_model(config.llm, tokens, weights=body and not meta)
+        late = Late.of(config) if lazy else Late({}, {})
+        heard = late.encoders | build_encoders(
+            {name: node for name, node in config.encoders.items() if name not in late.encoders}, meta=not encoders
+        )
+        spoken = late.decoders | build_decoders(
+            {key: port for key, port in config.outputs.items() if key not in late.decoders}, meta=not decoders
+        )
+        with nullcontext() if body else torch.device("meta"):
+            inside = build_adapters(config.llm, llm)
         wide = {key: widths(port.adapters, inside, llm.dim) for key, port in config.inputs.items()}
-        readers = input_projectors(config.inputs, {name: part.dim for name, part in heard.items()}, wide)
+        readers = input_projectors(config.inputs, {name: known(part).dim for name, part in heard.items()}, wide)
         inputs = {}
         for key, port in config.inputs.items():
             with named(f"inputs.{key}"):
                 inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], into=port.adapters)
-        writers = output_projectors(config.outputs, llm.dim, spoken)
+        writers = output_projectors(config.outputs, llm.dim, {key: known(part) for key, part in spoken.items()})
         outputs = {
             key: OutputPort(
                 writers[key], ids=llm.groups[key], kind=MEDIA[out.media], decoder=spoken[key] if decoders else None
@@ -63,17 +74,7 @@ def build(
             llm, template=config.llm.template, encoders=heard if encoders else {}, inputs=inputs, outputs=outputs
         )
     model.config = config
-    return model if meta else model.to(device)
-
-
-def make(path: str, node: Node, *wired: Any) -> Any:
-    """One component from its node; `wired` are the widths that the YAML does not say."""
-    given = published.keywords(node.kwargs) if on_meta() else node.kwargs
-    keywords = {
-        key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in given.items()
-    }
-    with named(path):
-        return node.cls(*wired, **keywords)
+    return model if meta or not body else model.to(device)
 
 
 def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: bool = True) -> LLM:
@@ -82,7 +83,7 @@ def language_model(config: LLMConfig, tokens: Mapping[str, int], *, weights: boo
     if on_meta():
         path, tokenizer = published.language_model(path, tokenizer)
     path = locate(path) if isinstance(path, str) else path
-    with named("llm"):
+    with named("llm"), seeded("llm"):
         return LLM.load(
             path,
             tokens=tokens,
@@ -189,17 +190,3 @@ def shared(
                 raise ValueError(f"{side}.{key}.projector.share: {told}")
             found[key] = own[port.projector.key]
     return {key: found[key] for key in ports}
-
-
-def on_meta() -> bool:
-    """Whether components are being built for their shapes only."""
-    return torch.get_default_device().type == "meta"
-
-
-@contextmanager
-def named(path: str) -> Iterator[None]:
-    """Say which component of the YAML an error is about: keywords, files or weights that it cannot take."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -183,6 +183,8 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
             check_value(errors, here, value, float)
         else:
             errors.add(here, f"{name!r} is not one of {', '.join(config.data) or 'no data'}")
+    if given.get("tokens") is not None and config.llm is None:
+        errors.add(f"{path}.tokens", "these are an LLM's positions, and there is none; give batch_size alone")
     check_template(errors, f"{path}.template", given.get("template"), config.inputs)
     if given and (given.get("steps") is None) == (given.get("epochs") is None):
         errors.add(path, "give either steps or epochs")

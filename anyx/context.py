@@ -9,7 +9,7 @@ Letters: b rows, s positions of the prompt, n positions of a call, r what one po
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -45,6 +45,17 @@ class Context:
                 values = {**reading.rows, **grown}
             found[name] = {key: spread(value, rows, name) for key, value in values.items()}
         return found
+
+    @property
+    def rowwise(self) -> list[str]:
+        """The adapters that read something of a row as a whole."""
+        return [name for name, reading in self.readings.items() if reading.rows]
+
+    def laid(self, lay: Callable[[Tensor], Tensor]) -> Context:
+        """The readings of the same positions (b, s, ...) laid out otherwise; of whole rows there are none."""
+        assert not self.rowwise, f"{self.rowwise} read whole rows"
+        places = {name: reading.places for name, reading in self.readings.items()}
+        return Context({name: Reading({}, {key: lay(x) for key, x in own.items()}) for name, own in places.items()})
 
     def positions(self, mask: Bool[Tensor, "b t"], length: int) -> Int[Tensor, "b n"]:
         """Position ids of the last `length` of the positions seen so far; `mask` is True at real ones."""

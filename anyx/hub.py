@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from anyx import config as configuration
-from anyx import whole
+from anyx import durable, whole
 from anyx.build import build
 from anyx.compact import restored, shrunk
 from anyx.model import AnyX
@@ -84,10 +84,11 @@ def write(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     raw = _begun(_relative(dict(config.raw), folder.resolve()))
-    (folder / CONFIG).write_text(dataclasses.replace(config, raw=raw).to_yaml())
-    save_file({n: x.contiguous() for n, x in state.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    durable.write_text(folder / CONFIG, dataclasses.replace(config, raw=raw).to_yaml())
+    durable.save_tensors({n: x.contiguous() for n, x in state.items()}, folder / WEIGHTS, {"format": "pt"})
     if tokenizer is not None:
-        tokenizer.save_pretrained(folder / TOKENIZER)
+        with durable.refilling(folder / TOKENIZER) as files:
+            tokenizer.save_pretrained(files)
     (folder / HUB_CONFIG).write_text('{"model_type": "anyx"}\n')  # the Hub counts downloads by it
     if not (folder / CARD).exists():
         (folder / CARD).write_text("\n".join([card(config, restored(state)), *(f"{note}\n" for note in notes)]))
@@ -188,7 +189,8 @@ def _with_tables(config: configuration.Config, folder: Path) -> configuration.Co
     source, target = Path(config.llm.tables), folder / TABLES
     if not (target.exists() and target.samefile(source)):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        with durable.replacing(target) as part:
+            shutil.copyfile(source, part)
     raw = {**config.raw, "llm": {**config.raw["llm"], "tables": str(target.resolve())}}
     return dataclasses.replace(config, raw=raw)
 

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,10 +39,12 @@ from transformers import (
 from anyx.caching import Cache
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
+from anyx.lora import lora_config
 from anyx.numbering import add, number
+from anyx.schema import Pack
 from anyx.tables import install
+from anyx.unpadded import Rows, allowed, prepare
 
-LORA_KEYS = ("r", "alpha", "dropout", "targets")
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
 
@@ -86,6 +88,7 @@ class LLM(nn.Module):
             )
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
+        prepare(model)
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
         self.adapters: Mapping[str, Adapter] = {}
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
@@ -171,13 +174,23 @@ class LLM(nn.Module):
         mask: Bool[Tensor, "b t"],
         cache: DynamicCache | None = None,
         context: Context | None = None,
+        *,
+        pack: Pack = False,
     ) -> Float[Tensor, "b s d"]:
-        """Last hidden states. With a cache, `mask` covers what it holds and the new positions."""
+        """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
+
+        `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros.
+        """
+        read, inputs = context or Context({}), embeddings.to(self.model.dtype)
+        places = read.positions(mask, embeddings.shape[1])
+        if allowed(pack, self.model, read.rowwise) and cache is None and (rows := Rows.of(mask)) is not None:
+            with carry(context and context.laid(rows.lay)):
+                return rows.read(self.model.get_decoder(), inputs, places)
         with carry(context):
             output = self.model.get_decoder()(
-                inputs_embeds=embeddings.to(self.model.dtype),
+                inputs_embeds=inputs,
                 attention_mask=mask,
-                position_ids=(context or Context({})).positions(mask, embeddings.shape[1]),
+                position_ids=places,
                 past_key_values=cache,
                 use_cache=cache is not None,
             )
@@ -271,20 +284,6 @@ class LLM(nn.Module):
 
     def _body(self) -> list[nn.Parameter]:
         return [parameter for name, parameter in self.model.named_parameters() if ".lora_" not in name]
-
-
-def lora_config(lora: Mapping[str, Any]) -> LoraConfig:
-    """PEFT's configuration from `{r, alpha, dropout, targets}`; alpha is r and dropout 0 unless given."""
-    unknown = sorted(set(lora) - set(LORA_KEYS))
-    if unknown or "r" not in lora or "targets" not in lora:
-        raise ValueError(f"llm.lora: keys {sorted(lora)} given; it needs r and targets, and may have alpha and dropout")
-    targets = lora["targets"] if isinstance(lora["targets"], str) else list(lora["targets"])
-    return LoraConfig(
-        r=lora["r"],
-        lora_alpha=lora.get("alpha", lora["r"]),
-        lora_dropout=lora.get("dropout", 0.0),
-        target_modules=targets,
-    )
 
 
 def _dtype(name: str) -> torch.dtype:

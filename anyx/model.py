@@ -4,8 +4,8 @@
     Condition -> Decoder -> media
 
 `forward` is that line up to the conditions, for training; `stream` is the whole of it, and `generate` and `chat` gather
-what it says. Modalities are keys of `inputs` and `outputs`. Encoders and decoders may be absent: cached encoder tokens
-need no encoder, and only making media needs a decoder.
+what it says. Modalities are keys of `inputs` and `outputs`. Encoders and decoders may be absent or wait (`waiting.py`):
+cached encoder tokens need no encoder, and only making media needs a decoder.
 
 Letters: b rows, s positions, m media of a key or supervised positions, n tokens of an item, d width, v vocabulary.
 """
@@ -30,9 +30,10 @@ from anyx.ports import InputPort, Making, Output, OutputPort, makings, rest, wit
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
-from anyx.schema import DType
+from anyx.schema import DType, Pack
 from anyx.splice import Side, Spliced
 from anyx.templates import Template
+from anyx.waiting import Encoders, Waiting
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 
@@ -48,26 +49,27 @@ class AnyX(nn.Module, ModelHubMixin):
         llm: LLM,
         *,
         template: str | Mapping[str, Any] | Template = "chatml",
-        encoders: Mapping[str, Encoder] | None = None,
+        encoders: Mapping[str, Encoder | Waiting[Encoder]] | None = None,
         inputs: Mapping[str, InputPort] | None = None,
         outputs: Mapping[str, OutputPort] | None = None,
     ) -> None:
         super().__init__()
-        encoders, inputs, outputs = dict(encoders or {}), dict(inputs or {}), dict(outputs or {})
-        if readers := [name for name, encoder in encoders.items() if encoder.reads_text]:
+        inputs, outputs = dict(inputs or {}), dict(outputs or {})
+        self.encoders = Encoders(encoders or {})
+        heard = self.encoders.known()
+        if readers := [name for name, encoder in heard.items() if encoder.reads_text]:
             raise ValueError(f"encoders.{readers[0]}: it reads a text too (reads_text), but AnyX hands over media only")
         groups = {key: port.ids for key, port in outputs.items()}
         if groups != llm.groups:
             raise ValueError(f"outputs: the signal groups {groups} are not the LLM's {llm.groups}")
         self.llm = llm
-        self.encoders = cast(Mapping[str, Encoder], nn.ModuleDict(encoders))
         self.inputs = cast(Mapping[str, InputPort], nn.ModuleDict(inputs))
         self.into = inside.checked({key: port.into for key, port in inputs.items()}, llm.adapters)
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
         self.config: Config | None = None  # what it was built from, if it was; saved with it
         self.learnt: tuple[str, ...] = ()  # the parts beside `own_state` that training changed; saved with it too
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
-        transforms = {key: encoders[port.encoder].transform for key, port in inputs.items() if port.encoder in encoders}
+        transforms = {key: heard[port.encoder].transform for key, port in inputs.items() if port.encoder in heard}
         kinds = {key: port.kind for key, port in outputs.items()} | {key: port.kind for key, port in inputs.items()}
         words = {key: port.projector.words for key, port in inputs.items() if port.projector.words is not None}
         self.processor = Processor(prompt, transforms=transforms, kinds=kinds, words=words)
@@ -81,11 +83,11 @@ class AnyX(nn.Module, ModelHubMixin):
         device: torch.device = self.llm.model.device
         return device
 
-    def forward(self, batch: Batch) -> Output:
-        """Media in, LLM, conditions out: everything the losses read."""
+    def forward(self, batch: Batch, *, pack: Pack = "auto") -> Output:
+        """Media in, LLM, conditions out: everything the losses read. `pack`: as `LLM.states`."""
         spliced, tokens = self.read(batch)
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
-        states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places))
+        states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places), pack)
         supervised = spliced.labels[:, 1:] != IGNORE
         conditions = {}
         for key, target in batch.targets.items():
@@ -113,10 +115,7 @@ class AnyX(nn.Module, ModelHubMixin):
         if name not in self.encoders:
             told = f"is not loaded (loaded: {', '.join(self.encoders) or 'none'}) and no cached tokens were given"
             raise ValueError(f"inputs.{key}: encoder {name!r} {told}")
-        encoder = self.encoders[name]
-        learns = any(parameter.requires_grad for parameter in encoder.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            tokens: Tokens = encoder(tensors)
+        tokens: Tokens = self.encoders(name, tensors)
         return tokens
 
     def condition(self, key: str, states: Float[Tensor, "m s d"]) -> Condition:
@@ -231,9 +230,9 @@ class AnyX(nn.Module, ModelHubMixin):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Everything that may learn, by the names that stages select with."""
         parts = self.llm.parts()
-        parts |= {f"encoders.{name}": list(encoder.parameters()) for name, encoder in self.encoders.items()}
+        parts |= {f"encoders.{name}": list(one.parameters()) for name, one in self.encoders.known().items()}
         parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
-        parts |= within(self.encoders, self.inputs, self.outputs)
+        parts |= within(self.encoders.known(), self.inputs, self.outputs)
         return parts
 
     def own_state(self) -> dict[str, Tensor]:
@@ -261,7 +260,7 @@ class AnyX(nn.Module, ModelHubMixin):
         }
 
     def _decoders(self) -> dict[str, Decoder]:
-        return {key: port.decoder for key, port in self.outputs.items() if port.decoder is not None}
+        return {key: port.known for key, port in self.outputs.items() if port.known is not None}
 
     def save_pretrained(  # type: ignore[override]  # the mixin takes any keyword
         self, folder: str | Path, *, dtype: torch.dtype | None = None, config: Any = None, model_card_kwargs: Any = None

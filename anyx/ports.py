@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, OutputProjector, TextBatch, Tokens
 from anyx.signatures import Errors, check_value, hints_of
+from anyx.waiting import Lender, Waiting
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
 
@@ -54,17 +55,21 @@ class InputPort(nn.Module):
         return projected
 
 
-class OutputPort(nn.Module):
-    """An output: its projector, the ids of its signal group, the class of its media, its decoder if it is loaded."""
+class OutputPort(Lender):
+    """An output: its projector, the ids of its signal group, the class of its media, its decoder if there is one."""
 
     def __init__(
-        self, projector: OutputProjector, *, ids: Sequence[int], kind: type[Any], decoder: Decoder | None = None
+        self,
+        projector: OutputProjector,
+        *,
+        ids: Sequence[int],
+        kind: type[Any],
+        decoder: Decoder | Waiting[Decoder] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(decoder)
         self.projector = projector
         self.ids = tuple(ids)
         self.kind = kind
-        self.decoder = decoder
 
     @property
     def tokens(self) -> int:
@@ -89,7 +94,7 @@ def makings(given: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Output
         raise ValueError(f"decode: {given!r} given; its keys are among the outputs {', '.join(outputs)}")
     found = {}
     for key, settings in given.items():
-        hints = takes(outputs[key].decoder)
+        hints = takes(outputs[key].known)
         if not isinstance(settings, Mapping) or any(name not in hints for name in settings):
             *names, last = hints
             raise ValueError(f"decode.{key}: {settings!r} given; it may have {', '.join(names)} and {last}")
@@ -130,7 +135,7 @@ def within(
             own = [p for called, p in module.named_parameters() if called == name or called.startswith(f"{name}.")]
             found |= {f"{path}.{name}": own} if own else {}  # none: it was built without
     for key, output in outputs.items():
-        for name, parameters in output.decoder.parts().items() if output.decoder is not None else ():
+        for name, parameters in output.known.parts().items() if output.known is not None else ():
             found[f"outputs.{key}.decoder.{name}"] = parameters
     return found
 

@@ -17,21 +17,27 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from anyx.llm import LLM
+from anyx.schema import Pack
 from anyx.splice import Media, Spliced
+from anyx.unpadded import allowed
 
 SHARE = 0.9  # of what one pass costs, forward and back: what two may cost to be worth their own overhead
 
 
-def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"]) -> Float[Tensor, "b t d"]:
-    """Last hidden states of rows padded on the right; of what stands before all that `learns`, without gradients."""
+def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"], pack: Pack = False) -> Float[Tensor, "b t d"]:
+    """Last hidden states of rows padded on the right; of what stands before all that `learns`, without gradients.
+
+    Where one pass over everything is made, it is by `pack`.
+    """
     fixed = spliced.context is None and not any(parameter.requires_grad for parameter in llm.model.parameters())
     if not (torch.is_grad_enabled() and fixed and spliced.embeddings.requires_grad):
-        return llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+        return llm.states(spliced.embeddings, spliced.mask, None, spliced.context, pack=pack)
     lengths = spliced.mask.sum(1)
     first = torch.where(learns & (spliced.index >= 0), spliced.index, lengths[:, None]).amin(1)
-    once, twice = 2 * int(lengths.max()), int(first.max()) + 2 * int((lengths - first).max())  # pads included
+    twice = len(lengths) * (int(first.max()) + 2 * int((lengths - first).max()))  # pads included
+    once = 2 * (int(lengths.sum()) if allowed(pack, llm.model) else spliced.mask.numel())
     if twice > SHARE * once:
-        return llm.states(spliced.embeddings, spliced.mask)
+        return llm.states(spliced.embeddings, spliced.mask, pack=pack)
     head, heads = window(first - first.max(), first)  # padded on the left, so that the rest follows at once
     tail, tails = window(first, lengths)
     cache = DynamicCache(config=llm.model.config.get_text_config(decoder=True))

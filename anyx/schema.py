@@ -8,11 +8,12 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from anyx.signatures import Amount, Count, Least
 
+Pack = Literal["auto", True, False]  # whether padding is left out; auto: where that is possible
 DType = Literal["float32", "bfloat16", "float16"]
 
 
@@ -118,8 +119,14 @@ class Stage:
     `steps` or `epochs` (of the whole mixture) say how long, `minutes` at most how long. `warmup` counts steps, or is
     a share of them if below 1. `ema` is the decay of a moving average that takes the weights' place at the end. `init`
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
+    `tokens` is how many positions of the LLM a batch is filled up to, and `batch_size` then how many rows at most; the
+    steps of `epochs` are estimated from the lengths of the data. `pack` says whether padding is left out (`auto`: where
+    the LLM and its adapters can).
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
-    the model's own does, in this stage only. `gradient_checkpointing`, `compile`, `channels_last` and `liger` change
+    the model's own does, in this stage only. `cache` keeps what frozen encoders and autoencoders compute: `true` as
+    they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,
+    so that stages of any precision share it. What is learnt is the same from the cache as without.
+    `gradient_checkpointing`, `compile`, `channels_last` and `liger` change
     speed and memory and nothing that is learnt (`anyx.training.speed`); what the machine has not is left out.
     """
 
@@ -139,6 +146,8 @@ class Stage:
     clip: Amount | None = 1.0
     ema: Amount | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    tokens: Count | None = None
+    pack: Pack = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False
     channels_last: bool = False
@@ -147,17 +156,23 @@ class Stage:
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None
     workers: Annotated[int, Least(0)] | None = None
-    cache: bool = True
+    cache: bool | DType = True
     log_every: Count = 10
     save_every: Count | None = None
     save_minutes: Amount = 10.0
     seed: int = 0
     init: str | None = None
 
-    def length(self, records: int) -> int:
-        """Optimiser steps, where the data hold so many records."""
+    def rows(self, length: int) -> int:
+        """How many rows of so many positions a batch holds."""
+        return self.batch_size if self.tokens is None else max(1, min(self.batch_size, self.tokens // length))
+
+    def length(self, records: int, batches: Callable[[int], int] | None = None) -> int:
+        """Optimiser steps, where the data hold so many records; `batches` says how many batches hold so many."""
         if self.steps is not None:
             return self.steps
         if self.epochs is None:
             raise ValueError(f"stages.{self.name}: give steps or epochs")
-        return max(1, math.ceil(self.epochs * records / (self.batch_size * self.accumulate)))
+        draws = self.epochs * records
+        count = draws / self.batch_size if batches is None else batches(math.ceil(draws))
+        return max(1, math.ceil(count / self.accumulate))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import Parameter
+
+from anyx.durable import save_tensors
 
 Parts = Mapping[str, Sequence[Parameter]]
 
@@ -33,7 +35,7 @@ def save(found: Mapping[str, Tensor], names: Sequence[str], file: Path, *, dtype
         name: x.detach().cpu().to(dtype if dtype and x.is_floating_point() else x.dtype).contiguous()
         for name, x in found.items()
     }
-    save_file(kept, file, metadata={"format": "pt", "parts": " ".join(names)})
+    save_tensors(kept, file, {"format": "pt", "parts": " ".join(names)})
 
 
 def put(model: nn.Module, parts: Parts, file: Path) -> tuple[str, ...]:

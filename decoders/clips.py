@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from . import checks
+from .spaces import own_precision
 
 
 def grid(vae: Any, frames: int, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -37,7 +38,8 @@ def check_frames(vae: Any, frames: int) -> int:
 @torch.no_grad()
 def encode(vae: Any, clips: Float[Tensor, "b t c h w"], generator: Generator | None = None) -> Float[Tensor, "b s c"]:
     """Latents of unit deviation: the posterior's mean, so that they can be cached, or a sample with a generator."""
-    posterior = _posterior(vae, clips)
+    with own_precision(vae.device):
+        posterior = _posterior(vae, clips)
     found = posterior.mode() if generator is None else posterior.sample(generator)
     mean, deviation = (x.view(1, -1, 1, 1, 1).to(found) for x in (vae.latents_mean, vae.latents_std))
     made: Tensor = rearrange((found - mean) * vae.config.scaling_factor / deviation, "b c t y x -> b (t y x) c")

@@ -7,7 +7,8 @@ Letters: b items, c channels, t frames, h height, w width, y x latent axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,9 +26,17 @@ from . import checks
 def encode(vae: Any, images: Float[Tensor, "b *t c h w"], generator: Generator | None = None) -> Float[Tensor, "b ..."]:
     """Scaled latents: the posterior's mean, so that they can be cached, or a sample with a generator."""
     flat = images.flatten(0, -4).to(device=vae.device, dtype=vae.dtype)
-    posterior = vae.encode(flat).latent_dist
+    with own_precision(vae.device):
+        posterior = vae.encode(flat).latent_dist
     latents: Tensor = scaled(vae, posterior.mode() if generator is None else posterior.sample(generator))
     return latents if images.ndim == 4 else rearrange(latents, "(b t) c y x -> b c t y x", b=len(images))
+
+
+@contextmanager
+def own_precision(device: torch.device) -> Iterator[None]:
+    """No autocast: what is denoised is the same whatever the step's precision, computed now or kept from before."""
+    with torch.autocast("cpu" if device.type == "meta" else device.type, enabled=False):
+        yield
 
 
 def scaled(vae: Any, latents: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:

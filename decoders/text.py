@@ -151,6 +151,8 @@ class TextEncoders(nn.Module):
         """Bring tokenizers and encoders into memory; the encoder, or where there are several, all of them."""
         if not self.available:
             raise ValueError("the decoder has no text encoder: give `text` and `tokenizer`, or train by `denoise`")
+        if self.anchor.is_meta and not is_meta():  # of a decoder that has shapes only, the text encoder alone is read
+            self.anchor = torch.empty(0)
         self._notice()
         for slot in [slot for slot in self.available if slot not in self.held]:
             tower = self.towers[slot]

@@ -15,6 +15,8 @@ from torch.nn.functional import pad
 
 from anyx.media import Audio
 
+from .spaces import own_precision
+
 
 def batch(media: Sequence[Audio] | Tensor, vae: Any, count: int) -> Float[Tensor, "b c n"]:
     """So many samples of each sound, cut or padded with silence; a tensor is taken to be that already."""
@@ -29,7 +31,8 @@ def batch(media: Sequence[Audio] | Tensor, vae: Any, count: int) -> Float[Tensor
 @torch.no_grad()
 def encode(vae: Any, samples: Float[Tensor, "b c n"], generator: Generator | None = None) -> Float[Tensor, "b c t"]:
     """Latents: the posterior's mean, so that they can be cached, or a sample with a generator."""
-    posterior = vae.encode(samples.to(vae.device, vae.dtype)).latent_dist
+    with own_precision(vae.device):
+        posterior = vae.encode(samples.to(vae.device, vae.dtype)).latent_dist
     made: Tensor = posterior.mode() if generator is None else posterior.sample(generator)
     return made
 

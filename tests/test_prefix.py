@@ -42,7 +42,7 @@ def passes(model: AnyX, given: list[Any], monkeypatch: pytest.MonkeyPatch) -> tu
     for name, share in (("prefix", prefix.SHARE), ("whole", 0.0)):
         monkeypatch.setattr(prefix, "SHARE", share)
         model.zero_grad()
-        out = model(batch(model, given))
+        out = model(batch(model, given), pack=False)
         loss = torch.nn.functional.cross_entropy(model.llm.logits(out.states), out.labels)
         loss = loss + sum(c.values["prompt_embeds"].square().mean() for c in out.conditions.values())
         loss.backward()

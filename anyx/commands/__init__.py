@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from anyx.commands import chat, check, convert, data, demo, doctor, evaluate, fetch, plan, run, train
+from anyx.commands import cache, chat, check, convert, data, demo, doctor, evaluate, fetch, plan, run, train
 
 COMMANDS = (
     run.run,
@@ -37,6 +37,7 @@ def application() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     app.add_typer(data.group(), name="data")
+    app.add_typer(cache.group(), name="cache")
     return app
 
 

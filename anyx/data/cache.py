@@ -1,145 +1,259 @@
-"""A content-addressed cache of tensors in safetensors: what frozen components computed once.
+"""A content-addressed store of tensors: what frozen components computed once.
 
 A key is a digest of everything the value depends on: the media's bytes (or the caption), the augmented copy, the
 transform, and the component with its settings and weights. A changed weight is another key, so the cache is never
-wrong, only colder. Values are small named tensors. They are written in shards, each atomically and named by its
-content; a shard that was cut short is removed and computed again. A cache can be pickled into workers: each opens the
-shards anew, memory-mapped.
+wrong, only colder. Values are small named tensors, written in shards (`shards.py`) that are never changed, and found
+by an index (`index.py`) that costs the same to open however many there are. Stages, runs, processes and users may
+share a folder: what others write is seen at once, or where their index is not ours, after `refresh`. A shard that was
+cut short is removed, and what it held is computed again.
+
+A cache can be pickled into workers, spawned or forked: each opens the files anew.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import logging
+import multiprocessing
 import os
-import pickle
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+import sqlite3
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from anyx.interfaces import Media
+from anyx.data import shards
+from anyx.data.digests import digest, media_digest
+from anyx.data.index import NAME, Index, Stamp, discard
+from anyx.data.shards import SUFFIX, DamagedError, Note, Value
 
-Value = dict[str, Tensor]
+__all__ = ["FeatureCache", "Value", "digest", "media_digest"]
+
+OPEN = 256  # shards that a process has open at a time
+AT_ONCE = 256  # shards that the index takes in at a time
+NOTHING: Mapping[str, tuple[Stamp, shards.Contents]] = {}
+Answer = TypeVar("Answer")
+log = logging.getLogger("anyx")
 
 
 class FeatureCache:
-    """Digest -> named tensors, kept in a folder."""
+    """Digest -> named tensors, kept in a folder, which is made if it is not there.
 
-    def __init__(self, folder: str | Path) -> None:
+    A folder that cannot be written to can be read: where it has no index of what it holds, one is made elsewhere.
+    """
+
+    def __init__(self, folder: str | Path, *, read_only: bool = False) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._index: dict[str, tuple[str, tuple[str, ...]]] = {}  # digest -> shard, names
-        self._open: dict[str, Any] = {}
-        for path in sorted(self.folder.glob("*.safetensors")):
-            try:
-                self._read(path.name)
-            except SafetensorError:
-                path.unlink()
+        if not read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is no folder")
+        self.file = self.folder / NAME
+        self.writable = not read_only and all(os.access(x, os.W_OK) for x in (self.folder, self.file) if x.exists())
+        self._elsewhere: tempfile.TemporaryDirectory[str] | None = None
+        self._fresh()
+        self.refresh()
+
+    def _fresh(self) -> None:
+        self._index: Index | None = None
+        self._process = os.getpid()
+        self._open: OrderedDict[str, int] = OrderedDict()
+        self._files: dict[str, tuple[Stamp, str]] = {}  # digests of files that are to be noted
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        return {"folder": self.folder, "writable": self.writable, "file": self.file}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_elsewhere": None}
+        self._fresh()
+
+    def __del__(self) -> None:
+        if "_open" in vars(self) and self._process == os.getpid():
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the files; they are opened again when they are needed."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+        if self._index is not None:
+            self._index.close()
+        self._index = None
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self.ask(lambda index: len(index))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index)
+        return self.ask(lambda index: iter(index))
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._index
+        return self.ask(lambda index: index.holds(digest))
 
     def __getitem__(self, digest: str) -> Value:
-        shard, names = self._index[digest]
-        file = self._open.get(shard)
-        if file is None:
-            file = self._open[shard] = safe_open(self.folder / shard, framework="pt")
-        return {name: file.get_tensor(f"{digest}/{name}") for name in names}
+        found = self.ask(lambda index: index.find(digest))
+        if found is None:
+            raise KeyError(digest)
+        name, layout, places = found
+        try:
+            return shards.value(self._opened(name), layout, places)
+        except (OSError, DamagedError) as error:  # it was cut short or removed while we look
+            log.warning("%s: %s; what it held will be computed again", self.folder / name, error)
+            self.drop([name])
+            raise KeyError(digest) from error
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those that are not here, each once, in order."""
-        return [digest for digest in dict.fromkeys(digests) if digest not in self._index]
+        wanted = dict.fromkeys(digests)
+        held = self.ask(lambda index: index.held(wanted))
+        return [digest for digest in wanted if digest not in held]
 
-    def put(self, values: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write a shard of values."""
-        flat = {f"{key}/{name}": x.detach().cpu().contiguous() for key, v in values.items() for name, x in v.items()}
-        if not flat:
+    def put(self, values: Mapping[str, Mapping[str, Tensor]], *, maker: str = "", kind: str = "") -> None:
+        """Write a shard of values that one component (the digest `maker`) computed, of a kind such as "features"."""
+        self.replace([], values, Note(maker, kind))
+
+    def replace(self, names: Iterable[str], values: Mapping[str, Mapping[str, Tensor]], note: Note) -> None:
+        """Write a shard of values in the place of others, which are removed; without values nothing is written."""
+        if not self.writable:
+            raise ValueError(f"{self.folder} cannot be written to; name another folder by ANYX_HOME, or fill it first")
+        gone, found = list(names), {}
+        if values:
+            path = shards.write(self.folder, values, note)
+            found = {path.name: (stamp_of(path), shards.contents(path))}
+        gone = [name for name in gone if name not in found]
+        self._change(gone, found)
+        for name in gone:
+            self._unlink(name)
+
+    def refresh(self) -> None:
+        """Look again at the folder: take in shards that the index does not know, forget those that are gone.
+
+        Shards that were cut short are removed. Reads the headers of what is new, and no other file.
+        """
+        self._note()
+        known = self.ask(lambda index: index.stamps())  # first: others may write meanwhile
+        here = dict(self._listed())
+        gone = [name for name in known if name not in here]
+        new = [name for name, stamp in here.items() if known.get(name) != stamp]
+        if not (gone or new):
             return
-        name = f"{digest(*sorted(flat))[:24]}.safetensors"
-        save_atomic(flat, self.folder / name)
-        self._open.pop(name, None)
-        self._read(name)
+        if not self.writable and self._elsewhere is None:
+            self._apart()
+            self.refresh()
+            return
+        self._change(gone)
+        for start in range(0, len(new), AT_ONCE):
+            found, lost = {}, []
+            for name in new[start : start + AT_ONCE]:
+                try:
+                    found[name] = here[name], shards.contents(self.folder / name)
+                except (FileNotFoundError, DamagedError) as error:
+                    lost.append(name)
+                    if isinstance(error, DamagedError):
+                        log.warning("%s; what it held will be computed again", error)
+                        self._unlink(name)
+            self._change(lost, found)
 
-    def _read(self, shard: str) -> None:
-        found: dict[str, list[str]] = {}
-        with safe_open(self.folder / shard, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118
-                value, _, name = key.partition("/")
-                found.setdefault(value, []).append(name)
-        self._index.update({value: (shard, tuple(names)) for value, names in found.items()})
+    def _change(self, names: Sequence[str], found: Mapping[str, tuple[Stamp, shards.Contents]] = NOTHING) -> None:
+        if names or found:
+            self.ask(lambda index: index.change(found, names))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Remove shards."""
+        names = list(names)
+        for name in names:
+            self._unlink(name)
+        if self.writable or self._elsewhere is not None:
+            self._change(names)
+
+    def rebuild(self) -> None:
+        """Make the index again from the shards."""
+        self.close()
+        if self.writable or self._elsewhere is not None:
+            discard(self.file)
+        self.refresh()
+
+    def media_digest(self, source: Any) -> str:
+        """`media_digest`; of a file that was read before, in this run or another, without reading it again."""
+        if not isinstance(source, str | Path):
+            return media_digest(source)
+        path, stamp = os.path.abspath(source), stamp_of(Path(source))
+        if path in self._files and self._files[path][0] == stamp:
+            return self._files[path][1]
+        found = self.ask(lambda index: index.file(path, stamp))
+        if found is None:
+            found = media_digest(source)
+            self._files[path] = stamp, found
+            if len(self._files) >= 1 << 10:
+                self._note()
+        return found
+
+    def _note(self) -> None:
+        """Note digests of files for later runs, where there is room to; by one process, its workers only read."""
+        noted, self._files = self._files, {}
+        if noted and self.writable and multiprocessing.parent_process() is None:
+            self.ask(lambda index: index.note(noted))
+
+    def ask(self, question: Callable[[Index], Answer]) -> Answer:
+        """Ask the index; one that turns out to be broken is made again from the shards first."""
+        if self._process != os.getpid():  # forked: nothing open may be shared
+            self._fresh()
+        try:
+            return question(self._connected())
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            log.warning("%s: %s; it is made again", self.file, error)
+            self.close()
+            if not (self.writable or self._elsewhere is not None):
+                self._apart()
+            discard(self.file)
+            self._connected()
+            self.refresh()
+            return question(self._connected())
+
+    def _connected(self) -> Index:
+        if self._index is None:
+            own = self._elsewhere is not None
+            if not (self.writable or own) and not self.file.is_file():
+                self._apart()
+            self._index = Index(self.file, writable=self.writable or self._elsewhere is not None)
+        return self._index
+
+    def _apart(self) -> None:
+        """Have an index of our own, for as long as this process lives."""
+        self.close()
+        self._elsewhere = tempfile.TemporaryDirectory(prefix="anyx-index-")
+        self.file = Path(self._elsewhere.name) / NAME
+
+    def _listed(self) -> Iterator[tuple[str, Stamp]]:
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat()
+                        yield entry.name, Stamp(status.st_size, status.st_mtime_ns)
+
+    def _opened(self, name: str) -> int:
+        file = self._open.get(name)
+        if file is None:
+            file = self._open[name] = os.open(self.folder / name, os.O_RDONLY)
+            if len(self._open) > OPEN:
+                os.close(self._open.popitem(last=False)[1])
+        else:
+            self._open.move_to_end(name)
+        return file
+
+    def _unlink(self, name: str) -> None:
+        if name in self._open:
+            os.close(self._open.pop(name))
+        if self.writable:
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / name)
 
 
-def save_atomic(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file so that a reader finds the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(dict(tensors), part, dict(metadata or {}))
-    os.replace(part, path)
-
-
-def digest(*parts: bytes | str | int) -> str:
-    """A digest of a sequence of parts; their boundaries count."""
-    state = hashlib.blake2b(digest_size=20)
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()
-
-
-def media_digest(source: Any) -> str:
-    """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
-    if isinstance(source, bytes):
-        return digest(source)
-    if isinstance(source, str | Path):
-        status = os.stat(source)
-        return _file_digest(str(source), status.st_size, status.st_mtime_ns)
-    if isinstance(source, Media):
-        fields = [getattr(source, name) for name in source.__dataclass_fields__]
-        return digest(type(source).__name__, *map(_field, fields))
-    raise ValueError(f"media are a path, bytes or a value of anyx.media, but {type(source).__name__} was given")
-
-
-def module_digest(module: nn.Module, *more: bytes | str | int) -> str:
-    """A digest of a module's class and weights."""
-    name = f"{type(module).__module__}.{type(module).__qualname__}"
-    return parameters_digest(module.state_dict().values(), name, *module.state_dict(), *more)
-
-
-def parameters_digest(tensors: Iterable[Tensor], *more: bytes | str | int) -> str:
-    """A digest of weights, of every one: about a second for a gigabyte."""
-    found = (digest(str(x.dtype), str(tuple(x.shape)), _bytes(x.detach().reshape(-1))) for x in tensors)
-    return digest(*more, *found)
-
-
-def transform_digest(transform: Any) -> bytes:
-    """What a transform is, with its settings (transforms are picklable and hold no weights)."""
-    return pickle.dumps(transform)
-
-
-def _field(value: Any) -> bytes | str:
-    if isinstance(value, Tensor):
-        return _bytes(value) + str(tuple(value.shape)).encode()
-    return media_digest(value) if isinstance(value, Media) else str(value)
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-
-
-@lru_cache(maxsize=1 << 20)
-def _file_digest(path: str, size: int, time: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+def stamp_of(path: Path) -> Stamp:
+    """What a file is known by."""
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)

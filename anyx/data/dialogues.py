@@ -94,12 +94,19 @@ class DialogueReader:
             raise ValueError(f"record {record.get('id')!r}: the assistant says nothing that could be learnt")
         return DialogueSample(sample, captions[: len(sample.received)], latents[: len(sample.targets)])
 
+    def length(self, record: Record, heard: Mapping[str, int]) -> int:
+        """How many positions of the LLM a record takes, a medium of a key as many as `heard` says, or 1."""
+        prompt, most = self.processor.prompt, self.processor.max_length
+        encoded = prompt.encode(record["messages"])
+        encoded = encoded if most is None else prompt.cut(encoded, most)
+        return len(encoded.ids) + sum(heard.get(slot.key, 1) - 1 for slot in encoded.media)
+
     def digest(self, makers: Mapping[str, str], part: Mapping[str, Any], feed: Feed, variant: int) -> str | None:
         """The digest of a part's features, if they are cached."""
         source = source_of(part)
         if self.cache is None or source is None or part["type"] not in makers:
             return None
-        name = feature_digest(makers[part["type"]], source, feed, variant)
+        name = feature_digest(makers[part["type"]], source, feed, variant, self.cache)
         return name if name in self.cache else None
 
     def augment(self, part: Mapping[str, Any], feed: Feed, variant: int) -> Mapping[str, Any]:
@@ -144,7 +151,7 @@ class DialogueReader:
                 key = part["type"]
                 source = source_of(part) if key in makers else None
                 for variant in range(feed.variants) if source is not None else ():
-                    name = feature_digest(makers[key], source, feed, variant)
+                    name = feature_digest(makers[key], source, feed, variant, self.cache)
                     yield Wanted(name, makers[key], key, source, variant)
 
     def captions_of(self, record: Record) -> Iterable[tuple[str, str]]:

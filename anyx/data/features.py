@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import torch
 
 from anyx.data.batches import Cached
-from anyx.data.cache import FeatureCache, digest, media_digest
+from anyx.data.cache import FeatureCache
+from anyx.data.digests import digest, media_digest
 from anyx.data.sources import Feed
 from anyx.interfaces import Media
+from anyx.randomness import seeded
 
 
 class Wanted(NamedTuple):
@@ -26,16 +28,21 @@ class Wanted(NamedTuple):
     variant: int
 
 
-def feature_digest(maker: str, source: Any, feed: Feed, variant: int) -> str:
-    """Where the output of an encoder or autoencoder for an augmented copy is kept."""
-    return digest(maker, media_digest(source), feed.identity, variant if feed.augment else 0)
+def feature_digest(maker: str, source: Any, feed: Feed, variant: int, cache: FeatureCache | None = None) -> str:
+    """Where the output of an encoder or autoencoder for an augmented copy is kept; the cache may know its file."""
+    known = media_digest(source) if cache is None else cache.media_digest(source)
+    return digest(maker, known, feed.identity, variant if feed.augment else 0)
 
 
 def augmented(feed: Feed, key: str, media: Media, variant: int) -> Media:
-    """The augmented copy number `variant` of media, the same wherever and whenever it is made."""
+    """The augmented copy number `variant` of media, the same wherever and whenever it is made.
+
+    Even where an augmentation draws from generators that are not its own, which are put back afterwards.
+    """
     assert feed.augment is not None
     seed = int(digest(key, media_digest(media), variant)[:15], 16)
-    return feed.augment(key, media, torch.Generator().manual_seed(seed))
+    with seeded(seed):
+        return feed.augment(key, media, torch.Generator().manual_seed(seed))
 
 
 def lookup(cache: FeatureCache | None, digests: Sequence[str | None]) -> Cached | None:

@@ -9,6 +9,7 @@ kept, while there is room, unless it holds decoded media.
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ class Loader:
             num_workers=self.workers,
             collate_fn=_same,  # type: ignore[arg-type]
             generator=torch.Generator(),  # its own: the run's random state stays the run's
-            worker_init_fn=_one_thread,
+            worker_init_fn=_begin,
             prefetch_factor=4 if self.workers else None,
         )
         for read in reading:
@@ -146,5 +147,10 @@ def _same(value: Read) -> Read:
     return value
 
 
-def _one_thread(worker: int) -> None:
+def _begin(worker: int) -> None:
+    """Use one thread, and leave to the run what asks it to end: a terminal and Slurm tell all its processes at once."""
     torch.set_num_threads(1)
+    for name in ("SIGINT", "SIGUSR1"):
+        if name in signal.Signals.__members__:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL) and None)  # once

@@ -31,13 +31,15 @@ class Memory(Generic[V]):
     def __getitem__(self, key: Hashable) -> V:
         return self._values[key]
 
-    def keep(self, key: Hashable, value: V) -> None:
-        """Remember a value, if there is room; what is known already stays."""
+    def keep(self, key: Hashable, value: V) -> bool:
+        """Remember a value, if there is room, and say whether; what is known already stays."""
         if key in self._values or self.bytes >= self.bound:
-            return
-        if self.bytes + (size := size_of(value)) <= self.bound:
-            self._values[key] = value
-            self.bytes += size
+            return False
+        if self.bytes + (size := size_of(value)) > self.bound:
+            return False
+        self._values[key] = value
+        self.bytes += size
+        return True
 
 
 def size_of(value: object) -> float:

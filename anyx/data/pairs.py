@@ -53,7 +53,7 @@ class PairReader:
         for key in sorted(sources.keys() & self.kinds.keys()):
             source = drawn(sources[key], key, variant)
             if key in self.latents and self.cache is not None and key not in self.transforms:
-                name = feature_digest(self.latents[key], source, feed, variant)
+                name = feature_digest(self.latents[key], source, feed, variant, self.cache)
                 if name in self.cache:
                     sample.latents[key] = name
                     sample.media[key] = None
@@ -91,7 +91,7 @@ class PairReader:
         for key in sorted(sources.keys() & self.latents.keys() - self.transforms.keys()):
             for variant in range(feed.variants):
                 source = drawn(sources[key], key, variant)
-                name = feature_digest(self.latents[key], source, feed, variant)
+                name = feature_digest(self.latents[key], source, feed, variant, self.cache)
                 yield Wanted(name, self.latents[key], key, source, variant)
 
     def captions_of(self, record: Record) -> Iterable[tuple[str, str]]:

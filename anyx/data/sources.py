@@ -169,15 +169,6 @@ def relocated(part: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str
     return {key: change(value) if key in (*LOCATIONS, part["type"]) else value for key, value in part.items()}
 
 
-def length_of(source: Sequence[Record], index: int) -> int:
-    """About how long the record's text is, in characters; media count as a few; 0 if it cannot be read."""
-    try:
-        parts = [part for message in source[index].get("messages", ()) for part in parts_of(message)]
-    except UNREADABLE:
-        return 0
-    return sum(len(part["text"]) if part["type"] == "text" else 16 for part in parts)
-
-
 @dataclass(frozen=True)
 class Feed:
     """A source with the name it has in the YAML and what is drawn from it."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 from torch import nn
 
 from anyx import yamls
-from anyx.data.cache import module_digest
+from anyx.data.digests import module_digest
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import build

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from anyx.build import build_decoders, build_encoders
 from anyx.config import Config
-from anyx.data.cache import save_atomic
+from anyx.durable import save_tensors
 from anyx.interfaces import Decoder, Encoder
 from anyx.media import MEDIA
 from anyx.model import AnyX
@@ -46,6 +46,16 @@ class Made:
     """An output without a projector: its decoder."""
 
     decoder: Decoder
+
+    @property
+    def known(self) -> Decoder:
+        """The same: nothing of backbones waits."""
+        return self.decoder
+
+    @property
+    def origin(self) -> None:
+        """None: they may learn."""
+        return None
 
 
 class Backbones(nn.Module):
@@ -89,7 +99,7 @@ class Backbones(nn.Module):
         for name, encoder in self.encoders.items():
             (folder / "encoders" / name).mkdir(parents=True, exist_ok=True)
             state = {k: x.detach().cpu().to(dtype or x.dtype).contiguous() for k, x in encoder.state_dict().items()}
-            save_atomic(state, folder / "encoders" / name / "model.safetensors")
+            save_tensors(state, folder / "encoders" / name / "model.safetensors")
         for key, decoder in self.decoders.items():
             if isinstance(decoder, Saves):
                 decoder.save(folder / "decoders" / key, dtype)

@@ -1,4 +1,4 @@
-"""Around the steps: the journal (progress bar, CSV, TensorBoard) and the keeper (checkpoints, time limit)."""
+"""Around the steps: the journal (progress bar, CSV, TensorBoard) and the keeper (checkpoints, early ends)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from anyx.training import checkpoint
 from anyx.training.report import Metrics, console
+from anyx.training.stopping import Stop
 from anyx.training.trainee import Trainee
 
 log = logging.getLogger("anyx")
@@ -37,14 +38,14 @@ class Journal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
         trainee = of(pl_module)
-        self.started = time.monotonic()
+        self.started, self.seen = time.monotonic(), trainee.done
         self.bar.start()
         self.task = self.bar.add_task(trainee.stage.name, total=trainee.steps, completed=trainee.done, losses="")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log at whole steps only."""
         trainee = of(pl_module)
-        if trainee.done in (self.seen, 0):
+        if trainee.done == self.seen:
             return  # within an accumulation
         self.seen = trainee.done
         self.bar.update(self.task, completed=trainee.done)
@@ -66,12 +67,15 @@ class Journal(Callback):
 
 
 class Keeper(Callback):
-    """Saves every `save_every` steps or `save_minutes`, when the run is interrupted, and stops after `minutes`."""
+    """Saves every `save_every` steps or `save_minutes`, and ends a stage after `minutes`, a run when that is asked to.
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.before = folder, seconds
+    All of it between two optimiser steps, where a run that goes on stands exactly as this one.
+    """
+
+    def __init__(self, folder: Path, seconds: float, stop: Stop) -> None:
+        self.folder, self.before, self.stop = folder, seconds, stop
         self.started = self.saved = time.monotonic()
-        self.kept = self.seen = -1
+        self.seen = -1
 
     @property
     def seconds(self) -> float:
@@ -79,32 +83,33 @@ class Keeper(Callback):
         return self.before + time.monotonic() - self.started
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and take the signals from Lightning, which would end within an accumulation."""
         self.started = self.saved = time.monotonic()
+        self.seen = of(pl_module).done
+        self.stop.take_signals()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save between optimiser steps, never within an accumulation."""
         trainee = of(pl_module)
         stage = trainee.stage
-        if trainee.done in (self.seen, 0):
+        if trainee.done == self.seen:
             return  # within an accumulation
         self.seen = trainee.done
+        ending = agreed(trainer, self.stop.asked)
         due = bool(stage.save_every) and trainee.done % (stage.save_every or 1) == 0
-        if due or time.monotonic() - self.saved > 60 * stage.save_minutes:
-            self.save(trainee)
-        if stage.minutes is not None and self.seconds > 60 * stage.minutes:
+        if due or ending or agreed(trainer, time.monotonic() - self.saved > 60 * stage.save_minutes):
+            checkpoint.save(self.folder, trainee, self.seconds)
+            self.saved = time.monotonic()
+        if stage.minutes is not None and agreed(trainer, self.seconds > 60 * stage.minutes):
             log.info("%s: %g minutes are over after %d steps", stage.name, stage.minutes, trainee.done)
             trainer.should_stop = True
+        if ending and trainee.done < trainee.steps:
+            trainer.should_stop = True
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was learnt when the user interrupts."""
-        if isinstance(exception, KeyboardInterrupt) and of(pl_module).done > max(self.kept, 0):
-            self.save(of(pl_module))
 
-    def save(self, trainee: Trainee) -> None:
-        """Write the checkpoint."""
-        checkpoint.save(self.folder, trainee, self.seconds)
-        self.saved, self.kept = time.monotonic(), trainee.done
+def agreed(trainer: Trainer, wish: bool) -> bool:
+    """Whether any process of the run wishes it: clocks differ, and signals may reach one of them."""
+    return wish if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(wish, all=False)
 
 
 def of(module: LightningModule) -> Trainee:

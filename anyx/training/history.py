@@ -6,6 +6,7 @@ A stage that has begun stands on the whole model and on its own entry and data, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ FREE = (
     *ROUNDED,
 )  # of a stage: they change nothing that is learnt
 SHOWN = 3
+BEGINNING = re.compile(r"(in|out)puts\.[^.]+\.projector\.init")  # a saved model, whose own weights are there, has none
 
 
 def done(out: Path, config: Config) -> list[str]:
@@ -35,7 +37,8 @@ def done(out: Path, config: Config) -> list[str]:
 
 def begun(out: Path) -> list[str]:
     """The stages that have weights in the folder."""
-    return sorted({file.parent.name for name in (checkpoint.FINAL, checkpoint.LAST) for file in out.glob(f"*/{name}")})
+    names = (checkpoint.FINAL, checkpoint.WEIGHTS.format("*"))
+    return sorted({file.parent.name for name in names for file in out.glob(f"*/{name}")})
 
 
 def check_same(out: Path, config: Config) -> None:
@@ -49,6 +52,7 @@ def check_same(out: Path, config: Config) -> None:
         return
     held, given = (chosen(raw, stages) for raw in (yamls.resolve(yamls.read(out / CONFIG)), config.raw))
     differ = [name for name in held | given if held.get(name) != given.get(name)]
+    differ = [name for name in differ if name in held or not BEGINNING.fullmatch(name)]
     if differ:
         said = [f"{name} was {held.get(name)!r}, is {given.get(name)!r}" for name in differ[:SHOWN]]
         more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from anyx.config import Config
-from anyx.data.mixture import Draw
-from anyx.data.sources import Feed, feed, length_of
+from anyx.data.sources import Feed, feed
 from anyx.schema import Stage
 
 
@@ -37,19 +36,6 @@ def feeds_of(stage: Stage, config: Config) -> tuple[list[Feed], list[float]]:
         weights.append(float(node.pop("weight", 1.0) if isinstance(value, Mapping) else value))
         feeds.append(feed(name, node))
     return feeds, weights
-
-
-def lengths(feeds: Sequence[Feed]) -> Callable[[Draw], int]:
-    """About how long the sample of a draw will be, to put draws of like length into one batch."""
-    known: dict[tuple[int, int], int] = {}
-
-    def length(draw: Draw) -> int:
-        place = (draw.source, draw.record)
-        if place not in known:
-            known[place] = length_of(feeds[draw.source].source, draw.record)
-        return known[place]
-
-    return length
 
 
 def settings_of(config: Config) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 Every distinct medium, in each of its augmented copies, goes once through its frozen encoder or autoencoder, and every
 caption once through its decoder's frozen text encoder; the results are kept in the cache, and these components do not
-run again while the stage trains, nor in a later run; text encoders leave memory. Where a feed augments without end,
-or a component is learning, nothing of it is kept.
+run again while the stage trains, nor in a later run, where they are not even read into memory; text encoders leave it.
+Where a feed augments without end, or a component is learning, nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
-from anyx.data.features import Wanted, augmented
+from anyx.data.digests import digest
+from anyx.data.filling import Group, Groups, Medium, Reading, Shelf
 from anyx.data.pairs import PairReader
 from anyx.data.sources import UNREADABLE, Feed, Record
+from anyx.frozen import Numbers
 from anyx.interfaces import Media, TextTeacher
 from anyx.model import AnyX
 from anyx.processor import stack
+from anyx.schema import Stage
 from anyx.training.backbones import Backbones, Model
 from anyx.training.conditions import LatentSpace, decoder_of
 from anyx.training.readers import Reader, encode
 from anyx.training.report import console
+from anyx.training.stage import autocast_dtype, numbers_of
 from anyx.training.trainee import Trainee
 
-BATCH, SHARD, SAMPLES = 16, 512, 64
+SAMPLES = 64
 log = logging.getLogger("anyx")
 
 
@@ -74,10 +78,28 @@ def fit_scales(trainee: Trainee, feeds: Sequence[Feed]) -> None:
             log.info("%s: scale of latents %.4f", key, decoder.fit_scaling(media))
 
 
-def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCache, workers: int = 0) -> None:
-    """Compute what the stage will look up and the cache does not have."""
-    captions: dict[str, dict[str, str]] = {key: {} for key in reader.teachers}  # key -> digest -> caption
-    todo: dict[str, tuple[Feed, Wanted]] = {}
+def fill(
+    model: Model,
+    reader: Reader,
+    feeds: Sequence[Feed],
+    cache: FeatureCache,
+    workers: int = 0,
+    *,
+    stage: Stage | None = None,
+    device: torch.device | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """Compute what the stage will look up and the cache does not have.
+
+    What is computed together depends on the data alone, never on what the cache has already: a run that was killed
+    here gives the same numbers as one that was not. Encoders run in the stage's precision (None: float32). `share`:
+    (rank, world) computes every world-th group; `cache.refresh()` brings what others computed. `device`: default, the
+    model's.
+    """
+    cache.refresh()
+    device = device or next(model.parameters()).device
+    captions: dict[str, Groups[str]] = {key: Groups(cache) for key in reader.teachers}
+    media: dict[tuple[str, str], Groups[Medium]] = {}  # by key and maker
     for feed in feeds:
         for record in readable(feed):
             try:
@@ -86,78 +108,65 @@ def fill(model: Model, reader: Reader, feeds: Sequence[Feed], cache: FeatureCach
             except UNREADABLE:
                 continue  # the loader will count it
             for key, name, text in said:
-                captions[key][name] = text
-            todo |= {item.digest: (feed, item) for item in found if item.digest not in cache}
+                captions[key].add(name, text)
+            for item in found:
+                if (kept := (item.key, item.maker)) not in media:
+                    media[kept] = Groups(cache)
+                media[kept].add(item.digest, (feed, item))
+    numbers = Numbers() if stage is None else numbers_of(stage)
     for key, texts in captions.items():
-        names = cache.missing(texts)
-        groups = [names[i : i + BATCH] for i in range(0, len(names), BATCH)]
-        for some in shown(groups, f"captions of {key}", len(groups)):
-            teacher = decoder_of(model, key)
-            assert isinstance(teacher, TextTeacher)
-            cache.put(dict(zip(some, encode(teacher, [texts[name] for name in some]), strict=True)))
-        if isinstance(decoder := model.outputs[key].decoder, Releases):
-            decoder.release_text()
+        teach(model, key, texts.wanted(share), Shelf(cache, reader.teachers[key], "captions", numbers), device)
     encoders = reader.encoders if isinstance(reader, DialogueReader) else {}
-    for key in dict.fromkeys(item.key for _, item in todo.values()):
-        for makers, side in ((encoders, "in"), (reader.latents, "out")):
-            jobs = [job for job in todo.values() if job[1].key == key and job[1].maker == makers.get(key)]
-            if jobs:
-                kinds = reader.processor.kinds if isinstance(reader, DialogueReader) else reader.kinds
-                compute(model, key, kinds[key], jobs, cache, encoded if side == "in" else latents_of, workers)
+    kinds = reader.processor.kinds if isinstance(reader, DialogueReader) else reader.kinds
+    precision = None if stage is None else autocast_dtype(stage, device)
+    for (key, maker), groups in media.items():
+        run, kind = (encoded, "features") if maker == encoders.get(key) else (latents_of, "latents")
+        with torch.autocast(device.type, dtype=precision) if precision else contextlib.nullcontext():
+            shelf = Shelf(cache, maker, kind, numbers)
+            compute(partial(run, model, key, device), key, kinds[key], groups.wanted(share), shelf, workers)
+    cache.refresh()
 
 
-Compute = Callable[[Model, str, Sequence[Media]], list[dict[str, Tensor]]]
+def teach(model: Model, key: str, groups: Sequence[Group[str]], shelf: Shelf, device: torch.device) -> None:
+    """Encode captions as the key's decoder wants them; of one that waits, only the text encoder comes into memory."""
+    teacher = model.outputs[key].known
+    if groups and isinstance(teacher, TextTeacher):
+        teacher.text_parts()[0].to(device)
+    for group in shown(groups, f"captions of {key}", len(groups)):
+        assert isinstance(teacher, TextTeacher)
+        said = encode(teacher, list(group.jobs.values()))
+        shelf.add({name: value for name, value in zip(group.jobs, said, strict=True) if name in group.missing})
+    shelf.write()
+    if isinstance(teacher, Releases):
+        teacher.release_text()
 
 
 def compute(
-    model: Model,
+    run: Callable[[Sequence[Media]], list[dict[str, Tensor]]],
     key: str,
     kind: type[Any],
-    jobs: Sequence[tuple[Feed, Wanted]],
-    cache: FeatureCache,
-    run: Compute,
+    groups: Sequence[Group[Medium]],
+    shelf: Shelf,
     workers: int,
 ) -> None:
-    """Run media of one key through a frozen component, shard by shard."""
+    """Run media of one key through a frozen component, group by group."""
     reading = DataLoader(
-        Reading(kind, jobs), batch_size=BATCH, num_workers=workers, collate_fn=list, generator=torch.Generator()
+        Reading(kind, groups), batch_size=None, num_workers=workers, collate_fn=list, generator=torch.Generator()
     )
-    held: dict[str, dict[str, Tensor]] = {}
-    for items in shown(reading, f"features of {key}", -(-len(jobs) // BATCH)):
-        good = [(name, media) for name, media in items if media is not None]
-        if good:
-            held |= zip([name for name, _ in good], run(model, key, [media for _, media in good]), strict=True)
-        if len(held) >= SHARD:
-            cache.put(held)
-            held = {}
-    cache.put(held)
+    for items, group in zip(shown(reading, f"{shelf.kind} of {key}", len(groups)), groups, strict=True):
+        if items:
+            values = zip([name for name, _ in items], run([media for _, media in items]), strict=True)
+            shelf.add({name: value for name, value in values if name in group.missing})
+    shelf.write()
 
 
-@dataclass
-class Reading(Dataset[tuple[str, Media | None]]):
-    """Reads and augments media in workers; None for what cannot be read."""
-
-    kind: type[Any]
-    jobs: Sequence[tuple[Feed, Wanted]]
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def __getitem__(self, index: int) -> tuple[str, Media | None]:
-        """The digest and the media of one job."""
-        feed, item = self.jobs[index]
-        try:
-            media = self.kind.read(item.source)
-            return item.digest, augmented(feed, item.key, media, item.variant) if feed.augment else media
-        except UNREADABLE:
-            return item.digest, None
-
-
-def encoded(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+@torch.no_grad()
+def encoded(model: Model, key: str, device: torch.device, media: Sequence[Media]) -> list[dict[str, Tensor]]:
     """The encoder's tokens, one set an item, without padding, and their grid where they have one."""
     assert isinstance(model, AnyX)
     transform = model.processor.transforms[key]
-    tokens = model.encode(key, on(model, stack([transform(item) for item in media])))
+    tensors = stack([transform(item) for item in media])
+    tokens = model.encode(key, {name: x.to(device) for name, x in tensors.items()})
     grids = [{"layout": torch.tensor(grid)} for grid in tokens.layout or ()] or [{}] * len(media)
     return [
         {"values": values[mask].cpu().clone(), "mask": mask[mask].cpu().clone(), **grid}
@@ -166,17 +175,11 @@ def encoded(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Te
 
 
 @torch.no_grad()
-def latents_of(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+def latents_of(model: Model, key: str, device: torch.device, media: Sequence[Media]) -> list[dict[str, Tensor]]:
     """The autoencoder's latents, one an item."""
     decoder = decoder_of(model, key)
     assert isinstance(decoder, LatentSpace)
     return [{"latents": x.cpu()} for x in decoder.latents(media)]
-
-
-def on(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors where the model is."""
-    device = next(model.parameters()).device
-    return {name: x.to(device) for name, x in tensors.items()}
 
 
 def readable(feed: Feed) -> Iterator[Record]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from anyx import durable
 from anyx.training.stage import Parts, Selection
 
 
@@ -49,8 +50,8 @@ class Metrics:
         self.columns = ["stage", "step", "seconds", "lr", "loss", *losses]
         self.rows: list[dict[str, str]] = []
         if path.is_file():
-            with path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
+            whole, _, _ = path.read_text().rpartition("\n")  # a killed run may have left half a line
+            self.rows = list(csv.DictReader(whole.splitlines()))
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget what a stage logged after a step."""
@@ -76,7 +77,7 @@ class Metrics:
         return found
 
     def _write(self) -> None:
-        with self.path.open("w", newline="") as file:
+        with durable.replacing(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.rows)

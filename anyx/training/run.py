@@ -8,7 +8,6 @@ loads. Features that frozen components computed stay in the user's cache (`ANYX_
 from __future__ import annotations
 
 import logging
-import random
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,29 +15,33 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from anyx import durable
 from anyx.build import build
 from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.sources import Feed
-from anyx.hub import CONFIG
+from anyx.hub import CONFIG, TOKENIZER
 from anyx.model import AnyX
 from anyx.packaged import home
+from anyx.randomness import seed_everything
 from anyx.schema import Stage
 from anyx.training import checkpoint, history, speed
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
-from anyx.training.plan import choose, feeds_of, kept, lengths, settings_of
+from anyx.training.lengths import lengths
+from anyx.training.plan import choose, feeds_of, kept, settings_of
 from anyx.training.prepare import fill, fit_scales
 from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import select
+from anyx.training.stopping import Stop
 from anyx.training.trainee import Trainee
+from anyx.waiting import wake
 
 log = logging.getLogger("anyx")
 
@@ -51,14 +54,32 @@ def train(
     resume: bool = False,
     cache: str | Path | None = None,
     device: str = "auto",
+    max_time: str | None = None,
 ) -> Path:
     """Train the stages of a configuration, in its order (or those named, in theirs); returns the model's folder.
 
     A resumed run loads what is done in the folder, also of stages that are not named, in the order it was done, and
     goes on from there; `ValueError` where that was trained by another configuration.
+
+    After `max_time` ("2h", "90m", "00:45:00"), or at a signal (SIGTERM, SIGUSR1, Ctrl-C), the run saves between two
+    steps and raises `Stopped`, which says how to go on. A second Ctrl-C ends at once, with the last checkpoint.
     """
+    stop = Stop(max_time)
+    with stop.watching():
+        return train_until(stop, config, Path(out), stages, resume, cache, device)
+
+
+def train_until(
+    stop: Stop,
+    config: Config,
+    out: Path,
+    stages: Sequence[str] | None,
+    resume: bool,
+    cache: str | Path | None,
+    device: str,
+) -> Path:
+    """`train`, unless it is asked to stop."""
     place_of(device)  # a device that is not there is said before anything is built
-    out = Path(out)
     chosen = choose(config, stages)
     if not resume and any((out / stage.name).exists() for stage in chosen):
         raise ValueError(f"{out} holds a run already: resume it, or name another folder")
@@ -67,16 +88,19 @@ def train(
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG).write_text(config.to_yaml())
+    for folder in (out, out / TOKENIZER):
+        durable.drop_parts(folder)
+    durable.write_text(out / CONFIG, config.to_yaml())
     losses = sorted({name for stage in config.stages.values() for name in stage.losses})
     metrics = Metrics(out / "metrics.csv", losses)
     features = FeatureCache(cache if cache is not None else home() / "features")
 
     seed_everything(config.seed)
-    model: Model = Backbones.build(config) if config.llm is None else build(config)
-    run = Run(out, metrics, features, settings_of(config), device)
+    model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)
+    run = Run(out, metrics, features, settings_of(config), device, stop=stop)
     learning = [part for stage in chosen for part in select(model.parts(), stage.train).names]
     for stage in chosen:
+        stop.check(f"before stage {stage.name}")
         fit(model, stage, *feeds[stage.name], run)
     if isinstance(model, AnyX):
         model.learnt = tuple(dict.fromkeys((*model.learnt, *(part for part in learning if not kept(part)))))
@@ -98,6 +122,7 @@ class Run:
     settings: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     callbacks: Sequence[lightning.Callback] = ()
+    stop: Stop = field(default_factory=Stop)
 
 
 def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], run: Run) -> None:
@@ -108,26 +133,33 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
+        if isinstance(model, AnyX):
+            wake(model.encoders, model.outputs, checkpoint.names_in(Path(stage.init)))
         brought = checkpoint.load_some(Path(stage.init), model.state_dict(keep_vars=True))
         if isinstance(model, AnyX):
             model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
+        checkpoint.drop(folder)
         log.info("%s is done already", stage.name)
         fit_scales(trainee, feeds)
         return
-    state = checkpoint.restore_weights(folder, trainee) if checkpoint.step_of(folder) is not None else None
+    state = checkpoint.restore(folder, trainee)
     run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
+    trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
     tuned = speed.tuned(model, stage, trainer.strategy.root_device)
-    with tuned, warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which we choose
-        trainer.fit(trainee, train_dataloaders=loader)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    loader.report.check()
-    log.info("%s: %s", stage.name, loader.report)
-    checkpoint.finish(folder, trainee)
+    with run.stop.held():
+        with tuned, warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, chosen here
+            trainer.fit(trainee, train_dataloaders=loader)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if run.stop.asked and trainee.done < trainee.steps:
+            run.stop.check(f"in stage {stage.name} after step {trainee.done} of {trainee.steps}")
+        loader.report.check()
+        log.info("%s: %s", stage.name, loader.report)
+        checkpoint.finish(folder, trainee)
     fit_scales(trainee, feeds)
 
 
@@ -142,11 +174,15 @@ def make_loader(
 ) -> Loader:
     """The stage's batches from where it stands, with everything computed that frozen components say of them."""
     stage = trainee.stage
-    reader = make_reader(trainee, feeds, run.features, run.settings)
+    reader = make_reader(trainee, feeds, run.features, run.settings, device)
     trainee.model.to(device)
-    fill(trainee.model, reader, feeds, run.features, stage.workers or 0)
+    fill(trainee.model, reader, feeds, run.features, stage.workers or 0, stage=stage, device=device)
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
-    batches = Batches(mixture, stage.batch_size, length=lengths(feeds) if stage.bucket else None)
+    length = lengths(feeds, reader, trainee.model) if stage.bucket or stage.tokens else None
+    batches = Batches(mixture, stage.batch_size, length=length, tokens=stage.tokens, padded=not trainee.packs)
+    if stage.tokens and stage.steps is None:
+        trainee.steps = stage.length(sum(mixture.sizes), batches.count)
+        log.info("%s: %d steps of up to %d positions", stage.name, trainee.steps, stage.tokens)
     if trainee.position:
         batches.load_state_dict(trainee.position)
     seed_everything(stage.seed)
@@ -165,7 +201,12 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         logger=TensorBoardLogger(folder, name="", version=""),
-        callbacks=[Journal(run.metrics, seconds), Keeper(folder, seconds), checkpoint.Resume(state), *run.callbacks],
+        callbacks=[
+            Journal(run.metrics, seconds),
+            Keeper(folder, seconds, run.stop),
+            checkpoint.Resume(folder, state),
+            *run.callbacks,
+        ],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -185,10 +226,3 @@ def place_of(device: str) -> tuple[str, int | list[int]]:
         raise ValueError(f"device: {device!r} is not one of {', '.join(here)}")
     kind, _, index = device.partition(":")
     return kind, [int(index)] if index else 1
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that a step may draw from."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

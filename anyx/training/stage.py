@@ -18,6 +18,7 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from anyx.frozen import Numbers
 from anyx.schema import Stage
 
 Parts = Mapping[str, Sequence[Parameter]]
@@ -135,6 +136,14 @@ def lowered(stage: Stage, *, native: bool) -> torch.dtype | None:
     if stage.precision == "fp32":
         return None
     return torch.bfloat16 if stage.precision == "bf16" or native else None
+
+
+def numbers_of(stage: Stage) -> Numbers:
+    """How frozen encoders compute in a stage, whether their features are kept or not."""
+    if isinstance(stage.cache, bool):
+        return Numbers()
+    dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[stage.cache]
+    return Numbers(own=True, kept=None if dtype == torch.float32 else dtype)
 
 
 def cpu_has_bf16() -> bool:

@@ -10,16 +10,20 @@ Letters: b rows, s positions, m groups of a key, t tokens of a group, d width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors.torch import load_file
 from torch import Tensor
 
-from anyx.data.cache import digest
+from anyx import durable
+from anyx.data.digests import digest
 from anyx.data.memory import Memory
 from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
+from anyx.schema import Pack
 
 BOUND = 1 << 30  # bytes
 TOKENS = 1024  # of a pass of the LLM, pads included: rows of like length, few enough to stay near the processor
@@ -29,9 +33,10 @@ Row = dict[str, Float[Tensor, "m t d"]]  # the states of one row's groups, in th
 class SignalStates:
     """Stands for `model(batch)` where a loss reads conditions only."""
 
-    def __init__(self, model: AnyX, bound: int = BOUND) -> None:
-        self.model = model
+    def __init__(self, model: AnyX, bound: int = BOUND, *, pack: Pack = "auto") -> None:
+        self.model, self.pack = model, pack
         self.rows: Memory[Row] = Memory(bound)
+        self.unsaved: list[str] = []  # names of rows that no file holds
 
     def __call__(self, batch: Batch) -> Output:
         """Conditions with gradients from the projectors on; no logits."""
@@ -43,19 +48,47 @@ class SignalStates:
             fresh |= zip(some, self.compute(chosen(batch, some)), strict=True)
         found = [fresh[row] if row in fresh else self.rows[names[row]] for row in wanted]
         for row in new:
-            if names[row]:
-                self.rows.keep(names[row], fresh[row])
+            if names[row] and self.rows.keep(names[row], fresh[row]):
+                self.unsaved.append(names[row])
         conditions = {}
         for key in batch.targets:
             conditions[key] = self.model.condition(key, torch.cat([row[key] for row in found if key in row]))
         device = batch.ids.device
         return Output(torch.zeros(0, 0, device=device), torch.zeros(0, dtype=torch.long, device=device), conditions, {})
 
+    def save(self, file: Path) -> None:
+        """Write the rows that were kept since the last call, in their order; no file where there are none.
+
+        What a row's states are depends, in the last bits, on the rows it was computed with: a run that goes on has to
+        know those that it knew.
+        """
+        if not self.unsaved:
+            return
+        rows = [self.rows[name] for name in self.unsaved]
+        tensors = {"names": torch.tensor([list(bytes.fromhex(name)) for name in self.unsaved], dtype=torch.uint8)}
+        for key in sorted(set().union(*rows)):
+            empty = next(row[key] for row in rows if key in row)[:0].cpu()
+            states = [row[key].cpu() if key in row else empty for row in rows]
+            tensors |= {f"states.{key}": torch.cat(states), f"counts.{key}": torch.tensor([len(x) for x in states])}
+        durable.save_tensors(tensors, file)
+        self.unsaved = []
+
+    def load(self, file: Path, device: torch.device) -> None:
+        """Know the rows of a file, after those of the files before it."""
+        tensors = load_file(file)
+        rows: list[Row] = [{} for _ in tensors["names"]]
+        for key in (name.removeprefix("states.") for name in tensors if name.startswith("states.")):
+            parts = torch.split(tensors[f"states.{key}"].to(device), tensors[f"counts.{key}"].tolist())
+            for row, states in zip(rows, parts, strict=True):
+                row |= {key: states.clone()} if len(states) else {}
+        for name, row in zip(tensors["names"], rows, strict=True):
+            self.rows.keep(bytes(name.tolist()).hex(), row)
+
     @torch.no_grad()
     def compute(self, batch: Batch) -> list[Row]:
         """Run the LLM; the states of every row's groups."""
         spliced, _ = self.model.read(batch)
-        states = self.model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context)
+        states = self.model.llm.states(spliced.embeddings, spliced.mask, None, spliced.context, pack=self.pack)
         found: list[Row] = [{} for _ in batch.ids]
         for key, target in batch.targets.items():
             assert bool((target.rows.diff() >= 0).all()), "targets stand in the order of their rows"

@@ -24,8 +24,19 @@ from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Step
 from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
-from anyx.training.stage import Selection, autocast_dtype, make_optimizer, make_schedule, select, set_modes, thaw
+from anyx.training.stage import (
+    Selection,
+    autocast_dtype,
+    make_optimizer,
+    make_schedule,
+    numbers_of,
+    select,
+    set_modes,
+    thaw,
+)
 from anyx.training.states import SignalStates
+from anyx.unpadded import allowed
+from anyx.waiting import wake
 
 
 class Trainee(lightning.LightningModule):
@@ -39,11 +50,16 @@ class Trainee(lightning.LightningModule):
         contrast: Mapping[str, Any] = next((term.options for term in self.terms if term.name == "contrastive"), {})
         learned = bool(contrast.get("learn_temperature"))
         self.selection: Selection = select(model.parts(), stage.train)
+        if isinstance(model, AnyX):
+            wake(model.encoders, model.outputs, self.selection.names)
+            model.encoders.numbers = numbers_of(stage)
+            self.selection = select(model.parts(), stage.train)  # of what is in memory now
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
         given = states_are_given(self.weights, self.selection.names)
-        self.states = SignalStates(model) if isinstance(model, AnyX) and given else None
+        self.packs = isinstance(model, AnyX) and allowed(stage.pack, model.llm.model) and not model.llm.adapters
+        self.states = SignalStates(model, pack=stage.pack) if isinstance(model, AnyX) and given else None
         self.rate = 0.0  # of the last step, in the first group
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
@@ -99,7 +115,7 @@ class Trainee(lightning.LightningModule):
         """What the losses read of the model: all of it, or conditions of states that were computed once."""
         if self.states is not None:
             return self.states(value.batch)
-        output: Output = self.model(value.batch)
+        output: Output = self.model(value.batch, pack=self.stage.pack)
         return output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -25,7 +25,8 @@ from anyx.data.memory import Memory
 from anyx.data.mixture import Batches, Mixture
 from anyx.packaged import home
 from anyx.training import states
-from anyx.training.plan import choose, feeds_of, lengths, settings_of
+from anyx.training.lengths import lengths
+from anyx.training.plan import choose, feeds_of, settings_of
 from anyx.training.prepare import fill
 from anyx.training.readers import make_reader
 from anyx.training.trainee import Trainee
@@ -48,7 +49,8 @@ def main() -> None:
     reader = make_reader(Trainee(model, stage, 1), feeds, cache, settings_of(config))
     fill(model, reader, feeds, cache, 0)
     mixture = Mixture([feed.source for feed in feeds], weights, seed=0, variants=[feed.variants for feed in feeds])
-    plans = list(itertools.islice(Batches(mixture, given.batch, length=lengths(feeds)), given.pairs))
+    length = lengths(feeds, reader, model)
+    plans = list(itertools.islice(Batches(mixture, given.batch, length=length), given.pairs))
 
     kept, fresh = (loader.Reading(feeds, reader) for _ in range(2))
     fresh.kept = Memory(0)

@@ -1,13 +1,20 @@
 """Digests depend on what they should; values come back as they were put, across processes and after a cut."""
 
+import multiprocessing
+import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
+from safetensors.torch import save_file
 
-from anyx.data.cache import FeatureCache, digest, media_digest, module_digest, parameters_digest, transform_digest
+from anyx.data.cache import FeatureCache
+from anyx.data.digests import _file_digest, digest, media_digest, module_digest, parameters_digest, transform_digest
+from anyx.data.index import NAME
+from anyx.data.shards import DamagedError, check, contents
 from anyx.media import Audio, Image, Video
 
 
@@ -27,15 +34,141 @@ def test_values_come_back(tmp_path: Path) -> None:
         again["c"]
 
 
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def filled(folder: Path, *names: str) -> FeatureCache:
+    """A cache with a shard for each name, of 100 times its place."""
+    cache = FeatureCache(folder)
+    for place, name in enumerate(names):
+        cache.put({name: {"x": torch.full((100,), float(place))}}, maker="eye", kind="features")
+    return cache
+
+
 def test_a_shard_cut_short_is_dropped(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path)
-    cache.put({"a": {"x": torch.zeros(100)}})
-    cache.put({"b": {"x": torch.ones(100)}})
-    shard = tmp_path / cache._index["a"][0]
+    cache = filled(tmp_path, "a", "b")
+    (shard,) = [path for path in shards(tmp_path) if "a" in contents(path).places]
     shard.write_bytes(shard.read_bytes()[:20])
-    again = FeatureCache(tmp_path)
-    assert list(again) == ["b"]
+    assert list(FeatureCache(tmp_path)) == ["b"]
     assert not shard.exists()
+    assert cache.missing(["a", "b"]) == ["a"]  # the process that was there before knows it too
+
+
+def test_a_shard_cut_short_under_a_reader_is_no_crash(tmp_path: Path) -> None:
+    cache = filled(tmp_path, "a")
+    (shard,) = shards(tmp_path)
+    assert cache["a"]["x"].eq(0).all()
+    os.truncate(shard, shard.stat().st_size - 4)
+    with pytest.raises(KeyError):
+        cache["a"]
+    assert "a" not in cache
+    assert not shard.exists()
+    cache.put({"a": {"x": torch.ones(100)}})
+    assert cache["a"]["x"].eq(1).all()
+
+
+def test_changed_numbers_are_found_by_a_check(tmp_path: Path) -> None:
+    filled(tmp_path, "a")
+    (shard,) = shards(tmp_path)
+    check(shard)
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(DamagedError, match="not hold the numbers"):
+        check(shard)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(b"nonsense" * 999), None])
+def test_the_index_is_made_again(tmp_path: Path, harm: Any) -> None:
+    """Without one (a cache of an older version), with a broken one, and with one that was broken under us."""
+    cache = filled(tmp_path, "a", "b")
+    file = tmp_path / NAME
+    if harm is None:
+        file.write_bytes(file.read_bytes()[:100] + bytes(8000))
+        assert cache["b"]["x"].eq(1).all()
+    else:
+        harm(file)
+    again = FeatureCache(tmp_path)
+    assert sorted(again) == ["a", "b"]
+    assert again["b"]["x"].eq(1).all()
+    assert again["a"]["x"].eq(0).all()
+
+
+def test_shards_of_an_older_version_are_taken_over(tmp_path: Path) -> None:
+    save_file({"a/x": torch.ones(3), "a/mask": torch.ones(2, dtype=torch.bool)}, tmp_path / "old.safetensors")
+    cache = FeatureCache(tmp_path)
+    assert cache["a"]["x"].tolist() == [1, 1, 1]
+    assert cache["a"]["mask"].tolist() == [True, True]
+
+
+def test_a_folder_may_be_read_only(tmp_path: Path) -> None:
+    """With an index, without one, and with one that lacks a shard; nothing is written there."""
+    filled(tmp_path, "a")
+    save_file({"b/x": torch.ones(3)}, tmp_path / "late.safetensors")
+    for _ in range(2):
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        cache = FeatureCache(tmp_path, read_only=True)
+        copy = pickle.loads(pickle.dumps(cache))
+        assert sorted(cache) == sorted(copy) == ["a", "b"]
+        assert copy["b"]["x"].tolist() == [1, 1, 1]
+        with pytest.raises(ValueError, match="cannot be written to"):
+            cache.put({"c": {"x": torch.zeros(1)}})
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        (tmp_path / NAME).unlink(missing_ok=True)
+
+
+def write(folder: Path, name: str) -> None:
+    cache = FeatureCache(folder)
+    for i in range(20):
+        cache.put({f"{name}{i}": {"x": torch.full((4,), float(i))}, "both": {"x": torch.zeros(2)}})
+
+
+def test_processes_write_at_once(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    writers = [multiprocessing.get_context("fork").Process(target=write, args=(tmp_path, name)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    for found in (cache, FeatureCache(tmp_path)):
+        found.refresh()
+        assert len(found) == 41
+        assert all(found[f"{name}{i}"]["x"].tolist() == [i] * 4 for name in "ab" for i in range(20))
+
+
+def answers(cache: FeatureCache, names: list[str], found: Any) -> None:
+    found.put([float(cache[name]["x"][0]) for name in names])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read(tmp_path: Path, method: str) -> None:
+    cache = filled(tmp_path, "a", "b")
+    assert "a" in cache
+    context: Any = multiprocessing.get_context(method)
+    found = context.Queue()
+    worker = context.Process(target=answers, args=(cache, ["b", "a"], found))
+    worker.start()
+    assert found.get(timeout=60) == [1, 0]
+    worker.join()
+    assert cache["a"]["x"].eq(0).all()
+
+
+def test_files_are_read_once(tmp_path: Path) -> None:
+    """Also by the next process: a file that is as it was is not opened again."""
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"media")
+    cache = FeatureCache(tmp_path / "cache")
+    before = cache.media_digest(file)
+    assert before == media_digest(file) == cache.media_digest(str(file))
+    cache.refresh()  # has it noted
+    time = file.stat().st_mtime_ns
+    file.write_bytes(b"other")
+    os.utime(file, ns=(time, time))
+    _file_digest.cache_clear()  # as another process has never known
+    assert FeatureCache(cache.folder).media_digest(file) == before
+    os.utime(file, ns=(time, time + 1))
+    assert FeatureCache(cache.folder).media_digest(file) != before
 
 
 def test_digests_see_boundaries_and_content(tmp_path: Path) -> None:

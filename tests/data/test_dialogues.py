@@ -6,8 +6,9 @@ import pytest
 import tiny
 import torch
 
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
+from anyx.data.digests import digest
 from anyx.data.features import augmented, feature_digest
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed, Record

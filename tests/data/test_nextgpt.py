@@ -15,7 +15,8 @@ import tiny
 import torch
 
 from anyx.commands import main
-from anyx.data.cache import FeatureCache, digest
+from anyx.data.cache import FeatureCache
+from anyx.data.digests import digest
 from anyx.data.instruct import AlpacaSource, VideoChatSource
 from anyx.data.native import Tally, records_of
 from anyx.data.nextgpt import ConversationSource, MarkedSource, MositSource, PairSource, cleaned
@@ -253,7 +254,7 @@ def test_captions_are_encoded_once_whatever_file_they_are_in(samples: Path, tmp_
     assert len(cache) == len(captions) + 3  # and what users send: two pictures and a sound, each file once too
     assert all(digest(reader.teachers["image"], caption) in cache for caption in captions)
     assert len(ran) == 1
-    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".sqlite"}
     assert not list(samples.rglob("*.npy"))
     fill(model, reader, feeds, FeatureCache(tmp_path))
     assert len(ran) == 1

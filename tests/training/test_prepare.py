@@ -1,6 +1,7 @@
 """What is computed before the first step, and that a bad record or file costs itself only."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -8,12 +9,13 @@ import tiny
 import torch
 from components import TINY
 
+from anyx.data import filling
 from anyx.data.cache import FeatureCache
 from anyx.data.dialogues import DialogueReader
 from anyx.data.pairs import PairReader
 from anyx.data.sources import Feed
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
-from anyx.interfaces import Media
+from anyx.interfaces import Media, Tokens
 from anyx.media import Audio, Image, MediaError
 from anyx.training.backbones import Backbones
 from anyx.training.prepare import fill
@@ -66,3 +68,44 @@ def test_a_teacher_leaves_memory_once_it_has_spoken(tmp_path: Path) -> None:
             assert decoder.parts()["text"]
             fill(model, reader, [Feed("pairs", [{"media": {"image": "a.png"}, "caption": "a cow"}])], cache)
             assert bool(decoder.parts()["text"]) == stays
+
+
+class Dead(Exception):
+    """A process that was killed."""
+
+
+def test_a_fill_that_was_killed_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed together does not depend on what was computed before: this encoder would tell."""
+    monkeypatch.setattr(filling, "SHARD", 5)
+    pictures = [Image(torch.full((3, 4, 4), index, dtype=torch.uint8)) for index in range(40)]
+    asks = [{"role": "user", "content": [{"type": "image", "media": picture}]} for picture in pictures]
+    feed = Feed("chat", [{"messages": [ask, {"role": "assistant", "content": "A fox."}]} for ask in asks])
+
+    def filled(folder: str, calls: int = 99, **given: Any) -> FeatureCache:
+        torch.manual_seed(0)
+        model, cache = tiny.anyx(), FeatureCache(tmp_path / folder)
+        eye: list[int] = []
+
+        def together(_: Any, inputs: Any, tokens: Tokens) -> Tokens:
+            eye.append(1)
+            if len(eye) > calls:
+                raise Dead
+            return tokens._replace(values=tokens.values + inputs[0]["numbers"].sum())
+
+        model.encoders["eye"].register_forward_hook(together)
+        reader = DialogueReader(model.processor, cache, encoders={"image": "eye"})
+        fill(model, reader, [feed], cache, **given)
+        return cache
+
+    whole = filled("whole")
+    assert len(whole) == 40
+    with pytest.raises(Dead):
+        filled("cut", calls=2)
+    assert len(FeatureCache(tmp_path / "cut")) == 32
+    first, *_ = sorted((tmp_path / "cut").glob("*.safetensors"))
+    first.unlink()  # and some of what there was is lost
+    ranks = [filled("ranks", share=(rank, 2)) for rank in range(2)]
+    ranks[0].refresh()
+    for found in (filled("cut"), ranks[0]):
+        assert set(found) == set(whole)
+        assert all(torch.equal(found[name]["values"], whole[name]["values"]) for name in whole)

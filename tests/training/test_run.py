@@ -1,6 +1,8 @@
 """From a YAML to a folder that `from_pretrained` loads: the story of a run, its files, its resumption."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from anyx import config as configs
 from anyx.media import Image
 from anyx.model import AnyX
-from anyx.training import run
+from anyx.training import checkpoint, history, run
 
 TEXT = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
@@ -121,6 +123,20 @@ def test_a_run_goes_on_by_its_own_configuration_only(raw: dict[str, Any], tmp_pa
     with pytest.raises(ValueError, match=r"stages.encode.steps was 3, is 50; seed was None, is 7\); put it back"):
         train(raw, out, resume=True)
     assert (out / "config.yaml").read_text() == before
+
+
+def test_a_run_whose_projectors_began_with_weights_goes_on(raw: dict[str, Any], tmp_path: Path) -> None:
+    """The saved model's configuration does not name them any more; nothing else may differ."""
+    config = configs.check(raw)
+    (tmp_path / "encode").mkdir()
+    (tmp_path / "encode" / checkpoint.FINAL).touch()
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    given = copy.deepcopy(raw)
+    given["outputs"]["image"]["projector"]["init"] = "weights.safetensors"
+    history.check_same(tmp_path, replace(config, raw=given))
+    given["outputs"]["image"]["projector"]["dim"] = 7
+    with pytest.raises(ValueError, match=r"configuration \(outputs.image.projector.dim was .*, is 7\); put it back"):
+        history.check_same(tmp_path, replace(config, raw=given))
 
 
 def test_a_device_is_written_as_torch_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """States at signal groups that are computed once say what the model says."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from anyx.media import Audio, Image
 from anyx.model import AnyX
@@ -51,7 +53,7 @@ def test_conditions_equal_the_models_and_the_llm_runs_once(model: AnyX) -> None:
     )
     second = batch_of(model, [part("image", "fox")], [text("a cow"), part("image", "cow")])
     states, runs, body = SignalStates(model), [], model.llm.states
-    model.llm.states = lambda *given: runs.append(len(given[0])) or body(*given)  # type: ignore[method-assign]
+    model.llm.states = lambda *given, pack=False: runs.append(len(given[0])) or body(*given, pack=pack)  # type: ignore[method-assign]
     said = [states(batch) for batch in (first, second, first, second)]
     assert runs == [2, 1]  # a row without groups never runs
     for output, batch in zip(said, (first, second, first, second), strict=True):
@@ -70,7 +72,7 @@ def test_media_with_cached_tokens_are_known_and_others_run_each_time(model: AnyX
     states, runs, body = SignalStates(model), [], model.llm.states
     batches = [fresh, fresh, cached(model, fresh), cached(model, fresh), cached(model, other)]
     expected = [model(batch).conditions["image"].values["prompt_embeds"] for batch in batches]
-    model.llm.states = lambda *given: runs.append(len(given[0])) or body(*given)  # type: ignore[method-assign]
+    model.llm.states = lambda *given, pack=False: runs.append(len(given[0])) or body(*given, pack=pack)  # type: ignore[method-assign]
     for batch, value in zip(batches, expected, strict=True):
         said = states(batch).conditions["image"].values["prompt_embeds"]
         torch.testing.assert_close(said, value, atol=1e-5, rtol=1e-4)
@@ -118,6 +120,31 @@ def test_passes_hold_rows_of_like_length_and_change_nothing(
     for key, condition in SignalStates(model)(batch).conditions.items():
         for name, value in condition.values.items():
             torch.testing.assert_close(value, expected[key].values[name], atol=1e-5, rtol=1e-4)
+
+
+def test_rows_that_were_saved_are_known_again_to_the_bit(model: AnyX, tmp_path: Path) -> None:
+    """Whoever goes on runs the LLM for what is new, as the one before would have, and says the same."""
+    first = batch_of(model, [text("a cow"), part("image", "cow")], [part("audio", "owl"), part("image", "owl")])
+    second = batch_of(model, [part("image", "fox")], [text("a cow"), part("image", "cow")], [part("audio", "moo")])
+    third = batch_of(model, [part("audio", "moo")], [text("two cows"), part("image", "cows")])
+    states = SignalStates(model)
+    for number, batch in enumerate((first, second)):
+        states(batch)
+        states.save(tmp_path / f"{number}")
+    states.save(tmp_path / "none")
+    again, runs, body = SignalStates(model), [], model.llm.states
+    for number in range(2):
+        again.load(tmp_path / f"{number}", torch.device("cpu"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+    assert (len(again.rows), again.rows.bytes) == (len(states.rows), states.rows.bytes) == (4, again.rows.bytes)
+    expected = [states(batch).conditions for batch in (first, second, third)]
+    model.llm.states = lambda *given, pack=False: runs.append(len(given[0])) or body(*given, pack=pack)  # type: ignore[method-assign]
+    for batch, conditions in zip((first, second, third), expected, strict=True):
+        for key, condition in again(batch).conditions.items():
+            assert all(torch.equal(value, conditions[key].values[name]) for name, value in condition.values.items())
+    assert runs == [1]
+    again.save(tmp_path / "2")
+    assert len(load_file(tmp_path / "2")["names"]) == 1
 
 
 def test_rows_past_the_bound_run_each_time(model: AnyX) -> None:

@@ -103,11 +103,11 @@ class Kill(Callback):
             raise RuntimeError("killed")
 
 
-@pytest.mark.parametrize("bucket", [False, True])
+@pytest.mark.parametrize("planned", [{"bucket": False}, {"bucket": True}, {"tokens": 120, "batch_size": 5}], ids=str)
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planned: Mapping[str, Any]
 ) -> None:
-    given = stage(save_every=3, bucket=bucket, ema=0.9, accumulate=2)
+    given = stage(save_every=3, ema=0.9, accumulate=2, **planned)
     fit(model(), given, tmp_path / "whole")
     whole = run.make_trainer
 
@@ -119,7 +119,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     monkeypatch.setattr(run, "make_trainer", killed)
     with pytest.raises(RuntimeError, match="killed"):
         fit(model(), given, tmp_path / "cut")
-    assert checkpoint.step_of(tmp_path / "cut" / "s") == 3
+    assert checkpoint.steps(tmp_path / "cut" / "s") == [3]
     monkeypatch.undo()
     torch.randn(7)  # another process has another random state
     fit(model(), given, tmp_path / "cut")
@@ -132,6 +132,24 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
         return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
     assert logged("cut") == logged("whole")
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_epochs_of_a_budget_last_as_long_as_their_batches(tmp_path: Path, pack: bool) -> None:
+    seen: list[int] = []
+
+    class Count(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            batch = batch[0].batch
+            assert len(batch.ids) == 1 or (int(batch.mask.sum()) if pack else batch.mask.numel()) <= 100
+            seen.append(len(batch.ids))
+
+    made = run.Run(
+        tmp_path, Metrics(tmp_path / "m.csv", ["text", "caption"]), FeatureCache(tmp_path / "f"), callbacks=[Count()]
+    )
+    run.fit(model(), stage(steps=None, epochs=6, tokens=100, batch_size=9, pack=pack), FEEDS, [1.0], made)
+    assert sum(seen) == pytest.approx(6 * 9, rel=0.15)
+    assert weights(tmp_path)
 
 
 def test_a_finished_stage_is_loaded_not_repeated(tmp_path: Path) -> None:
