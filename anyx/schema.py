@@ -131,7 +131,8 @@ class Stage:
     so that stages of any precision share it. What is learnt is the same from the cache as without. Samples that cannot
     be read are skipped and counted, up to a share `bad` of them; with `strict` the first one ends the run.
     `batch_size` is that of all processes together; with `accumulate` a step takes the mean over so many batches, each
-    with its own means.
+    with its own means. `gradient_checkpointing`, `compile`, `channels_last` and `liger` change speed and memory and
+    nothing that is learnt (`anyx.training.speed`); what the machine has not is left out.
     """
 
     name: str
@@ -152,6 +153,10 @@ class Stage:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     tokens: Count | None = None
     pack: Pack = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    liger: bool = False
     bucket: bool = True
     max_length: Count | None = None
     template: str | Mapping[str, Any] | None = None

@@ -19,7 +19,8 @@ from anyx.commands.options import console
 if TYPE_CHECKING:
     from anyx.config import Config
     from anyx.model import AnyX
-    from anyx.training.forecast import Once, Parts
+    from anyx.training.devices import Device
+    from anyx.training.forecast import Once, Parts, Step
 
 SECONDS = 10  # of the blank sound and video that encoders are asked with
 
@@ -40,22 +41,33 @@ def plan(
     length: Annotated[
         int, typer.Option(min=1, help="Tokens of a row, media tokens included; more where one medium has more.")
     ] = 256,
+    supervised: Annotated[int | None, typer.Option(min=1, help="Tokens of a row that are learnt; half of it.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="A device: h200, h100, a100, l40s, v100, rtx4090, cpu ..., or here (measured).")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="How many of them, each with the whole model.")] = 1,
+    records: Annotated[
+        int | None, typer.Option(min=1, help="Records of a stage, with one medium each; else its data are counted.")
+    ] = None,
 ) -> None:
     """Count parameters, what learns in which stage, and the memory, disk and operations that stages take.
 
     No weight is read. Sizes of the published systems' components come with anyx; what ships inside a package is
-    fetched first, as its sizes come with it. FLOP counts a multiply-add as two.
+    fetched first, as its sizes come with it. FLOP counts a multiply-add as two. `--on` says of a device how long a step
+    and each stage take, whether they fit, and what to change where they do not.
 
     \b
-    anyx plan configs/models/nextgpt.yaml
-    anyx plan experiments/emoji/experiment.yaml llm.lora.r=64 --length 512
+    anyx plan configs/models/nextgpt.yaml --on h100 --records 500000
+    anyx plan experiments/emoji/experiment.yaml llm.lora.r=64 --length 512 --on here
     """
     import torch
 
     from anyx.build import build
     from anyx.config import load
     from anyx.training.backbones import Backbones
+    from anyx.training.devices import device
 
+    place = None if on is None else device(on)
     checked = load(config, overrides or ())
     model = None
     if checked.llm is None:
@@ -66,7 +78,11 @@ def plan(
         parts = model.parts()
         console.print(system(checked, parts), "")
     once = {} if model is None else preparing(model)
-    console.print(stages(checked, parts, model, max([length, *(medium.read for medium in once.values())]), once))
+    length = max([length, *(medium.read for medium in once.values())])
+    steps = {} if model is None else rehearsed(checked, model, length, supervised, once, place)
+    console.print(stages(checked, parts, steps, length))
+    if place is not None and steps:
+        console.print("", outlook(checked, steps, once, place, devices, records))
     if once:
         console.print("", media(once))
 
@@ -102,9 +118,29 @@ def system(config: Config, parts: Parts) -> Table:
     return table
 
 
-def stages(config: Config, parts: Parts, model: AnyX | None, length: int, once: Mapping[str, Once]) -> Table:
+def rehearsed(
+    config: Config,
+    model: AnyX,
+    length: int,
+    supervised: int | None,
+    once: Mapping[str, Once],
+    place: Device | None,
+) -> dict[str, Step]:
+    """One step of each stage."""
+    from anyx.training import forecast
+
+    heard = {key: medium.heard for key, medium in once.items()}
+    native = place is None or place.half
+    return {
+        name: forecast.rehearse(model, stage, length, heard, supervised=supervised, native=native)
+        for name, stage in config.stages.items()
+    }
+
+
+def stages(config: Config, parts: Parts, steps: Mapping[str, Step], length: int) -> Table:
     """Parts by stages: what learns, and what that takes."""
     from anyx.training import forecast
+    from anyx.training.rehearsal import Memory
     from anyx.training.stage import select
 
     learning = {name: select(parts, stage.train).names for name, stage in config.stages.items()}
@@ -121,21 +157,57 @@ def stages(config: Config, parts: Parts, model: AnyX | None, length: int, once: 
     table.add_row("all", f"{sum(p.numel() for p in everything):,}", *(human(count) for count in trained), style="bold")
     if not config.stages:
         return table
-    shape = None if model is None else forecast.shape_of(model.llm)
-    heard = {key: medium.heard for key, medium in once.items()}
-    memories = []
-    for stage in config.stages.values():
-        beside = 0 if model is None else forecast.kept_beside(model, stage, heard)
-        memories.append(forecast.memory(parts, stage, shape, length, beside=beside))
-    for row, title in enumerate(forecast.Memory._fields):
+    memories = [
+        steps[name].memory if name in steps else forecast.at_rest(parts, stage) for name, stage in config.stages.items()
+    ]
+    for row, title in enumerate(Memory._fields):
         table.add_row(f"memory: {title}", "", *(human(memory[row], "B") for memory in memories))
     table.add_row("memory: sum (estimate)", "", *(human(sum(memory), "B") for memory in memories), style="bold")
     disks = [forecast.disk(parts, stage) for stage in config.stages.values()]
     table.add_row("disk: checkpoint", "", *(human(count, "B") for count in disks))
-    if model is not None:
-        steps = [forecast.step(model, stage, length, heard) for stage in config.stages.values()]
-        table.add_row(f"a step, {length} tokens a row", "", *(human(count, "FLOP") for count in steps))
+    if steps:
+        counts = [human(step.operations, "FLOP") for step in steps.values()]
+        table.add_row(f"a step, {length} tokens a row", "", *counts)
     return table
+
+
+def outlook(
+    config: Config,
+    steps: Mapping[str, Step],
+    once: Mapping[str, Once],
+    place: Device,
+    devices: int,
+    records: int | None,
+) -> Table:
+    """Stages on a device: does it fit, how long, and what lies on the disk."""
+    from anyx.training.budget import advice, amounts, budget
+
+    count = f"{devices} x " if devices > 1 else ""
+    table = Table(f"on {count}{place.name}, {human(place.memory, 'B')}", box=None, header_style="bold")
+    cells: list[list[str]] = []
+    for name, stage in config.stages.items():
+        table.add_column(name, justify="center", overflow="fold")
+        found = budget(stage, steps[name], place, amounts(stage, config, records), once, devices=devices)
+        change = "; or ".join(advice(stage, steps[name].memory, place))
+        fits = "[red]no[/]" if found.held > place.memory else "[green]yes[/]"
+        times = [found.filling, found.seconds]
+        cache = "?" if found.cache is None else human(found.cache, "B")
+        whole = "?" if found.steps is None else f"{found.steps:,}"
+        row = [human(found.held, "B"), fits, change, f"{found.step:.3g} s", whole, *map(lasting, times), cache]
+        cells.append(row)
+    titles = ("memory", "fits", "if not", "a step", "steps", "filling the cache", "whole stage", "disk: cache")
+    for index, title in enumerate(titles):
+        told = [row[index] for row in cells]
+        if any(told):
+            table.add_row(title, *told)
+    return table
+
+
+def lasting(seconds: float | None) -> str:
+    """5400 -> 1.5 h; a question mark where nobody knows (`--records` would say)."""
+    if seconds is None:
+        return "?"
+    return f"{seconds / 3600:.3g} h" if seconds >= 360 else f"{seconds:.3g} s"
 
 
 def preparing(model: AnyX) -> dict[str, Once]:

@@ -1,62 +1,59 @@
-"""What a stage will cost, from shapes alone: memory, disk, and the floating-point operations of a step.
+"""What a stage will cost, from shapes alone: memory, disk, operations and seconds of a step.
 
-Operations are counted, not estimated: the parts run on the `meta` device under torch's `FlopCounterMode`, which knows
-every matrix product, convolution and attention (a multiply-add is two). A step runs the LLM over a batch of `length`
-tokens a row and, where something below it learns, back; its frozen matrices cost one product on the way back, those
-that learn two. Frozen encoders and text encoders run once a medium or caption, as their results are kept.
+A step is rehearsed (`rehearsal.py`): the parts that run in it are called with fake tensors, there, back, clipped and
+stepped, the second of two, when the optimiser has its moments. Memory is what is held at the peak, by what it is; a
+device (`devices.py`) says how long the calls take. Rows are `length` tokens long, media included, with one medium a
+key; `supervised` of them are learnt, half where nothing is said. Frozen encoders and text encoders run once a medium
+or caption, as their results are kept.
 
-Memory of a stage is an estimate: weights as stored, gradients and AdamW's two moments for what learns, and what is kept
-for the backward pass: by the LLM as its sizes say, by projectors and, where a stage has that loss, denoisers as the
-graph of one medium a row and key says (`kept.py`). A stage that only aligns does not run the LLM, and output projectors
-learn from states that it gave once. Of encoders and autoencoders that learn themselves only the weights are counted.
-
-Letters: b rows, s tokens of a row, d width, f feed-forward width, v vocabulary.
+A stage that only aligns does not run the LLM, and output projectors learn from states that it gave once. Of encoders
+and autoencoders that learn themselves the way back is not rehearsed.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache
 
 from anyx.interfaces import Condition, Tokens
 from anyx.llm import LLM
 from anyx.model import AnyX
+from anyx.prefix import SHARE
 from anyx.schema import Stage
-from anyx.training.kept import kept
+from anyx.training.chunked import cross_entropy
+from anyx.training.devices import Device
 from anyx.training.objectives import OF_THE_LLM, states_are_given
-from anyx.training.stage import Selection, select, thaw
+from anyx.training.rehearsal import Memory, Rehearsal, Work, pretended
+from anyx.training.speed import layers_of, recomputed
+from anyx.training.stage import Selection, lowered, make_optimizer, select, thaw
 
 Parts = Mapping[str, Sequence[Parameter]]
 Heard = Mapping[str, int]  # input key -> tokens that its encoder gives of a medium
 NOTHING: Heard = {}
 
 
-class Memory(NamedTuple):
-    """Bytes of one stage while it trains."""
+class Step(NamedTuple):
+    """One step: the memory at its peak, what is called by what it is, how many calls, and their operations."""
 
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
+    memory: Memory
+    works: Mapping[Work, int]
+    calls: int
 
+    @property
+    def operations(self) -> int:
+        """Floating-point operations; a multiply-add is two."""
+        return sum(work.operations * count for work, count in self.works.items())
 
-class Shape(NamedTuple):
-    """What an LLM keeps for its backward pass is counted from these."""
-
-    layers: int
-    width: int
-    inner: int
-    vocabulary: int
-
-    def activations(self, tokens: int, item: int) -> int:
-        """Bytes kept for so many tokens: about 8 d + 3 f a layer, and the logits twice in float32."""
-        return tokens * (self.layers * (8 * self.width + 3 * self.inner) * item + 2 * 4 * self.vocabulary)
+    def seconds(self, device: Device) -> float:
+        """How long it takes."""
+        return device.seconds(self.works, self.calls)
 
 
 @runtime_checkable
@@ -77,18 +74,20 @@ class Denoiser(Protocol):
 class Once(NamedTuple):
     """What a frozen encoder does once for a medium: operations, and bytes of the result (tokens, mask) that is kept.
 
-    `heard` are the tokens that it gives, `read` those that the projector makes of them for the LLM.
+    `heard` are the tokens that it gives, `read` those that the projector makes of them for the LLM; `dtype` is the type
+    that it computes in.
     """
 
     operations: int
     kept: int
     heard: int
     read: int
+    dtype: torch.dtype = torch.float32
 
 
-def size(parameters: Sequence[Parameter]) -> int:
-    """Bytes of parameters as they are stored."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+def size(tensors: Sequence[Tensor]) -> int:
+    """Bytes of tensors as they are stored."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
@@ -96,33 +95,9 @@ def unique(parts: Parts, names: Sequence[str]) -> list[Parameter]:
     return list({id(parameter): parameter for name in names for parameter in parts[name]}.values())
 
 
-def shape_of(llm: LLM) -> Shape:
-    """The sizes of the LLM's body."""
-    body = llm.model.config.get_text_config(decoder=True)
-    sizes = body.to_dict()
-    hidden = sizes.get(
-        "intermediate_size", sizes.get("ffn_dim", 4 * body.hidden_size)
-    )  # OPT's name for it; GPT's ratio
-    return Shape(body.num_hidden_layers, body.hidden_size, hidden, llm.vocabulary)
-
-
 def runs_llm(stage: Stage, selection: Selection) -> bool:
     """Whether a step of the stage passes through the LLM."""
     return bool(OF_THE_LLM.intersection(stage.losses)) and not states_are_given(stage.losses, selection.names)
-
-
-def memory(parts: Parts, stage: Stage, shape: Shape | None, length: int, *, beside: int = 0) -> Memory:
-    """The memory of a stage: AdamW's moments have the parameters' own type, activations that of the LLM's body.
-
-    `beside` are bytes that are kept for the backward pass outside the LLM: `kept_beside`.
-    """
-    selection = select(parts, stage.train)
-    learning = size(selection.parameters())
-    activations = beside
-    if shape is not None and runs_llm(stage, selection):
-        item = max((parameter.element_size() for parameter in parts.get("llm.body", ())), default=4)
-        activations += shape.activations(stage.batch_size * length, item)
-    return Memory(size(unique(parts, list(parts))), learning, 2 * learning, activations)
 
 
 def disk(parts: Parts, stage: Stage) -> int:
@@ -130,48 +105,106 @@ def disk(parts: Parts, stage: Stage) -> int:
     return 3 * size(select(parts, stage.train).parameters())
 
 
-def step(model: AnyX, stage: Stage, length: int, tokens: Heard = NOTHING) -> int:
-    """Operations of one step of a model on `meta`: LLM, head over half of the positions, one medium a row and port.
+def at_rest(parts: Parts, stage: Stage) -> Memory:
+    """The memory of a stage without its activations, where there is no LLM to rehearse with."""
+    learning = size(select(parts, stage.train).parameters())
+    return Memory(size(unique(parts, list(parts))), learning, moments(stage, learning), 0)
 
-    `tokens` says how many tokens the encoder of each input gives of a medium; 1 where it does not.
+
+def moments(stage: Stage, learning: int) -> int:
+    """Bytes of AdamW's two moments, which have the parameters' own type, and of the moving average if there is one."""
+    return (3 if stage.ema else 2) * learning
+
+
+def rehearse(
+    model: AnyX,
+    stage: Stage,
+    length: int,
+    tokens: Heard = NOTHING,
+    *,
+    supervised: int | None = None,
+    native: bool = True,
+) -> Step:
+    """One step of a model that lies on `meta`.
+
+    `tokens` says how many tokens the encoder of each input gives of a medium; 1 where it does not. `native`: whether
+    the device computes bf16 by itself.
     """
-    selection = select(model.parts(), stage.train)
-    thaw(model, selection)
-    with FlopCounterMode(display=False) as counter:
-        ends = around(model, stage, tokens)
-        if runs_llm(stage, selection):
-            ends += pass_through(model.llm, stage.batch_size, length, below_learns(selection))
-        learning = [end.float().sum() for end in ends if end.requires_grad]
-        if learning:
-            torch.autograd.backward([torch.stack(learning).sum()])
-    model.zero_grad(set_to_none=True)
-    total: int = counter.get_total_flops()
-    return total
-
-
-def kept_beside(model: AnyX, stage: Stage, tokens: Heard = NOTHING) -> int:
-    """Bytes that everything but the LLM keeps for the backward pass of a step, on `meta`; `tokens` as in `step`."""
     thaw(model, select(model.parts(), stage.train))
-    return kept(lambda: around(model, stage, tokens), [*model.parameters(), *model.buffers()])
+    dtype = lowered(stage, native=native)
+    again = recomputed(layers_of(model.llm.model)) if stage.gradient_checkpointing else nullcontext()
+    with pretended(model), Rehearsal() as seen, again:
+        seen.know((*model.parameters(), *model.buffers()))
+        selection = select(model.parts(), stage.train)
+        optimizer = make_optimizer(stage, selection)
+        for _ in range(2):
+            seen.again()
+            with torch.autocast("cpu", dtype=dtype) if dtype else nullcontext():
+                loss = total(model, stage, selection, length, tokens, supervised)
+            optimizer.zero_grad()  # after the forward pass, as Lightning does it
+            if loss.requires_grad:
+                torch.autograd.backward([loss])
+                if stage.clip:
+                    torch.nn.utils.clip_grad_norm_(selection.parameters(), stage.clip)
+                optimizer.step()
+            del loss
+        learning = [parameter for parameter in selection.parameters() if parameter.grad is not None]
+        held = size([parameter.grad for parameter in learning if parameter.grad is not None])
+        adam = size([x for state in optimizer.state.values() for x in state.values()])
+        weights = size([*model.parameters(), *model.buffers()])
+        average = size(selection.parameters()) if stage.ema else 0
+        return Step(Memory(weights, held, adam + average, seen.peak - held - adam), dict(seen.works), seen.calls)
 
 
-def around(model: AnyX, stage: Stage, tokens: Heard) -> list[Tensor]:
-    """What the LLM's neighbours make in a step: projectors that learn and, where a loss asks them, denoisers."""
-    rows, ends = stage.batch_size, []
-    for key, port in model.inputs.items():
-        if learns(port.projector):
-            width = model.encoders[port.encoder].dim
-            heard = torch.zeros(rows, tokens.get(key, port.projector.pieces), width, device="meta")
-            ends.append(port.projector(Tokens.full(heard)).values)
+def total(
+    model: AnyX, stage: Stage, selection: Selection, length: int, tokens: Heard, supervised: int | None
+) -> Tensor:
+    """The sum of what the losses read, as the step has it."""
+    rows, found = stage.batch_size, [torch.zeros(())]
+    states = None
+    if runs_llm(stage, selection):
+        embeddings = laid(model, rows, length, tokens, selection)
+        states = said(model, embeddings, selection)
+        if "text" in stage.losses:
+            llm, learnt = model.llm, states[:, -min(length, supervised or max(1, length // 2)) :].flatten(0, 1)
+            labels = torch.zeros(len(learnt), dtype=torch.long)
+            found.append(cross_entropy(learnt, labels, llm.logits, llm.head, llm.vocabulary + llm.rows) / len(labels))
+    elif not OF_THE_LLM.intersection(stage.losses):
+        found += [x.float().pow(2).mean() for x in read(model, rows, tokens, selection).values()]
     asked = denoised(stage, list(model.outputs))
     for key, output in model.outputs.items():
-        if key in asked or learns(output.projector):
-            states = torch.zeros(rows, output.tokens, model.llm.dim, device="meta")
-            condition: Condition = output.projector(Tokens.full(states), states)
-            ends += condition.values.values()
-            if key in asked and isinstance(output.decoder, Denoiser):
-                ends.append(denoise(output.decoder, condition, rows))
-    return ends
+        if key not in asked and not learns(output.projector):
+            continue
+        at = torch.zeros(rows, output.tokens, model.llm.dim) if states is None else states[:, -output.tokens :].float()
+        condition = output.projector(Tokens.full(at), model.llm.embed_signals(written(output.ids, rows)))
+        if key in asked and isinstance(output.decoder, Denoiser):
+            found.append(denoise(output.decoder, condition, rows).float().pow(2).mean())
+        else:
+            found += [x.float().pow(2).mean() for x in condition.values.values()]
+    return torch.stack([loss for loss in found if loss.requires_grad] or found[:1]).sum()
+
+
+def written(ids: Sequence[int], rows: int) -> Tensor:
+    """A signal group in every row; what rehearses has no values, so its ids are zeros."""
+    return torch.zeros(rows, len(ids), dtype=torch.long)
+
+
+def laid(model: AnyX, rows: int, length: int, tokens: Heard, selection: Selection) -> Tensor:
+    """What the LLM reads: media first, then words."""
+    words = model.llm.embed(torch.zeros(rows, length, dtype=torch.long))
+    media = [x.to(words.dtype) for key, x in read(model, rows, tokens, selection).items() if not model.into[key]]
+    return torch.cat([*media, words], 1)[:, :length]
+
+
+def read(model: AnyX, rows: int, tokens: Heard, selection: Selection) -> dict[str, Tensor]:
+    """The projected tokens of each key's media, one medium a row."""
+    found = {}
+    for key, port in model.inputs.items():
+        width = model.encoders[port.encoder].dim
+        heard = torch.zeros(rows, tokens.get(key, port.projector.pieces), width)
+        below = any(name.startswith(f"encoders.{port.encoder}") for name in selection.names)
+        found[key] = port.projector(Tokens.full(heard.requires_grad_(below))).values
+    return found
 
 
 def denoised(stage: Stage, outputs: Sequence[str]) -> Sequence[str]:
@@ -184,35 +217,39 @@ def denoised(stage: Stage, outputs: Sequence[str]) -> Sequence[str]:
 
 
 def denoise(decoder: Denoiser, condition: Condition, rows: int) -> Tensor:
-    """What a denoiser says of one noisy medium a row under a condition, on `meta`."""
+    """What a denoiser says of one noisy medium a row under a condition."""
     given = decoder.read(condition)
     dtype = next(iter(given.values.values())).dtype
-    noisy = torch.zeros(rows, *decoder.latent_shape, device="meta", dtype=dtype)
-    return decoder.predict(noisy, torch.zeros(rows, device="meta", dtype=torch.long), given)
+    return decoder.predict(torch.zeros(rows, *decoder.latent_shape, dtype=dtype), written((0,), rows)[:, 0], given)
 
 
-def below_learns(selection: Selection) -> bool:
-    """Whether gradients have to come out at the LLM's input."""
-    return any(
-        name.startswith(("encoders.", "inputs.", "llm.body")) or name == "llm.signal_tokens" for name in selection.names
-    )
+def said(model: AnyX, embeddings: Tensor, selection: Selection) -> Tensor:
+    """The LLM's states; as `anyx.prefix` has it, without gradients before the group of an answer that ends in one."""
+    llm, length = model.llm, embeddings.shape[1]
+    bodily = any(name.startswith(("llm.body", "llm.lora", "llm.adapters")) for name in selection.names)
+    above = length - max([0, *(port.tokens for port in model.outputs.values())])
+    media = any(name.startswith(("inputs.", "encoders.")) for name in selection.names)
+    if bodily or media or llm.adapters or not embeddings.requires_grad or 2 * length - above > 2 * SHARE * length:
+        return pass_through(llm, embeddings)
+    cache = DynamicCache(config=llm.model.config.get_text_config(decoder=True))
+    with torch.no_grad():
+        before = pass_through(llm, embeddings[:, :above], cache)
+    return torch.cat([before, pass_through(llm, embeddings[:, above:], cache, above)], 1)
 
 
-def pass_through(llm: LLM, rows: int, length: int, to_inputs: bool) -> list[Tensor]:
-    """Last states of a batch and the logits of half of its positions, on `meta`.
+def pass_through(llm: LLM, embeddings: Tensor, cache: DynamicCache | None = None, past: int = 0) -> Tensor:
+    """Last states of rows after `past` cached positions.
 
-    The mask is four-dimensional because transformers asks two-dimensional ones for their values; from such a mask OPT
-    cannot tell positions, so they are given where the body takes them.
+    transformers asks masks of two dimensions for their values, so it has four; from such a mask OPT cannot tell
+    positions, so they are given.
     """
-    dtype = llm.model.dtype
-    x = torch.zeros(rows, length, llm.dim, device="meta", dtype=dtype, requires_grad=to_inputs)
-    mask = torch.zeros(rows, 1, length, length, device="meta", dtype=dtype)
-    body = llm.model.get_decoder()
-    given = {"inputs_embeds": x, "attention_mask": mask, "use_cache": False}
-    if "position_ids" in inspect.signature(body.forward).parameters:
-        given["position_ids"] = torch.arange(length, device="meta").expand(rows, -1)
-    states = body(**given).last_hidden_state
-    return [llm.logits(states[:, : max(1, length // 2)])]
+    rows, length = embeddings.shape[:2]
+    mask = torch.ones(rows, 1, length, past + length, dtype=torch.bool)
+    given = {"inputs_embeds": embeddings.to(llm.model.dtype), "attention_mask": mask, "past_key_values": cache}
+    if llm.placed:
+        given["position_ids"] = torch.arange(past, past + length).expand(rows, -1)
+    states: Tensor = llm.model.get_decoder()(**given, use_cache=cache is not None).last_hidden_state
+    return states
 
 
 def learns(module: nn.Module) -> bool:
@@ -233,4 +270,5 @@ def encode_once(model: AnyX, key: str, tensors: Mapping[str, Tensor]) -> Once:
     stored = tokens.values.numel() * tokens.values.element_size() + tokens.mask.numel()
     with torch.device("meta"):
         read = model.inputs[key].projector(tokens._replace(values=tokens.values.float()))
-    return Once(counter.get_total_flops(), stored, tokens.values.shape[1], read.values.shape[1])
+    dtype = next(model.encoders[model.inputs[key].encoder].parameters()).dtype
+    return Once(counter.get_total_flops(), stored, tokens.values.shape[1], read.values.shape[1], dtype)

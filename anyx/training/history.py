@@ -17,6 +17,7 @@ from anyx.hub import CONFIG
 from anyx.training import checkpoint
 
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
+ROUNDED = ("gradient_checkpointing", "compile", "channels_last", "liger")
 FREE = (
     "log_every",
     "save_every",
@@ -24,6 +25,7 @@ FREE = (
     "workers",
     "strict",
     "bad",
+    *ROUNDED,
 )  # of a stage: they change nothing that is learnt
 SHOWN = 3
 BEGINNING = re.compile(r"(in|out)puts\.[^.]+\.projector\.init")  # a saved model, whose own weights are there, has none

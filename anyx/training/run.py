@@ -37,7 +37,7 @@ from anyx.packaged import home
 from anyx.randomness import seed_everything
 from anyx.ranks import ALONE, Ranks
 from anyx.schema import Stage
-from anyx.training import checkpoint, history
+from anyx.training import checkpoint, history, speed
 from anyx.training.backbones import Backbones, Model
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.engines import engine, share_out
@@ -190,8 +190,9 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     trainer = make_trainer(trainee, run, state)
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
+    tuned = speed.tuned(model, stage, trainer.strategy.root_device)
     with run.stop.held():
-        with warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, which are chosen here
+        with tuned, warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, chosen here
             trainer.fit(trainee, train_dataloaders=loader)
         if trainer.interrupted:
             raise KeyboardInterrupt

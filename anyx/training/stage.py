@@ -126,11 +126,15 @@ def make_schedule(stage: Stage, optimizer: Optimizer, steps: int) -> LambdaLR:
 
 def autocast_dtype(stage: Stage, device: torch.device) -> torch.dtype | None:
     """bf16 where it was asked for, or where the machine computes it natively; None for fp32."""
+    return lowered(stage, native=torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16())
+
+
+def lowered(stage: Stage, *, native: bool) -> torch.dtype | None:
+    """The same for a device that has bf16 by itself (`native`) or has not."""
     if stage.precision not in ("auto", "bf16", "fp32"):
         raise ValueError(f"stages.{stage.name}.precision: {stage.precision!r} is not one of auto, bf16, fp32")
     if stage.precision == "fp32":
         return None
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bf16()
     return torch.bfloat16 if stage.precision == "bf16" or native else None
 
 

@@ -68,10 +68,10 @@ class Pairs(Callback):
         self.resumed = time.perf_counter()
 
 
-def tiny_llama(folder: Path) -> str:
-    """The workload of the reference's baseline: hidden 512, 8 layers, ffn 1408, 32000 rows."""
+def tokenizer(folder: Path) -> str:
+    """A tokenizer of the captions' words, in a folder."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -82,6 +82,14 @@ def tiny_llama(folder: Path) -> str:
     PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|im_end|>").save_pretrained(
         folder
     )
+    return str(folder)
+
+
+def tiny_llama(folder: Path) -> str:
+    """The workload of the reference's baseline: hidden 512, 8 layers, ffn 1408, 32000 rows."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer(folder)
     sizes = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "intermediate_size": 1408}
     LlamaForCausalLM(LlamaConfig(vocab_size=32000, tie_word_embeddings=False, **sizes)).save_pretrained(folder)
     return str(folder)

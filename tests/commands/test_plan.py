@@ -160,3 +160,42 @@ def test_pandagpt_is_planned() -> None:
     assert rows["all"][1] == "37.8 M"
     assert [rows[f"inputs.{key}"][2] for key in ("image", "video", "audio")] == ["1"] * 3
     assert not [title for title in rows if title.startswith(("output", "decoder", "signal"))]
+
+
+def test_a_device_says_whether_a_stage_fits_and_what_to_change(
+    tiny_llm_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    raw = {
+        "llm": {"path": tiny_llm_folder, "lora": {"r": 2, "targets": ["q_proj"]}},
+        "data": {"some": {"type": "jsonl", "path": "none.jsonl"}},
+        "stages": {"instruct": {"train": {"llm.lora": 1e-3}, "losses": {"text": 1}, "data": {"some": 1}, "epochs": 2}},
+    }
+    path = tmp_path / "model.yaml"
+    OmegaConf.save(OmegaConf.create(raw), path)
+
+    def rows(*arguments: str) -> dict[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["plan", str(path), *arguments])
+        printed = capsys.readouterr()
+        assert ended.value.code == 0, printed.err
+        lines = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in printed.out.splitlines()]
+        return {cells[0]: cells[1] for cells in lines if len(cells) > 1}
+
+    unknown = rows("--on", "t4")
+    assert unknown["fits"] == "yes"
+    assert unknown["steps"] == unknown["whole stage"] == "?"
+    assert rows("--on", "h100", "--records", "800")["steps"] == "200"  # two epochs of eights
+    two = rows("--on", "h100", "--records", "800", "--devices", "2")
+    assert two["on 2 x h100, 79.0 GiB"] == "instruct"
+    assert two["steps"] == "100"
+    large = rows("--on", "t4", "stages.instruct.batch_size=40000", "--length", "500")
+    assert large["fits"] == "no"
+    fit = re.fullmatch(r"batch_size=(\d+), accumulate=(\d+); or gradient_checkpointing=true", large["if not"])
+    assert fit is not None
+    assert 0 < int(fit[1]) < 40000 <= int(fit[1]) * int(fit[2])
+    change = [f"stages.instruct.batch_size={fit[1]}"]
+    assert rows("--on", "t4", *change, "--length", "500")["fits"] == "yes"
+    with pytest.raises(SystemExit):
+        main(["plan", str(path), "--on", "h999"])
+    assert "'h999' is not one of b200, h200" in " ".join(capsys.readouterr().err.split())

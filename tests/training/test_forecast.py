@@ -7,17 +7,16 @@ import tiny
 import torch
 from components import TINY
 from torch import nn
-from torch.nn import functional
 
 from anyx.build import build
 from anyx.config import Config, check
 from anyx.input_projectors import LinearInputProjector
-from anyx.interfaces import Tokens
+from anyx.model import AnyX
 from anyx.schema import Stage
 from anyx.training import forecast
-from anyx.training.forecast import Memory, Shape, memory
-from anyx.training.kept import kept
-from anyx.training.stage import select, thaw
+from anyx.training.forecast import Step
+from anyx.training.rehearsal import Memory, Rehearsal
+from anyx.training.stage import make_optimizer, select, thaw
 
 LENGTH, ROWS = 10, 3
 
@@ -26,66 +25,119 @@ def stage(train: str, *losses: str) -> Stage:
     return Stage("s", train={train: 1e-4}, losses=dict.fromkeys(losses, 1), data={"some": 1}, batch_size=ROWS)
 
 
-def test_memory_follows_from_the_counts() -> None:
+def meta() -> AnyX:
+    with torch.device("meta"):
+        return tiny.anyx()
+
+
+def test_memory_at_rest_follows_from_the_counts() -> None:
     """Weights 4 + 2 bytes a number; a gradient and two moments for the 100 float32 numbers that learn."""
     body = nn.Parameter(torch.empty(1000, dtype=torch.bfloat16, device="meta"))
     lora = nn.Parameter(torch.empty(100, device="meta"))
     parts = {"llm.lora": [lora], "llm.body": [body]}
-    assert memory(parts, stage("llm.lora", "text"), None, 10) == Memory(2 * 1000 + 4 * 100, 400, 800, 0)
-    assert forecast.disk(parts, stage("llm.lora", "text")) == 1200
-    shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
-    kept = ROWS * LENGTH * (2 * (8 * 8 + 3 * 16) * 2 + 8 * 50)
-    assert memory(parts, stage("llm.lora", "text"), shape, LENGTH).activations == kept
-
-
-def test_a_stage_without_a_backward_pass_through_the_llm_keeps_nothing_of_it() -> None:
-    parts = {
-        "inputs.a.projector": [nn.Parameter(torch.empty(1))],
-        "outputs.a.projector": [nn.Parameter(torch.empty(1))],
-    }
-    shape = Shape(layers=2, width=8, inner=16, vocabulary=50)
-
-    def kept(train: str, *losses: str) -> int:
-        return memory(parts, stage(train, *losses), shape, LENGTH).activations
-
-    assert kept("inputs.*.projector", "align") == 0
-    assert kept("outputs.*.projector", "caption") == 0
-    assert kept("inputs.*.projector", "text", "align") == kept("outputs.*.projector", "text", "caption") > 0
+    learning = stage("llm.lora", "text")
+    assert forecast.at_rest(parts, learning) == Memory(2 * 1000 + 4 * 100, 400, 800, 0)
+    assert forecast.at_rest(parts, dataclasses.replace(learning, ema=0.99)).optimizer == 1200
+    assert forecast.disk(parts, learning) == 1200
 
 
 def test_a_shared_part_weighs_once() -> None:
     shared = [nn.Parameter(torch.empty(10, device="meta"))]
     parts = {"outputs.a.projector": shared, "outputs.b.projector": shared}
-    assert memory(parts, stage("outputs.*.projector", "text"), None, 1) == Memory(40, 40, 80, 0)
-
-
-def products(tokens: int) -> int:
-    """Operations forward through tiny's Llama by hand: queries, keys, values, output, MLP, attention, half a head."""
-    d, f, kv, layers, vocabulary = 32, 64, 16, 2, 330
-    maps = 2 * tokens * layers * (2 * d * d + 2 * d * kv + 3 * d * f)
-    attention = 2 * 2 * ROWS * layers * LENGTH * LENGTH * d
-    head = 2 * (tokens // 2) * d * (vocabulary + 5)  # five signal tokens
-    return maps + attention + head
+    assert forecast.at_rest(parts, stage("outputs.*.projector", "text")) == Memory(40, 40, 80, 0)
 
 
 @pytest.mark.parametrize(
-    ("train", "losses", "passes", "projections"),
+    ("train", "losses", "precision"),
     [
-        ("outputs.*.projector", ("text", "caption"), 1, 2 * 2 * ROWS * 32 * 15 * 2),  # forward and their own gradient
-        ("outputs.*.projector", ("caption",), 0, 2 * 2 * ROWS * 32 * 15 * 2),
-        ("inputs.*.projector", ("text",), 2, 2 * 2 * ROWS * 6 * 32 * 2),
-        ("encoders.*", ("text",), 2, 0),  # of an encoder that learns its weights alone are counted
+        ("inputs.*.projector", ("text",), "fp32"),
+        ("llm.body", ("text",), "fp32"),
+        ("llm.body", ("text",), "bf16"),
+        ("llm.signal_tokens", ("text",), "bf16"),
     ],
 )
-def test_operations_are_those_of_the_products(
-    train: str, losses: tuple[str, ...], passes: int, projections: int
-) -> None:
-    """Frozen matrices cost as much on the way back as on the way there; attention twice as much."""
+def test_memory_and_calls_are_those_of_a_real_step(train: str, losses: tuple[str, ...], precision: str) -> None:
+    """The same step with numbers: what its tensors take at most, and every product that it makes."""
+    learning = dataclasses.replace(stage(train, *losses), precision=precision)
+    said = forecast.rehearse(meta(), learning, LENGTH)
+    model = tiny.anyx()
+    selection = select(model.parts(), learning.train)
+    thaw(model, selection)
+    optimizer = make_optimizer(learning, selection)
+    with Rehearsal() as seen:
+        seen.know((*model.parameters(), *model.buffers()))
+        for _ in range(2):
+            seen.again()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+                loss = forecast.total(model, learning, selection, LENGTH, {}, None)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(selection.parameters(), 1.0)
+            optimizer.step()
+            del loss
+    done = Step(Memory(0, 0, 0, 0), dict(seen.works), seen.calls)
+    assert done.operations == said.operations > 0
+    real = seen.peak + forecast.size([p for p in model.parameters() if p.grad is not None])  # moments are made there
+    gone = said.memory.gradients + said.memory.optimizer + said.memory.activations
+    assert abs(seen.peak - gone) < 0.02 * real
+    assert said.memory.weights == forecast.size([*model.parameters(), *model.buffers()])
+
+
+def test_the_model_is_as_it_was_after_a_rehearsal() -> None:
+    model = meta()
+    before = {name: id(x) for name, x in model.named_parameters()}
+    forecast.rehearse(model, stage("inputs.*.projector", "text"), LENGTH)
+    assert {name: id(x) for name, x in model.named_parameters()} == before
+    assert all(x.is_meta for x in model.parameters())
+
+
+def test_checkpointed_layers_keep_less_and_compute_more() -> None:
+    plain = stage("inputs.*.projector", "text")
+    whole = forecast.rehearse(meta(), plain, 64)
+    again = forecast.rehearse(meta(), dataclasses.replace(plain, gradient_checkpointing=True), 64)
+    assert again.memory.activations < 0.8 * whole.memory.activations
+    assert again.operations > 1.2 * whole.operations
+
+
+def test_autocast_keeps_a_copy_of_frozen_weights() -> None:
+    """Of a float32 body under bf16, every matrix that the way back reads."""
+    learning = stage("inputs.*.projector", "text")
     with torch.device("meta"):
         model = tiny.anyx()
-    counted = forecast.step(model, stage(train, *losses), LENGTH)
-    attention = 2 * 2 * ROWS * 2 * LENGTH * LENGTH * 32
-    assert counted == passes * products(ROWS * LENGTH) + (attention if passes == 2 else 0) + projections
+    short, long = (forecast.rehearse(model, learning, length).memory.activations for length in (2, 4))
+    maps = sum(p.numel() for n, p in model.llm.model.named_parameters() if n.endswith("proj.weight"))
+    assert 2 * short - long > maps  # bytes of what does not grow with the rows: a half of the copies at least
+
+
+def products(tokens: int) -> int:
+    """Operations forward through tiny's Llama by hand: queries, keys, values, output, MLP, attention."""
+    d, f, kv, layers = 32, 64, 16, 2
+    maps = 2 * tokens * layers * (2 * d * d + 2 * d * kv + 3 * d * f)
+    return maps + 2 * 2 * ROWS * layers * LENGTH * LENGTH * d
+
+
+HEAD = 2 * (ROWS * LENGTH // 2) * 32 * (330 + 5)  # five signal tokens
+READ = 2 * ROWS * 6 * 32 * 2  # both inputs' projectors, one token a medium
+
+
+@pytest.mark.parametrize(
+    ("train", "losses", "expected"),
+    [
+        (
+            "outputs.*.projector",
+            ("text", "caption"),
+            products(ROWS * LENGTH) + HEAD + READ + 2 * 2 * ROWS * 32 * 15 * 2,
+        ),
+        ("outputs.*.projector", ("caption",), 2 * 2 * ROWS * 32 * 15 * 2),  # forward and their own gradient
+        ("inputs.*.projector", ("text",), 2 * (products(ROWS * LENGTH) + HEAD + READ)),
+        ("encoders.*", ("text",), 2 * (products(ROWS * LENGTH) + HEAD + READ)),  # through projectors, to what they read
+    ],
+)
+def test_operations_are_those_of_the_products(train: str, losses: tuple[str, ...], expected: int) -> None:
+    """Frozen matrices cost as much on the way back as on the way there; attention five products for two."""
+    counted = forecast.rehearse(meta(), stage(train, *losses), LENGTH).operations
+    back = 3 * 2 * ROWS * 2 * LENGTH * LENGTH * 32 if "text" in losses and not train.startswith("outputs") else 0
+    assert counted == expected + back
 
 
 def test_an_encoder_is_asked_once_a_medium() -> None:
@@ -102,28 +154,19 @@ def test_an_encoder_is_asked_once_a_medium() -> None:
 
 def test_projectors_read_as_many_tokens_as_their_encoders_give() -> None:
     """Every token costs a product there and one back: two inputs of one token, then of four and two."""
-    with torch.device("meta"):
-        model = tiny.anyx()
-    learning = stage("inputs.*.projector", "text")
-    one = forecast.step(model, learning, LENGTH)
-    assert forecast.step(model, learning, LENGTH, {"image": 4, "audio": 2}) - one == 2 * 2 * ROWS * 6 * 32 * (3 + 1)
-    assert forecast.kept_beside(model, learning, {"image": 4, "audio": 2}) == ROWS * 6 * 4 * (4 + 2)  # what they read
+    model, learning = meta(), stage("inputs.*.projector", "text")
+    one = forecast.rehearse(model, learning, LENGTH).operations
+    more = forecast.rehearse(model, learning, LENGTH, {"image": 4, "audio": 2}).operations
+    assert more - one == 2 * 2 * ROWS * 6 * 32 * (3 + 1)
 
 
-def test_what_is_kept_is_what_the_way_back_reads() -> None:
-    """A frozen map keeps nothing of its input, GELU its own; views of one storage count once, weights never."""
-    held, weights = torch.ones(2, 3, requires_grad=True), nn.Linear(3, 5)
-    read = nn.Parameter(torch.ones(5))
-
-    def run(layer: nn.Module) -> torch.Tensor:
-        y = functional.gelu(layer(held))
-        return y[:, :2] * read[:2] + y[:, 3:] * read[3:]  # two views of what GELU gave
-
-    kept_frozen = kept(lambda: run(weights.requires_grad_(False)), [held, read, *weights.parameters()])
-    assert kept_frozen == 4 * 2 * 5 * 2  # GELU's input and output
-    assert kept(lambda: run(weights.requires_grad_(True)), [read, *weights.parameters()]) == kept_frozen + 4 * 2 * 3
-    with torch.no_grad():
-        assert kept(lambda: run(weights), []) == 0
+def test_signal_tokens_learn_from_the_end_of_rows_alone() -> None:
+    """What stands before a group runs once, there and not back."""
+    model = meta()
+    learning = stage("llm.signal_tokens", "text")
+    short, long = (forecast.rehearse(model, learning, length, supervised=1).operations for length in (32, 64))
+    both = [forecast.rehearse(model, stage("inputs.*.projector", "text"), n, supervised=1).operations for n in (32, 64)]
+    assert long - short < 0.6 * (both[1] - both[0])
 
 
 def small(llm: str) -> Config:
@@ -133,36 +176,13 @@ def small(llm: str) -> Config:
     return check({"llm": {"path": llm}, "outputs": {"image": port, "sketch": port | {"media": "image"}}})
 
 
-def test_denoisers_keep_what_they_keep_on_a_processor(tiny_llm_folder: str) -> None:
-    """On `meta` as counted here by itself, of one denoiser that really runs and its projector, for three rows."""
-    model = build(small(tiny_llm_folder))
-    thaw(model, select(model.parts(), {"outputs.*.projector": 1e-4}))
-    port = model.outputs["image"]
-    decoder, own = port.decoder, {x.data_ptr() for x in (*model.parameters(), *model.buffers())}
-    found: dict[int, torch.UntypedStorage] = {}
-
-    def note(x: torch.Tensor) -> torch.Tensor:
-        if x.untyped_storage().data_ptr() not in own:
-            found[x.untyped_storage().data_ptr()] = x.untyped_storage()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        condition = decoder.read(port.projector(Tokens.full(torch.randn(ROWS, 2, model.llm.dim))))
-        said = decoder.predict(torch.randn(ROWS, *decoder.latent_shape), torch.zeros(ROWS, dtype=torch.long), condition)
-    assert said.requires_grad
-    real = sum(storage.nbytes() for storage in found.values())
-
+def test_denoisers_are_rehearsed_where_a_loss_asks_them(tiny_llm_folder: str) -> None:
     model = build(small(tiny_llm_folder), meta=True)
-    learning = stage("outputs.*.projector", "text", "denoise")
-    beside = forecast.kept_beside(model, learning)
-    projectors = forecast.kept_beside(model, stage("outputs.*.projector", "text"))
-    states = ROWS * 5 * model.llm.dim * 4  # laid out to the condition's length
-    assert 2 * states == projectors < beside / 10
-    assert beside == 2 * real
-    one = dataclasses.replace(learning, losses={"denoise": {"weight": 1, "keys": ["image"]}})
-    assert forecast.kept_beside(model, one) == real + states
-    both = forecast.step(model, dataclasses.replace(one, losses={"denoise": 1}), LENGTH)
-    none = forecast.step(model, dataclasses.replace(one, losses={"caption": 1}), LENGTH)
-    assert forecast.step(model, one, LENGTH) - none == (both - none) / 2 > 0
-    parts = {"outputs.a.projector": [nn.Parameter(torch.empty(1))]}
-    assert memory(parts, stage("outputs.*.projector", "denoise"), None, LENGTH, beside=beside).activations == beside
+    learning = stage("outputs.*.projector", "denoise")
+    none = forecast.rehearse(model, dataclasses.replace(learning, losses={"caption": 1}), LENGTH)
+    one = forecast.rehearse(
+        model, dataclasses.replace(learning, losses={"denoise": {"weight": 1, "keys": ["image"]}}), LENGTH
+    )
+    both = forecast.rehearse(model, learning, LENGTH)
+    assert one.operations - none.operations == (both.operations - none.operations) / 2 > 0
+    assert both.memory.activations > 1.8 * one.memory.activations > 10 * none.memory.activations

@@ -1,0 +1,180 @@
+"""A training step without numbers: every operation is called, so that what it costs can be read off.
+
+`pretended` gives a model that lies on `meta` fake tensors for weights, which know shapes, types and a device but hold
+nothing: autocast, fused attention and autograd go their real ways, whatever the model's size. `Rehearsal` watches the
+operations. Of each it notes the multiply-adds (two operations each), the bytes it reads and writes, and what it is
+(`Work`); and it follows every storage from the call that makes it to where the last tensor lets go of it, so that
+`peak` is what is held at once: saved for the way back, copied by autocast, gradients, the optimiser's moments.
+
+Views move nothing, look-ups move what they find. Weights are not made here, so they are not in `live`.
+
+Letters: b rows, h heads, n queries, m keys, d features of a head.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+aten = torch.ops.aten
+Kind = Literal["products", "attention", "traffic"]
+FOUND = (aten.embedding, aten.index, aten.index_select, aten.gather)  # they read what they find, not the table
+
+
+class Memory(NamedTuple):
+    """Bytes of one stage at its peak while it trains; activations are all that is neither of the others."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+
+class Work(NamedTuple):
+    """One call: what it is, in which type, its operations and the bytes that it reads and writes."""
+
+    kind: Kind
+    dtype: torch.dtype
+    operations: int
+    moved: int
+
+
+def attended(query: Tensor, key: Tensor, products: int) -> int:
+    """Operations of so many products between all queries and keys."""
+    *outer, queries, width = query.shape
+    rows = 1
+    for size in outer:
+        rows *= size
+    return 2 * products * rows * queries * width * key.shape[-2]
+
+
+def attention(query: Tensor, key: Tensor, *others: Any, **keywords: Any) -> int:
+    """Scores and values: two products."""
+    return attended(query, key, 2)
+
+
+def attention_backward(gradient: Tensor, query: Tensor, key: Tensor, *others: Any, **keywords: Any) -> int:
+    """Scores anew, and four products of gradients."""
+    return attended(query, key, 5)
+
+
+ATTENTION: Mapping[Any, Callable[..., int]] = {
+    aten._scaled_dot_product_flash_attention_for_cpu: attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward,
+}
+
+
+class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches what is called in it: `works` counts calls, `live` and `peak` are bytes of what was made in it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.works: Counter[Work] = Counter()
+        self.calls = 0  # views too: they take the host's time
+        self.live = 0
+        self.peak = 0
+        self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def again(self) -> None:
+        """Forget what was called and the peak, not what is held."""
+        self.works.clear()
+        self.calls, self.peak = 0, self.live
+
+    @property
+    def operations(self) -> int:
+        """Of everything called."""
+        return sum(work.operations * count for work, count in self.works.items())
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call it, and note what it was."""
+        given = dict(kwargs or {})
+        made = func(*args, **given)
+        if func.namespace != "prim":
+            self.calls += 1
+            results = [x for x in tree_leaves(made) if isinstance(x, Tensor)]
+            read = [x for x in tree_leaves((args, given)) if isinstance(x, Tensor)]
+            if not func.is_view:
+                self._note(func, args, given, made, read, results)
+            for tensor in results:
+                self._follow(tensor.untyped_storage())
+        return made
+
+    def _note(
+        self, func: Any, args: Any, given: Any, made: Any, read: Sequence[Tensor], results: Sequence[Tensor]
+    ) -> None:
+        packet = func.overloadpacket
+        written = sum(map(size, results)) if results else sum(map(size, read[:1]))  # foreach: what it reads, it writes
+        if packet in (aten.empty, aten.new_empty, aten.empty_like, aten.empty_strided, aten.detach, aten._unsafe_view):
+            return
+        moved = 2 * written if packet in FOUND else written + sum(map(size, read))
+        kind: Kind = "traffic"
+        operations = 0
+        if packet in ATTENTION:
+            kind, operations = "attention", ATTENTION[packet](*args, **given)
+        elif packet in flop_registry:
+            kind, operations = "products", int(flop_registry[packet](*args, **given, out_val=made))
+        dtype = next((x.dtype for x in (*results, *read) if x.is_floating_point()), torch.float32)
+        self.works[Work(kind, dtype, operations, moved)] += 1
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        name, count = id(storage), storage.nbytes()
+        if name in self._held or not count:
+            return
+
+        def gone(_: Any) -> None:
+            self.live -= count
+            del self._held[name]
+
+        self._held[name] = weakref.ref(storage, gone)
+        self.live += count
+        self.peak = max(self.peak, self.live)
+
+    def know(self, tensors: Iterable[Tensor]) -> None:
+        """Do not count these when they come back from a call."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            self._held.setdefault(id(storage), weakref.ref(storage))
+
+
+def size(tensor: Tensor) -> int:
+    """Bytes that a reader of a tensor reads."""
+    return tensor.numel() * tensor.element_size()
+
+
+@contextmanager
+def pretended(model: nn.Module) -> Iterator[FakeTensorMode]:
+    """A model on `meta` as if on a processor, inside; parameters are others then, shared ones still shared."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    made: dict[int, Tensor] = {}
+
+    def fake(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            copy = FakeTensor(mode, tensor.detach().to("meta"), torch.device("cpu"))
+            learns = tensor.requires_grad
+            made[id(tensor)] = nn.Parameter(copy, requires_grad=learns) if isinstance(tensor, nn.Parameter) else copy
+        return made[id(tensor)]
+
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
+            before.append((table, dict(table)))
+            table.update({name: fake(tensor) for name, tensor in table.items() if tensor is not None})
+    try:
+        with mode:
+            yield mode
+    finally:
+        for table, held in before:
+            table.update(held)
