@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.queues import SimpleQueue
@@ -138,9 +138,7 @@ def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkse
     processes = running.processes
     if threading.current_thread() is threading.main_thread():
         for number in set(ASKING) - {signal.SIGINT}:  # a terminal's Ctrl-C reaches all of them by itself
-            signal.signal(
-                number, lambda number, frame: [os.kill(process.pid, number) for process in processes] and None
-            )
+            signal.signal(number, lambda number, frame: _pass_on(number, processes))
     try:
         while not running.join():
             pass
@@ -156,6 +154,12 @@ def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkse
     if isinstance(answer, Stopped):
         raise answer
     return answer
+
+
+def _pass_on(number: int, processes: Iterable[Any]) -> None:
+    """Send a signal on to all processes."""
+    for process in processes:
+        os.kill(process.pid, number)
 
 
 def _tell(local: int, story: Callable[[], Any], devices: int, port: int, said: SimpleQueue[Any]) -> None:

@@ -171,7 +171,8 @@ def alignment(
 def over_words(sums: Float[Tensor, " k"]) -> Float[Tensor, ""]:
     """The divisor of `alignment`: how many tokens, times the mean square of the words."""
     tokens, squares, words = sums[:3]
-    return tokens.clamp(min=1) * (squares / words.clamp(min=1)).clamp(min=TINY)
+    found: Tensor = tokens.clamp(min=1) * (squares / words.clamp(min=1)).clamp(min=TINY)
+    return found
 
 
 def quantity(count: Float[Tensor, " m"], wanted: Num[Tensor, " m"], *, relative: bool = False) -> Float[Tensor, ""]:

@@ -95,11 +95,12 @@ def train(
         config = replace(config, stages={name: replace(stage, strict=True) for name, stage in config.stages.items()})
     stop = Stop(max_time)
     kept_at = Path(cache) if cache is not None else home() / "features"
-    told = partial(
+    here = partial(
         story, config, stop, machines, out=Path(out), stages=stages, resume=resume, cache=kept_at, device=device
     )
-    told = partial(stop.heeding, told)
-    return start(told, machines.devices) if machines.world > 1 and environment() is None else told()
+    if machines.world > 1 and environment() is None:
+        return start(partial(stop.heeding, here), machines.devices)
+    return stop.heeding(here)
 
 
 def story(
@@ -129,8 +130,8 @@ def story(
                 durable.drop_parts(folder)
             durable.write_text(out / CONFIG, config.to_yaml())
         metrics = Metrics(out / "metrics.csv", sorted({name for s in config.stages.values() for name in s.losses}))
-        shared = {"stop": stop, "ranks": ranks, "machines": machines}
-        run = Run(out, metrics, FeatureCache(cache), settings_of(config), device, **shared)
+        features, settings = FeatureCache(cache), settings_of(config)
+        run = Run(out, metrics, features, settings, device, stop=stop, ranks=ranks, machines=machines)
 
         seed_everything(config.seed)
         model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)

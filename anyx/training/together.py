@@ -45,7 +45,8 @@ class Together:
         self.applied = False  # whether a loss was found, since the last optimiser step
         self.reached = [False] * len(self.parameters)  # by a gradient, since then
         self.hooks = [
-            parameter.register_hook(partial(self.note, place)) for place, parameter in enumerate(self.parameters)
+            parameter.register_hook(partial(self.note, place))  # type: ignore[no-untyped-call]
+            for place, parameter in enumerate(self.parameters)
         ]
 
     def release(self) -> None:
@@ -113,7 +114,8 @@ class Together:
         for dtype in sorted({gradient.dtype for gradient in gradients}, key=str):
             some = [gradient for gradient in gradients if gradient.dtype == dtype]
             flat = self.ranks.sum(torch.cat([gradient.flatten() for gradient in some])) / self.ranks.world
-            for gradient, mean in zip(some, flat.split([gradient.numel() for gradient in some]), strict=True):
+            means = torch.split(flat, [gradient.numel() for gradient in some])
+            for gradient, mean in zip(some, means, strict=True):
                 gradient.copy_(mean.view_as(gradient))
 
     def mean(self, values: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
