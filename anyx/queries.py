@@ -1,8 +1,7 @@
 """Q-Former as an input projector: learned queries read an encoder's tokens into as many LLM tokens (arXiv 2301.12597).
 
-BLIP-2 has 32 queries of width 768, 12 layers, and a linear map to the LLM; InstructBLIP's also read the instruction;
-X-InstructBLIP has one such projector a modality; VideoChat adds queries that begin at zero. Parameter names are those
-of the published checkpoints but for `qformer` (theirs `Qformer`), `norm` (`ln_vision`) and `proj` (`opt_proj`, ...).
+BLIP-2 has 32 queries of width 768, 12 layers, a linear map to the LLM; InstructBLIP's read the instruction; VideoChat
+adds queries that begin at zero. Names are the published ones but for `qformer`, `norm` (`ln_vision`) and `proj`.
 
 Letters: b media items, n encoder tokens, k pieces of an item, q queries of a piece, t words.
 """

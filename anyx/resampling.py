@@ -27,17 +27,8 @@ from anyx.latents import LatentResampler
 Preset = Literal["anyx", "flamingo", "qwen", "owl", "owl2", "kosmos2", "octavius"]
 FLAMINGO: dict[str, Any] = {"heads": 8, "head_dim": 64, "bias": False, "tokens": 64, "depth": 6}
 SINGLE: dict[str, Any] = {"depth": 1, "heads": 32, "residual": "none", "mlp": "none", "norm_out": False}
-OWL: dict[str, Any] = {
-    "tokens": 64,
-    "depth": 6,
-    "heads": 16,
-    "feed": 2816,
-    "residual": "normed",
-    "mlp": "swiglu",
-    "norm_out": False,
-    "after": "map",
-    "end": True,
-}
+OWL: dict[str, Any] = {"tokens": 64, "depth": 6, "heads": 16, "feed": 2816, "residual": "normed", "mlp": "swiglu"}
+OWL |= {"norm_out": False, "after": "map", "end": True}
 # `width`: of the encoder's ("in") or the LLM's ("out") tokens, or the most of the former that the heads share evenly
 # ("whole"). `before`, `after`: maps to it and from it, "bare" without a bias, "none" where the widths allow.
 COMMON: dict[str, Any] = {"width": "in", "before": "none", "after": "none", "end": False, "norm_after": False}

@@ -150,7 +150,8 @@ def flow_loss(
 
 def latents(decoder: Latent, media: Any, generator: Generator | None = None) -> Float[Tensor, "b ..."]:
     """Scaled latents: the mean, which may be cached, or a sample with a generator."""
-    return spaces.encode(decoder.vae, decoder.tensor(media), generator)
+    with spaces.own_precision(decoder.vae.device):
+        return spaces.encode(decoder.vae, decoder.tensor(media), generator)
 
 
 def scaling_factor(decoder: Latent) -> float:

@@ -26,8 +26,7 @@ from . import checks
 def encode(vae: Any, images: Float[Tensor, "b *t c h w"], generator: Generator | None = None) -> Float[Tensor, "b ..."]:
     """Scaled latents: the posterior's mean, so that they can be cached, or a sample with a generator."""
     flat = images.flatten(0, -4).to(device=vae.device, dtype=vae.dtype)
-    with own_precision(vae.device):
-        posterior = vae.encode(flat).latent_dist
+    posterior = vae.encode(flat).latent_dist
     latents: Tensor = scaled(vae, posterior.mode() if generator is None else posterior.sample(generator))
     return latents if images.ndim == 4 else rearrange(latents, "(b t) c y x -> b c t y x", b=len(images))
 

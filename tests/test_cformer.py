@@ -108,8 +108,9 @@ def test_the_number_of_a_caption_is_learnt() -> None:
     """The loss is the mean distance of sums of weights from numbers of ids; items without a caption do not count."""
     made = model().train()
     given = step(made, ("fox", "red fox", ""))
-    loss = quantity(given)
-    assert loss is not None
+    found = quantity(given)
+    assert found is not None
+    loss = found.joined()
     number = made.project("voice", given.batch.batch.inputs["voice"]).number  # type: ignore[union-attr]
     assert number is not None
     ids = given.batch.captions["voice"]  # type: ignore[union-attr]

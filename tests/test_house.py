@@ -45,7 +45,7 @@ SIDEWAYS = {
     ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
     ("waiting", "interfaces"), ("whole", "durable"), ("waiting", "frozen"),
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
-    ("arrays", "faults"), ("digests", "interfaces"), ("model", "speaking"),
+    ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
@@ -141,7 +141,6 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
         ("diffusers", {"decoders"}),
         ("av", {"media", "codecs", "commands"}),
         ("peft", {"llm", "lora"}),
-        ("peft", {"llm", "tuning"}),
         ("gradio", {"commands", "serving"}),
         ("fastapi", {"commands", "serving"}),
         ("torchvision", set()),

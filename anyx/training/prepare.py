@@ -120,10 +120,12 @@ def fill(
     kinds = reader.processor.kinds if isinstance(reader, DialogueReader) else reader.kinds
     precision = None if stage is None else autocast_dtype(stage, device)
     for (key, maker), groups in media.items():
-        run, kind = (encoded, "features") if maker == encoders.get(key) else (latents_of, "latents")
-        with torch.autocast(device.type, dtype=precision) if precision else contextlib.nullcontext():
-            shelf = Shelf(cache, maker, kind, numbers)
-            compute(partial(run, model, key, device), key, kinds[key], groups.wanted(share), shelf, workers)
+        if maker == encoders.get(key):
+            run, kind = partial(encoded, model, key, device, precision), "features"
+        else:
+            run, kind = partial(latents_of, model, key), "latents"
+        shelf = Shelf(cache, maker, kind, numbers)
+        compute(run, key, kinds[key], groups.wanted(share), shelf, workers)
     cache.refresh()
 
 
@@ -161,12 +163,15 @@ def compute(
 
 
 @torch.no_grad()
-def encoded(model: Model, key: str, device: torch.device, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+def encoded(
+    model: Model, key: str, device: torch.device, precision: torch.dtype | None, media: Sequence[Media]
+) -> list[dict[str, Tensor]]:
     """The encoder's tokens, one set an item, without padding, and their grid where they have one."""
     assert isinstance(model, AnyX)
     transform = model.processor.transforms[key]
     tensors = stack([transform(item) for item in media])
-    tokens = model.encode(key, {name: x.to(device) for name, x in tensors.items()})
+    with torch.autocast(device.type, dtype=precision) if precision else contextlib.nullcontext():
+        tokens = model.encode(key, {name: x.to(device) for name, x in tensors.items()})
     grids = [{"layout": torch.tensor(grid)} for grid in tokens.layout or ()] or [{}] * len(media)
     return [
         {"values": values[mask].cpu().clone(), "mask": mask[mask].cpu().clone(), **grid}
@@ -175,7 +180,7 @@ def encoded(model: Model, key: str, device: torch.device, media: Sequence[Media]
 
 
 @torch.no_grad()
-def latents_of(model: Model, key: str, device: torch.device, media: Sequence[Media]) -> list[dict[str, Tensor]]:
+def latents_of(model: Model, key: str, media: Sequence[Media]) -> list[dict[str, Tensor]]:
     """The autoencoder's latents, one an item."""
     decoder = decoder_of(model, key)
     assert isinstance(decoder, LatentSpace)

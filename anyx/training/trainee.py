@@ -41,6 +41,8 @@ from anyx.training.together import Together
 from anyx.unpadded import allowed
 from anyx.waiting import wake
 
+MISSED = 16  # batches in a row
+
 
 class Trainee(lightning.LightningModule):
     """A model in a stage. `steps` is how many optimiser steps the schedule spans, `ranks` which process this is.
@@ -78,6 +80,7 @@ class Trainee(lightning.LightningModule):
         kept = isinstance(model, AnyX) and given and not lockstep
         self.states = SignalStates(model, pack=stage.pack) if kept and isinstance(model, AnyX) else None
         self.rate = 0.0  # of the last step, in the first group
+        self.missed, self.applied = 0, False  # batches in a row that no loss was about; whether one ever was
         self.done = 0  # optimiser steps of the whole stage, over resumed runs
         self.fetched: State = {}  # of the data, after the last batch
         self.position: State = {}  # the same, after the last optimiser step
@@ -130,13 +133,12 @@ class Trainee(lightning.LightningModule):
                 self.lockstep.idle()
             found = {} if value is None else self.find(value)
             if self.together is None:
-                if not found:
-                    raise ValueError(self.none_applies)
+                self.check_applied(bool(found))
                 each = {name: said.joined() for name, said in found.items()}
                 there: Mapping[str, Tensor | int] = dict.fromkeys(each, 1)
             else:
                 each, there = self.together.shared(found, self.device)
-        total = losses.weighted(each, self.weights)
+        total = losses.weighted(each, self.weights) if each else torch.zeros((), device=self.device)
         for name, loss in {"loss": total, **each}.items():
             self.sums[name] = self.sums.get(name, 0) + loss.detach()
             self.counts[name] = self.counts.get(name, 0) + there.get(name, 1)
@@ -152,10 +154,22 @@ class Trainee(lightning.LightningModule):
         step = Step(self.model, value, output, self.scale, self.memo, {})
         return {term.name: said for term in self.terms if (said := term.found(step)) is not None}
 
+    def check_applied(self, applied: bool) -> None:
+        """Raise where no loss was about any of the last batches; one by itself, of plain text, is no mistake."""
+        self.missed, self.applied = 0 if applied else self.missed + 1, self.applied or applied
+        if self.missed >= MISSED:
+            raise ValueError(self.none_applies)
+
+    def on_train_end(self) -> None:
+        """A stage whose losses were about nothing has learnt nothing."""
+        if self.missed and not self.applied:
+            raise ValueError(self.none_applies)
+
     @property
     def none_applies(self) -> str:
-        """What is said of a batch that no loss is about."""
-        return f"stages.{self.stage.name}: none of the losses {', '.join(self.weights)} applies to a batch"
+        """What is said of batches that no loss is about."""
+        named = ", ".join(self.weights)
+        return f"stages.{self.stage.name}: none of the losses {named} applies to {self.missed} batches in a row"
 
     def output(self, value: Dialogues) -> Output:
         """What the losses read of the model: all of it, or conditions of states that were computed once."""
@@ -172,8 +186,8 @@ class Trainee(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip by the norm over all that learns; every process has the gradients of the whole batch by now."""
-        if self.together and not self.together.settle():
-            raise ValueError(self.none_applies)
+        if self.together:
+            self.check_applied(self.together.settle())
         if self.stage.clip and not (self.together and self.together.apart):
             torch.nn.utils.clip_grad_norm_(self.selection.parameters(), self.stage.clip)
 

@@ -18,9 +18,9 @@ from ratios import compared, goal
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from anyx.lora import lora_config
 from anyx.ranks import ALONE
 from anyx.training.together import Together
-from anyx.tuning import lora_config
 
 DIM, WIDE = 512, 1024
 GOAL, BAR = "dummy branch on a step of plain text", 1.02

@@ -74,7 +74,7 @@ def test_readings_and_depth_are_read(run: Run, walk: Path, tmp_path: Path) -> No
         (["--input", "motion={picture}"], "cannot read {picture}: a series is an npy, npz or CSV file"),
         (["--input", "depth={walk}"], "cannot read {walk}: cannot identify image"),
         (["--input", "motion={few}"], "the imu trunk reads 6 channels, given 3"),
-        (["--input", "motion={empty}"], "no numbers in this file"),
+        (["--input", "motion={empty}"], "it holds 0 bytes"),
         (["--input", "motion=none.csv"], "--input motion=none.csv: there is no file 'none.csv'"),
         (["--input", "motion"], "--input 'motion' is not of the form key=path"),
         (["--input", "{walk}"], "is not of the form key=path"),

@@ -153,7 +153,7 @@ def test_a_run_goes_on_with_other_switches(tmp_path: Path) -> None:
     }
     config = check(raw)
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "last.safetensors").touch()
+    (tmp_path / "s" / "weights-1.safetensors").touch()
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     raw["stages"]["s"] |= {"gradient_checkpointing": True, "compile": True, "channels_last": True, "liger": True}
     check_same(tmp_path, check(raw))

@@ -37,7 +37,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     processes.fit(given, tmp_path / "whole")
     with pytest.raises(ValueError, match="crashed"):
         processes.many(partial(processes.fit, given, tmp_path / "parts", crash=4, limit=100), 2)
-    assert checkpoint.step_of(tmp_path / "parts" / "s") == 3
+    assert checkpoint.steps(tmp_path / "parts" / "s")[0] == 3
     processes.many(partial(processes.fit, given, tmp_path / "parts", limit=100), 3)
     whole, parts = (load_file(tmp_path / name / "s" / checkpoint.FINAL) for name in ("whole", "parts"))
     for name in whole:
