@@ -14,7 +14,7 @@ import torch
 
 from anyx import published
 from anyx.adapters.body import Body
-from anyx.components import Late, known, make, named, on_meta, seeded
+from anyx.components import Late, drawn_later, known, make, named, on_meta, seeded
 from anyx.config import Config
 from anyx.interfaces import Adapter, Decoder, Encoder, InputProjector, OutputProjector
 from anyx.llm import LLM
@@ -22,6 +22,7 @@ from anyx.media import MEDIA
 from anyx.model import AnyX, InputPort, OutputPort
 from anyx.packaged import locate
 from anyx.schema import Input, LLMConfig, Node, Output, Share
+from anyx.waiting import Waiting
 
 Made = TypeVar("Made")
 
@@ -63,7 +64,8 @@ def build(
         for key, port in config.inputs.items():
             with named(f"inputs.{key}"):
                 inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], into=port.adapters)
-        writers = output_projectors(config.outputs, llm.dim, {key: known(part) for key, part in spoken.items()})
+        spoke = {key: known(part) for key, part in spoken.items()}
+        writers = output_projectors(config.outputs, llm.dim, spoke, lazy=lazy)
         outputs = {
             key: OutputPort(
                 writers[key], ids=llm.groups[key], kind=MEDIA[out.media], decoder=spoken[key] if decoders else None
@@ -166,14 +168,15 @@ def lend(path: str, mine: InputProjector, name: str, owner: InputProjector) -> N
 
 
 def output_projectors(
-    outputs: Mapping[str, Output], dim: int, decoders: Mapping[str, Decoder]
-) -> dict[str, OutputProjector]:
-    """The output projectors by output."""
-    own = {
-        key: make(f"outputs.{key}.projector", port.projector, dim, decoders[key].condition)
-        for key, port in outputs.items()
-        if isinstance(port.projector, Node)
-    }
+    outputs: Mapping[str, Output], dim: int, decoders: Mapping[str, Decoder], *, lazy: bool = False
+) -> dict[str, OutputProjector | Waiting[OutputProjector]]:
+    """The output projectors by output; `lazy` leaves those that no two outputs share until they are needed."""
+    lenders = {port.projector.key for port in outputs.values() if isinstance(port.projector, Share)}
+    own = {}
+    for key, port in outputs.items():
+        if isinstance(port.projector, Node):
+            build_it = drawn_later if lazy and key not in lenders else make
+            own[key] = build_it(f"outputs.{key}.projector", port.projector, dim, decoders[key].condition)
     return shared("outputs", outputs, own, {key: dict(decoders[key].condition) for key in outputs})
 
 

@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from anyx import published
 from anyx.config import Config
 from anyx.frozen import Origin
-from anyx.interfaces import Decoder, Encoder
+from anyx.interfaces import Decoder, Encoder, OutputProjector
 from anyx.packaged import locate
 from anyx.schema import Node
 from anyx.waiting import Waiting
 
-Part = TypeVar("Part", Encoder, Decoder)
+Part = TypeVar("Part", Encoder, Decoder, OutputProjector)
 
 
 def make(path: str, node: Node, *wired: Any) -> Any:
@@ -71,11 +71,18 @@ def parked(path: str, node: Node) -> Waiting[Any] | None:
     return Waiting(shadow, partial(made_later, torch.initial_seed(), path, node), Origin(paths, settings))
 
 
-def made_later(seed: int, path: str, node: Node) -> Any:
+def drawn_later(path: str, node: Node, *wired: Any) -> Waiting[Any]:
+    """A component that is built when it is asked for, as it would be now."""
+    with torch.device("meta"):
+        shadow = make(path, node, *wired)
+    return Waiting(shadow, partial(made_later, torch.initial_seed(), path, node, *wired))
+
+
+def made_later(seed: int, path: str, node: Node, *wired: Any) -> Any:
     """The component as it would have been built when this was torch's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return make(path, node)
+        return make(path, node, *wired)
 
 
 def origins(node: Node) -> tuple[Path, ...] | None:

@@ -89,18 +89,18 @@ class AnyX(nn.Module, ModelHubMixin):
         device: torch.device = self.llm.model.device
         return device
 
-    def forward(self, batch: Batch, *, pack: Pack = "auto") -> Output:
-        """Media in, LLM, conditions out: everything the losses read. `pack`: as `LLM.states`."""
+    def forward(self, batch: Batch, *, pack: Pack = "auto", conditions: bool = True) -> Output:
+        """Media in, LLM, conditions out where they are wanted: everything the losses read. `pack`: as `LLM.states`."""
         spliced, tokens = self.read(batch)
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
         states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places), pack)
         supervised = spliced.labels[:, 1:] != IGNORE
-        conditions = {}
-        for key, target in batch.targets.items():
+        made = {}
+        for key, target in batch.targets.items() if conditions else ():
             start = spliced.index[target.rows, target.positions]
             columns = start[:, None] + torch.arange(self.outputs[key].tokens, device=start.device)
-            conditions[key] = self.condition(key, states[target.rows[:, None], columns])
-        return Output(states[:, :-1][supervised], spliced.labels[:, 1:][supervised], conditions, tokens)
+            made[key] = self.condition(key, states[target.rows[:, None], columns])
+        return Output(states[:, :-1][supervised], spliced.labels[:, 1:][supervised], made, tokens)
 
     def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
         """Encode, project and splice the media of a batch; the projected tokens by key."""
@@ -221,7 +221,11 @@ class AnyX(nn.Module, ModelHubMixin):
         """Everything that may learn, by the names that stages select with."""
         parts = self.llm.parts()
         parts |= {f"encoders.{name}": list(one.parameters()) for name, one in self.encoders.known().items()}
-        parts |= {name: list(projector.parameters()) for name, projector in self._projectors().items()}
+        parts |= {f"inputs.{key}.projector": list(port.projector.parameters()) for key, port in self.inputs.items()}
+        for key, output in self.outputs.items():
+            shape = output.shape("projector")
+            assert shape is not None
+            parts[f"outputs.{key}.projector"] = list(shape.parameters())
         parts |= within(self.encoders.known(), self.inputs, self.outputs)
         return parts
 

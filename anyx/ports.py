@@ -60,14 +60,13 @@ class OutputPort(Lender):
 
     def __init__(
         self,
-        projector: OutputProjector,
+        projector: OutputProjector | Waiting[OutputProjector],
         *,
         ids: Sequence[int],
         kind: type[Any],
         decoder: Decoder | Waiting[Decoder] | None = None,
     ) -> None:
-        super().__init__(decoder)
-        self.projector = projector
+        super().__init__(projector, decoder)
         self.ids = tuple(ids)
         self.kind = kind
 

@@ -1,32 +1,32 @@
-"""Encoders and decoders that are not in memory until something needs what they compute.
+"""Encoders, decoders and output projectors that are not in memory until something needs what they compute.
 
 One that waits is known by its `shadow`, built on the meta device: widths, settings, transform, names of parts. Its
-weights are read when it is asked for (`encoders[name]`, `port.decoder`). What weights were read from, its `origin`,
-says what they are without reading them into memory, until a stage trains them.
+weights are read, or drawn, when it is asked for (`encoders[name]`, `port.decoder`, `port.projector`). What weights were
+read from, its `origin`, says what they are without reading them into memory, until a stage trains them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from anyx.frozen import Numbers, Origin
-from anyx.interfaces import Decoder, Encoder, Tokens
+from anyx.interfaces import Decoder, Encoder, OutputProjector, Tokens
 
-Part = TypeVar("Part", Encoder, Decoder)
+Part = TypeVar("Part", Encoder, Decoder, OutputProjector)
 
 
 @dataclass(frozen=True)
 class Waiting(Generic[Part]):
-    """A component that `make` reads into memory."""
+    """A component that `make` brings into memory; without an `origin` its weights are drawn by its own seed."""
 
     shadow: Part
     make: Callable[[], Part]
-    origin: Origin
+    origin: Origin | None = None
 
     def read(self, device: torch.device) -> Part:
         """The component, frozen, on a device; in whatever mode the caller is."""
@@ -77,24 +77,48 @@ class Encoders(nn.ModuleDict):
 
 
 class Lender(nn.Module):
-    """A module that has a decoder: in memory, waiting, or none."""
+    """A module that has a projector and a decoder: each in memory or waiting; there may be no decoder."""
 
     anchor: Tensor
 
-    def __init__(self, decoder: Decoder | Waiting[Decoder] | None) -> None:
+    def __init__(
+        self, projector: OutputProjector | Waiting[OutputProjector], decoder: Decoder | Waiting[Decoder] | None
+    ) -> None:
         super().__init__()
         self.register_buffer("anchor", torch.empty(0), persistent=False)  # where the model is
-        self.waiting = decoder if isinstance(decoder, Waiting) else None
-        self.origin = self.waiting and self.waiting.origin
-        self._modules["decoder"] = None if isinstance(decoder, Waiting) else decoder  # a property stands in its way
+        given = {"decoder": decoder, "projector": projector}
+        self.waiting: dict[str, Waiting[Any]] = {n: part for n, part in given.items() if isinstance(part, Waiting)}
+        self.origin = decoder.origin if isinstance(decoder, Waiting) else None
+        for name, part in given.items():  # properties stand in the way of plain assignments
+            self._modules[name] = None if isinstance(part, Waiting) else part
+
+    def lend(self, name: str) -> nn.Module | None:
+        """A part, brought into memory if it waits."""
+        if name in self.waiting and self._modules[name] is None:
+            self._modules[name] = self.waiting.pop(name).read(self.anchor.device)
+        return self._modules[name]
+
+    def shape(self, name: str) -> nn.Module | None:
+        """A part, its shadow if it waits."""
+        waits = name in self.waiting and self._modules[name] is None
+        return self.waiting[name].shadow if waits else self._modules[name]
+
+    @property
+    def projector(self) -> OutputProjector:
+        """The projector, drawn now if it waits; a module assigned here takes its place."""
+        found = self.lend("projector")
+        assert isinstance(found, OutputProjector)
+        return found
+
+    @projector.setter
+    def projector(self, projector: OutputProjector) -> None:
+        """For type checkers: torch keeps modules itself."""
+        self._modules["projector"] = projector
 
     @property
     def decoder(self) -> Decoder | None:
         """The decoder, brought into memory if it waits; a module assigned here takes its place."""
-        found = self._modules["decoder"]
-        if found is None and self.waiting is not None:
-            found = self._modules["decoder"] = self.waiting.read(self.anchor.device)
-            self.waiting = None
+        found = self.lend("decoder")
         assert found is None or isinstance(found, Decoder)
         return found
 
@@ -106,7 +130,9 @@ class Lender(nn.Module):
     @property
     def known(self) -> Decoder | None:
         """The decoder, its shadow if it waits."""
-        return self.waiting.shadow if self.waiting is not None and self._modules["decoder"] is None else self.decoder
+        found = self.shape("decoder")
+        assert found is None or isinstance(found, Decoder)
+        return found
 
 
 def wake(encoders: Encoders, outputs: Mapping[str, Lender], names: Iterable[str]) -> None:
@@ -118,8 +144,10 @@ def wake(encoders: Encoders, outputs: Mapping[str, Lender], names: Iterable[str]
             origin = encoders.origins[name]
             encoders.origins = {n: other for n, other in encoders.origins.items() if other is not origin}  # twins too
     for key, port in outputs.items():
+        if touched(f"outputs.{key}.projector", names):
+            port.lend("projector")
         if port.origin is not None and touched(f"outputs.{key}.decoder", names):
-            assert port.decoder is not None
+            port.lend("decoder")
             port.origin = None
 
 

@@ -25,7 +25,7 @@ from anyx.training import losses
 from anyx.training.backbones import Model
 from anyx.training.conditions import Found, Step
 from anyx.training.engines import Lockstep
-from anyx.training.objectives import OF_THE_LLM, Term, states_are_given, terms
+from anyx.training.objectives import OF_CONDITIONS, OF_THE_LLM, Term, states_are_given, terms
 from anyx.training.stage import (
     Selection,
     autocast_dtype,
@@ -175,7 +175,8 @@ class Trainee(lightning.LightningModule):
         """What the losses read of the model: all of it, or conditions of states that were computed once."""
         if self.states is not None:
             return self.states(value.batch)
-        output: Output = self.model(value.batch, pack=self.stage.pack)
+        conditions = not OF_CONDITIONS.isdisjoint(self.weights)
+        output: Output = self.model(value.batch, pack=self.stage.pack, conditions=conditions)
         return output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -37,7 +37,7 @@ def ours(number: int, folder: Path) -> None:
     """Some steps of a stage, features from the cache."""
     key = KEYS[number]
     checked = workload.config(folder, lora=number == 3, media=number < 3)
-    model = build(checked)
+    model = build(checked, lazy=True)
     with tempfile.TemporaryDirectory() as out:
         metrics = Metrics(Path(out) / "metrics.csv", ["text", "caption"])
         made = run.Run(Path(out), metrics, FeatureCache(folder / "features"), settings_of(checked), device="cpu")

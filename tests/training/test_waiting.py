@@ -177,3 +177,21 @@ def test_dtypes_are_shared_by_stages_of_any_precision(raw: dict[str, Any], tmp_p
     raw["stages"]["encode"]["cache"] = "float8"
     with pytest.raises(ValueError, match=r"stages\.encode\.cache"):
         configs.check(raw)
+
+
+def test_projectors_that_nothing_asks_wait(raw: dict[str, Any], tmp_path: Path) -> None:
+    """They are drawn when they learn or are saved, as they would have been at once."""
+    config = configs.check(raw)
+    torch.manual_seed(5)
+    whole = build(config)
+    torch.manual_seed(5)
+    late = build(config, lazy=True)
+    assert not [name for name, _ in late.named_parameters() if name.startswith("outputs.")]
+    assert {name: sum(p.numel() for p in own) for name, own in late.parts().items()} == {
+        name: sum(p.numel() for p in own) for name, own in whole.parts().items()
+    }
+    for name, tensor in whole.own_state().items():
+        assert torch.equal(late.own_state()[name], tensor), name
+    folder = run.train(config, out=tmp_path / "out", stages=["encode"], cache=tmp_path / "cache", device="cpu")
+    saved = load_file(folder / "model.safetensors")
+    assert any(name.startswith("outputs.image.projector") for name in saved)
