@@ -57,9 +57,8 @@ format: setup  ## Rewrite the tree in the house style
 types: setup  ## Check the types, strictly
 	$(PYTHON) -m mypy --strict $(ROOMS)
 
-bench: setup  ## Measure the training overhead over bare transformers, and what kept records and states save
-	$(PYTHON) experiments/benchmarks/stage1_overhead.py
-	$(PYTHON) experiments/benchmarks/projector_stage.py
+bench: setup  ## Measure every goal of the engine into experiments/benchmarks/README.md (20 minutes on 2 quiet cores)
+	$(PYTHON) experiments/benchmarks/bench.py
 
 clean:  ## Remove the environment and everything generated
 	rm -rf $(VENV) $(OUT) runs *.egg-info .mypy_cache .ruff_cache .pytest_cache

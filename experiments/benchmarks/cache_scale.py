@@ -86,9 +86,9 @@ def lookup(cache: FeatureCache, names: list[str]) -> float:
     return 1e6 * statistics.median(times)
 
 
-def figures(quick: bool) -> list[dict[str, Any]]:
+def figures(quick: bool, points: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """The goals of the cache at size, as `make bench` prints them."""
-    points = series(QUICK if quick else SIZES)
+    points = points or series(QUICK if quick else SIZES)
     last, before = points[-1], points[-2]
     growth = last["index_seconds"] / before["index_seconds"] / (last["entries"] / before["entries"])
     size = f"{last['entries']:,} entries"

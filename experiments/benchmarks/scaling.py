@@ -148,7 +148,8 @@ def figures(quick: bool = False) -> list[dict[str, Any]]:
             "tokens of a step": tokens(model, rounds),
             "media of a sample": media(model, rounds),
         }
-        found["entries of the cache"] = cache_scale.series(quick)
+    points = cache_scale.series(cache_scale.QUICK if quick else cache_scale.SIZES)
+    found["entries of the cache"] = {point["entries"]: point["index_seconds"] for point in points}
     if not quick:
         draw(found, PICTURE)
     return [
@@ -162,7 +163,7 @@ def figures(quick: bool = False) -> list[dict[str, Any]]:
             "note": f"{min(series):,} to {max(series):,}",
         }
         for what, series in found.items()
-    ]
+    ] + cache_scale.figures(quick, points)
 
 
 def main() -> None:
