@@ -107,7 +107,7 @@ def tokens(model: AnyX, rounds: int) -> dict[int, float]:
 
 def media(model: AnyX, rounds: int) -> dict[int, float]:
     """A step of eight rows with so many media each, of four tokens a medium and no words but a few."""
-    return {count: seconds(step(model, [told(count, "budo")] * 8), rounds) for count in (8, 16, 32, 64)}
+    return {count: seconds(step(model, [told(count, "budo")] * 8), rounds) for count in (4, 8, 16, 32)}
 
 
 def exponent(series: Series) -> float:
