@@ -29,6 +29,7 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 Kind = Literal["products", "attention", "traffic"]
+CHOSEN = (aten.index, aten.index_put, aten.index_put_)  # they take masks too
 FOUND = (aten.embedding, aten.index, aten.index_select, aten.gather)  # they read what they find, not the table
 
 
@@ -221,12 +222,20 @@ class Facts(FakeTensorMode):
             made = func(*args, **given)
             if all(fact(x) for x in tree_leaves(made) if isinstance(x, Tensor)):
                 return made
+        if func.overloadpacket in CHOSEN:
+            args = (args[0], [place for index in args[1] for place in places(index)], *args[2:])
         made = super().__torch_dispatch__(func, types, args, given)
         if not read and func.namespace == "aten":
             results = [x for x in tree_leaves(made) if isinstance(x, Tensor)]
             if results and not any(map(floats, results)):
                 return func(*args, **given)
         return made
+
+
+def places(index: Tensor | None) -> Sequence[Tensor | None]:
+    """An index as numbers, where it is a mask of facts; how many they are cannot be asked of a fake."""
+    masks = index is not None and fact(index) and index.dtype in (torch.bool, torch.uint8)
+    return index.nonzero().unbind(1) if masks and index is not None else [index]
 
 
 def fact(tensor: Tensor) -> bool:
