@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
 Activation = Literal["gelu", "quick_gelu"]
@@ -103,11 +102,6 @@ class Attention(nn.Module):
             mask = None if mask is None else F.pad(mask, (0, 1), value=True)
         k, v = (t.expand(len(q), -1, -1) for t in (k, v))
         return self.out_proj(attend(q, k, v, self.heads, mask, causal=causal))  # type: ignore[no-any-return]
-
-
-def valueless(x: Tensor) -> bool:
-    """Whether a tensor has a shape only: nothing can be decided by its values."""
-    return x.is_meta or isinstance(x, FakeTensor)
 
 
 def quick_gelu(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

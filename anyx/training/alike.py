@@ -1,4 +1,4 @@
-"""Layers that are alike cost alike: of an LLM's, three are rehearsed, and the one between the others stands for the rest.
+"""Layers that are alike cost alike: of an LLM's, three are rehearsed, and the middle one stands for the rest.
 
 Where its section begins and ends is marked by hooks: on the layers themselves for the way there, on what they read and
 give for the way back. Layers that differ, or that something hooks, are all rehearsed.
@@ -54,7 +54,12 @@ def mark(seen: Rehearsal, states: Tensor, *, there: bool) -> None:
     """The layers between begin here, or end here; the other way round on the way back."""
     seen.mark(repeated=there)
     if states.requires_grad and torch.is_grad_enabled():
-        states.register_hook(lambda _: (seen.mark(repeated=not there), None)[1])
+        states.register_hook(lambda _: ended(seen, repeated=not there))  # type: ignore[no-untyped-call]
+
+
+def ended(seen: Rehearsal, *, repeated: bool) -> None:
+    """On the way back; the gradient is left as it is."""
+    seen.mark(repeated=repeated)
 
 
 def hidden(states: Any) -> Tensor:
@@ -70,8 +75,13 @@ def alike(layers: Sequence[nn.Module]) -> bool:
 
 def made_of(layer: nn.Module) -> tuple[object, ...]:
     """What layers are compared by."""
-    modules = [(name, type(x), x.training, x.extra_repr(), x._forward_hooks or x._forward_pre_hooks) for name, x in layer.named_modules()]
-    tensors = [(name, x.shape, x.dtype, x.requires_grad) for name, x in (*layer.named_parameters(), *layer.named_buffers())]
+    modules = [
+        (name, type(x), x.training, x.extra_repr(), x._forward_hooks or x._forward_pre_hooks)
+        for name, x in layer.named_modules()
+    ]
+    tensors = [
+        (name, x.shape, x.dtype, x.requires_grad) for name, x in (*layer.named_parameters(), *layer.named_buffers())
+    ]
     hooks = any(kept for *_, kept in modules)
     return (*(entry[:-1] for entry in modules), *tensors, id(layer) if hooks else None)
 

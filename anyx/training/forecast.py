@@ -1,10 +1,10 @@
 """What a stage will cost, from shapes alone: memory, disk, operations and seconds of a step.
 
 A step is rehearsed (`rehearsal.py`): the parts that run in it are called with fake tensors, there, back, clipped and
-stepped, as a later step, when gradients of the one before and the optimiser's moments are there. Memory is what is held at the peak, by what it is; a
-device (`devices.py`) says how long the calls take. Rows are `length` tokens long, media included, with one medium a
-key; `supervised` of them are learnt, half where nothing is said. Frozen encoders and text encoders run once a medium
-or caption, as their results are kept.
+stepped, as a later step, when the one before has left its gradients and the optimiser its moments; of an LLM's alike
+layers three (`alike.py`). Memory is what is held at the peak, by what it is; a device (`devices.py`) says how long the
+calls take. Rows are `length` tokens long, media included, with one medium a key; `supervised` of them are learnt, half
+where nothing is said. Frozen encoders and text encoders run once a medium or caption, as their results are kept.
 
 A stage that only aligns does not run the LLM, and output projectors learn from states that it gave once. Of encoders
 and autoencoders that learn themselves the way back is not rehearsed.

@@ -130,7 +130,7 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.most()
 
     def most(self, since: int = 0, until: int | None = None) -> int:
-        """The most that was held from a section on and before another; each repetition leaves as much as the one that was watched."""
+        """The most that was held from a section on and before another; each repetition leaves as much."""
         above, found = 0, 0
         for index, section in enumerate(self.sections):
             left = self.more * (section.ended - section.begun) * section.repeated
@@ -206,7 +206,7 @@ def size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-class Facts(FakeTensorMode):
+class Facts(FakeTensorMode):  # type: ignore[no-untyped-call]
     """Floating-point numbers are fake; whole numbers and truths that follow from no fake tensor are what they are.
 
     So code that asks a mask how many tokens are real, or a grid how large it is, is answered.
