@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
 Weighing = Literal["conv", "dense", "sigmoid"]
@@ -71,7 +72,8 @@ def integrate_and_fire(
         rows = mask.all(1, keepdim=True), mask.any(1, keepdim=True)
         extra = (left > tail) & ~rows[0] if published else (left > tail) | ((made == 0) & rows[1])
     count: Int[Tensor, "b 1"] = made + extra
-    longest = values.shape[1] if values.is_meta else max(1, int(count.max()))
+    shaped = values.is_meta or isinstance(values, FakeTensor)  # a plan: as many tokens as frames at most
+    longest = values.shape[1] if shaped else max(1, int(count.max()))
     tokens = torch.arange(longest, device=values.device)
     real = tokens < count
     kind = torch.promote_types(values.dtype, torch.float32)

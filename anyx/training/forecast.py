@@ -1,10 +1,10 @@
 """What a stage will cost, from shapes alone: memory, disk, operations and seconds of a step.
 
 A step is rehearsed (`rehearsal.py`): the parts that run in it are called with fake tensors, there, back, clipped and
-stepped, the second of two, when the optimiser has its moments. Memory is what is held at the peak, by what it is; a
-device (`devices.py`) says how long the calls take. Rows are `length` tokens long, media included, with one medium a
-key; `supervised` of them are learnt, half where nothing is said. Frozen encoders and text encoders run once a medium
-or caption, as their results are kept.
+stepped, as a later step, when the one before has left its gradients and the optimiser its moments; of an LLM's alike
+layers three (`alike.py`). Memory is what is held at the peak, by what it is; a device (`devices.py`) says how long the
+calls take. Rows are `length` tokens long, media included, with one medium a key; `supervised` of them are learnt, half
+where nothing is said. Frozen encoders and text encoders run once a medium or caption, as their results are kept.
 
 A stage that only aligns does not run the LLM, and output projectors learn from states that it gave once. Of encoders
 and autoencoders that learn themselves the way back is not rehearsed.
@@ -27,6 +27,7 @@ from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.prefix import SHARE
 from anyx.schema import Stage
+from anyx.training.alike import KEPT, shortened
 from anyx.training.chunked import cross_entropy
 from anyx.training.devices import Device
 from anyx.training.objectives import OF_THE_LLM, states_are_given
@@ -133,27 +134,52 @@ def rehearse(
     thaw(model, select(model.parts(), stage.train))
     dtype = lowered(stage, native=native)
     again = recomputed(layers_of(model.llm.model)) if stage.gradient_checkpointing else nullcontext()
-    with pretended(model), Rehearsal() as seen, again:
-        seen.know((*model.parameters(), *model.buffers()))
+    with pretended(model):
         selection = select(model.parts(), stage.train)
-        optimizer = make_optimizer(stage, selection)
-        for _ in range(2):
-            seen.again()
+        layers = layers_of(model.llm.model)
+        with Rehearsal() as seen, shortened(model.llm, seen), again:
+            seen.know((*model.parameters(), *model.buffers()))
             with torch.autocast("cpu", dtype=dtype) if dtype else nullcontext():
                 loss = total(model, stage, selection, length, tokens, supervised)
-            optimizer.zero_grad()  # after the forward pass, as Lightning does it
+            way_back = seen.mark()
             if loss.requires_grad:
                 torch.autograd.backward([loss])
-                if stage.clip:
-                    torch.nn.utils.clip_grad_norm_(selection.parameters(), stage.clip)
-                optimizer.step()
             del loss
-        learning = [parameter for parameter in selection.parameters() if parameter.grad is not None]
-        held = size([parameter.grad for parameter in learning if parameter.grad is not None])
-        adam = size([x for state in optimizer.state.values() for x in state.values()])
+        learning = taught(selection.parameters(), layers, cut=seen.more > 0)
+        held = size(learning)
+        stepped, adam = update(stage, selection, learning) if learning else (Rehearsal(), 0)
+        passed = max(seen.most(until=way_back), seen.most(way_back) - held, stepped.peak)
         weights = size([*model.parameters(), *model.buffers()])
         average = size(selection.parameters()) if stage.ema else 0
-        return Step(Memory(weights, held, adam + average, seen.peak - held - adam), dict(seen.works), seen.calls)
+        works = seen.works + stepped.works
+        return Step(Memory(weights, held, adam + average, passed), dict(works), seen.calls + stepped.calls)
+
+
+def taught(parameters: Sequence[Parameter], layers: Sequence[nn.Module], *, cut: bool) -> list[Parameter]:
+    """The parameters that the way back reached; of layers that were cut, as in those before them."""
+    if cut:
+        reached = {name for name, parameter in layers[KEPT - 1].named_parameters() if parameter.grad is not None}
+        for layer in layers[KEPT:]:
+            for name, parameter in layer.named_parameters():
+                if name in reached:
+                    parameter.grad = torch.empty_like(parameter)
+    return [parameter for parameter in parameters if parameter.grad is not None]
+
+
+def update(stage: Stage, selection: Selection, learning: Sequence[Parameter]) -> tuple[Rehearsal, int]:
+    """Clipping and the optimiser's second step, whose moments are there; and the bytes of these."""
+    optimizer = make_optimizer(stage, selection)
+    with Rehearsal() as seen:
+        optimizer.step()
+        state = [x for kept in optimizer.state.values() for x in kept.values()]
+        seen.know([*selection.parameters(), *(p.grad for p in learning if p.grad is not None)])
+        seen.again()
+        before = seen.live
+        if stage.clip:
+            torch.nn.utils.clip_grad_norm_(selection.parameters(), stage.clip)
+        optimizer.step()
+    seen.sections[0].peak -= before
+    return seen, size(state)
 
 
 def total(

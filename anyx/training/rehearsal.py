@@ -17,17 +17,18 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 Kind = Literal["products", "attention", "traffic"]
+CHOSEN = (aten.index, aten.index_put, aten.index_put_)  # they take masks too
 FOUND = (aten.embedding, aten.index, aten.index_select, aten.gather)  # they read what they find, not the table
 
 
@@ -74,21 +75,68 @@ ATTENTION: Mapping[Any, Callable[..., int]] = {
 }
 
 
+@dataclass
+class Section:
+    """What is called between two marks: its works and calls, and the bytes held at its begin, peak and end."""
+
+    begun: int
+    repeated: bool = False
+    works: Counter[Work] = field(default_factory=Counter)
+    calls: int = 0  # views too: they take the host's time
+    peak: int = 0
+    ended: int = 0
+
+
 class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches what is called in it: `works` counts calls, `live` and `peak` are bytes of what was made in it."""
+    """Watches what is called in it: `works` counts calls, `live` and `peak` are bytes of what was made in it.
+
+    `mark` begins a section. What a repeated one does is done `more` times more, each time on top of what it left.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.works: Counter[Work] = Counter()
-        self.calls = 0  # views too: they take the host's time
         self.live = 0
-        self.peak = 0
+        self.more = 0
+        self.sections = [Section(0)]
         self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def again(self) -> None:
         """Forget what was called and the peak, not what is held."""
-        self.works.clear()
-        self.calls, self.peak = 0, self.live
+        self.sections = [Section(self.live, peak=self.live, ended=self.live)]
+
+    def mark(self, *, repeated: bool = False) -> int:
+        """What is called from here on is another section; which one."""
+        self.sections.append(Section(self.live, repeated, peak=self.live, ended=self.live))
+        return len(self.sections) - 1
+
+    @property
+    def works(self) -> Counter[Work]:
+        """How often each was called."""
+        found: Counter[Work] = Counter()
+        for section in self.sections:
+            times = 1 + self.more * section.repeated
+            found.update({work: times * count for work, count in section.works.items()})
+        return found
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return sum((1 + self.more * section.repeated) * section.calls for section in self.sections)
+
+    @property
+    def peak(self) -> int:
+        """The most that was held."""
+        return self.most()
+
+    def most(self, since: int = 0, until: int | None = None) -> int:
+        """The most that was held from a section on and before another; each repetition leaves as much."""
+        above, found = 0, 0
+        for index, section in enumerate(self.sections):
+            left = self.more * (section.ended - section.begun) * section.repeated
+            if since <= index < (len(self.sections) if until is None else until):
+                found = max(found, section.peak + above + max(left, 0))
+            above += left
+        return found
 
     @property
     def operations(self) -> int:
@@ -102,9 +150,10 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = dict(kwargs or {})
         made = func(*args, **given)
         if func.namespace != "prim":
-            self.calls += 1
-            results = [x for x in tree_leaves(made) if isinstance(x, Tensor)]
-            read = [x for x in tree_leaves((args, given)) if isinstance(x, Tensor)]
+            section = self.sections[-1]
+            section.calls += 1
+            results = list(tensors(made))
+            read = list(tensors((args, given)))
             if not func.is_view:
                 self._note(func, args, given, made, read, results)
             for tensor in results:
@@ -126,7 +175,7 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif packet in flop_registry:
             kind, operations = "products", int(flop_registry[packet](*args, **given, out_val=made))
         dtype = next((x.dtype for x in (*results, *read) if x.is_floating_point()), torch.float32)
-        self.works[Work(kind, dtype, operations, moved)] += 1
+        self.sections[-1].works[Work(kind, dtype, operations, moved)] += 1
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
         name, count = id(storage), storage.nbytes()
@@ -135,11 +184,14 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def gone(_: Any) -> None:
             self.live -= count
+            self.sections[-1].ended = self.live
             del self._held[name]
 
         self._held[name] = weakref.ref(storage, gone)
         self.live += count
-        self.peak = max(self.peak, self.live)
+        section = self.sections[-1]
+        section.ended = self.live
+        section.peak = max(section.peak, self.live)
 
     def know(self, tensors: Iterable[Tensor]) -> None:
         """Do not count these when they come back from a call."""
@@ -148,15 +200,68 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._held.setdefault(id(storage), weakref.ref(storage))
 
 
+def tensors(given: Any) -> Iterator[Tensor]:
+    """Those in what a call is given or gives; torch's own walk over trees takes longer than the call."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, (list, tuple)):
+        for one in given:
+            yield from tensors(one)
+    elif isinstance(given, dict):
+        yield from tensors(tuple(given.values()))
+
+
 def size(tensor: Tensor) -> int:
     """Bytes that a reader of a tensor reads."""
     return tensor.numel() * tensor.element_size()
 
 
+class Facts(FakeTensorMode):  # type: ignore[no-untyped-call]
+    """Floating-point numbers are fake; whole numbers and truths that follow from no fake tensor are what they are.
+
+    So code that asks a mask how many tokens are real, or a grid how large it is, is answered.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call it for real where it reads and gives facts alone."""
+        given = dict(kwargs or {})
+        read = list(tensors((args, given)))
+        if read and all(map(fact, read)):
+            made = func(*args, **given)
+            if all(map(fact, tensors(made))):
+                return made
+        if func.overloadpacket in CHOSEN:
+            args = (args[0], [place for index in args[1] for place in places(index)], *args[2:])
+        made = super().__torch_dispatch__(func, types, args, given)
+        if not read and func.namespace == "aten":
+            results = list(tensors(made))
+            if results and not any(map(floats, results)):
+                return func(*args, **given)
+        return made
+
+
+def places(index: Tensor | None) -> Sequence[Tensor | None]:
+    """An index as numbers, where it is a mask of facts; how many they are cannot be asked of a fake."""
+    masks = index is not None and fact(index) and index.dtype in (torch.bool, torch.uint8)
+    return index.nonzero().unbind(1) if masks and index is not None else [index]
+
+
+def fact(tensor: Tensor) -> bool:
+    """Whether it is no fake and holds whole numbers or truths."""
+    return not isinstance(tensor, FakeTensor) and not tensor.is_meta and not floats(tensor)
+
+
+def floats(tensor: Tensor) -> bool:
+    """Whether it holds what is computed with."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 @contextmanager
 def pretended(model: nn.Module) -> Iterator[FakeTensorMode]:
     """A model on `meta` as if on a processor, inside; parameters are others then, shared ones still shared."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = Facts(allow_non_fake_inputs=True)
     made: dict[int, Tensor] = {}
 
     def fake(tensor: Tensor) -> Tensor:

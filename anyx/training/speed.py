@@ -57,10 +57,15 @@ def decoders(model: Model) -> list[nn.Module]:
 
 
 def layers_of(body: PreTrainedModel) -> list[nn.Module]:
-    """The layers of a causal LM: of the lists of modules in it that lie in no other list, the one that weighs most."""
+    """The layers of a causal LM."""
+    return list(stack_of(body))
+
+
+def stack_of(body: PreTrainedModel) -> nn.ModuleList:
+    """What holds them: of the lists of modules in it that lie in no other list, the one that weighs most."""
     lists = {name: part for name, part in body.get_decoder().named_modules() if isinstance(part, nn.ModuleList)}
     outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
-    return list(max(outer, key=lambda part: sum(x.numel() for x in part.parameters()), default=()))
+    return max(outer, key=lambda part: sum(x.numel() for x in part.parameters()), default=nn.ModuleList())
 
 
 @contextmanager
