@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it runs")
     parser.add_argument("--only", nargs="+", default=BENCHMARKS, choices=BENCHMARKS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, help="where to write the figures too")
     parser.add_argument("--figures", choices=BENCHMARKS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -120,9 +121,10 @@ def main() -> None:
         console.print(f"[dim]{name}: {time.monotonic() - began:.0f} s[/]")
     if tuple(given.only) == BENCHMARKS and not given.quick:
         write(table(found, time.monotonic() - start))
-    console.print(
-        f"{sum(figure['met'] for figure in found)} of {len(found)} goals met, {time.monotonic() - start:.0f} s"
-    )
+    console.print(f"{tally(found)}, {time.monotonic() - start:.0f} s")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1))
+    sys.exit(any(figure["met"] is False for figure in found))
 
 
 if __name__ == "__main__":

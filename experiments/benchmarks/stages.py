@@ -9,6 +9,7 @@ loss, backward, clip, fused AdamW, as the baseline's own bare step) and lean (ba
 
 import argparse
 import copy
+import itertools
 import json
 import tempfile
 import time
@@ -141,14 +142,14 @@ class Bare:
         nn.utils.clip_grad_norm_(self.learning, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss = float(loss)
+        self.loss = loss.detach()
         return clock() - start
 
 
 class Sides(Callback):
     """Times our step from where the last other side ended to where the next begins."""
 
-    def __init__(self, model: AnyX, bare: Bare, media: Callable[[Dialogues], None] | None) -> None:
+    def __init__(self, model: AnyX, bare: Bare, media: Callable[[Dialogues], float] | None) -> None:
         self.model, self.bare, self.media = model, bare, media
         self.seconds: dict[str, list[float]] = {"ours": [], "bare": [], "lean": [], "online": []}
         self.losses: list[tuple[float, float]] = []
@@ -159,9 +160,7 @@ class Sides(Callback):
         given = self.bare.prepared(self.model, batch[0])
         found = {"ours": ours, "bare": self.bare.step(given, lean=False), "lean": self.bare.step(given, lean=True)}
         if self.media is not None:
-            start = clock()
-            self.media(batch[0])
-            found["online"] = ours + clock() - start
+            found["online"] = ours + self.media(batch[0])
         if batch_idx >= WARMUP:
             for name, seconds in found.items():
                 self.seconds[name].append(seconds)
@@ -176,20 +175,22 @@ class Sides(Callback):
         self.resumed = clock()
 
 
-def online(model: AnyX, key: str, paths: list[Path]) -> Callable[[Dialogues], None]:
-    """What a step does beside the rest where nothing is cached: read, transform and encode the batch's media."""
+def online(model: AnyX, key: str, paths: list[Path]) -> Callable[[Dialogues], float]:
+    """The seconds of a step's encoder where nothing is cached; media are read and transformed off the clock."""
     kind, transform = model.processor.kinds[key], model.processor.transforms[key]
-    turn = iter(range(1 << 30))
+    ready = {path: transform(kind.read(path)) for path in paths}
+    turn = itertools.cycle(paths)
 
-    def media(value: Dialogues) -> None:
-        count = len(value.batch.inputs[key].rows)
-        chosen = [paths[next(turn) % len(paths)] for _ in range(count)]
-        model.encode(key, stack([transform(kind.read(path)) for path in chosen]))
+    def media(value: Dialogues) -> float:
+        tensors = stack([ready[next(turn)] for _ in value.batch.inputs[key].rows])
+        start = clock()
+        model.encode(key, tensors)
+        return clock() - start
 
     return media
 
 
-def bound(model: AnyX, key: str, media: Callable[[Dialogues], None], value: Dialogues) -> float:
+def bound(model: AnyX, key: str, media: Callable[[Dialogues], float], value: Dialogues) -> float:
     """The FLOP model of `numbers.md`: (encoder + LLM forward and back) / (LLM forward and back), analytic."""
     with FlopCounterMode(display=False) as encoder, torch.no_grad():
         media(value)
@@ -204,7 +205,7 @@ def measure(case: str, rounds: int, folder: Path) -> dict[str, Any]:
     """Run a stage of the workload, its bare steps beside it."""
     number, key = int(case[0]), case[2:]
     checked = workload.config(folder, lora=number == 3, media=number < 3)
-    model = build(checked)
+    model = build(checked, lazy=True)
     torch.manual_seed(0)
     steps = rounds + WARMUP
     feed = workload.feed(number, key, steps * BATCH[number], folder)
