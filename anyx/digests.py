@@ -26,11 +26,11 @@ def digest(*parts: bytes | str | int) -> str:
 
 def media_digest(source: Any) -> str:
     """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
-    if isinstance(source, bytes | Piece):
-        return digest(contents(source))
+    if isinstance(source, bytes | Piece):  # as of a file that holds the same
+        return hashlib.blake2b(contents(source), digest_size=20).hexdigest()
     if isinstance(source, str | Path):
         status = os.stat(source)
-        return _file_digest(str(source), status.st_size, status.st_mtime_ns)
+        return _file_digest(str(source), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     if isinstance(source, Media):
         fields = [getattr(source, name) for name in source.__dataclass_fields__]
         return digest(type(source).__name__, *map(_field, fields))
@@ -49,6 +49,6 @@ def bytes_of(tensor: Tensor) -> bytes:
 
 
 @lru_cache(maxsize=1 << 20)
-def _file_digest(path: str, size: int, time: int) -> str:
+def _file_digest(path: str, *stamp: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()

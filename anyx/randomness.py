@@ -60,7 +60,7 @@ def restore(found: Mapping[str, Any]) -> None:
     """Put it back."""
     torch.set_rng_state(found["torch"])
     if found["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(found["cuda"])
+        torch.cuda.set_rng_state_all(found["cuda"][: torch.cuda.device_count()])
     random.setstate(found["python"])
     name, keys, *rest = found["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -16,8 +16,10 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import sqlite3
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,8 @@ from anyx.data.shards import SUFFIX, DamagedError, Note, Value
 __all__ = ["FeatureCache", "Value", "digest", "media_digest"]
 
 OPEN = 256  # shards that a process has open at a time
+OURS = re.compile(r"[0-9a-f]{24}" + re.escape(SUFFIX))  # the names that shards are given
+FRESH = 2 * 10**9  # nanoseconds
 AT_ONCE = 256  # shards that the index takes in at a time
 NOTHING: Mapping[str, tuple[Stamp, shards.Contents]] = {}
 Answer = TypeVar("Answer")
@@ -98,7 +102,7 @@ class FeatureCache:
         name, layout, places = found
         try:
             return shards.value(self._opened(name), layout, places)
-        except (OSError, DamagedError) as error:  # it was cut short or removed while we look
+        except (FileNotFoundError, DamagedError) as error:  # it was cut short or removed while we look
             log.warning("%s: %s; what it held will be computed again", self.folder / name, error)
             self.drop([name])
             raise KeyError(digest) from error
@@ -168,10 +172,9 @@ class FeatureCache:
             self._change(names)
 
     def rebuild(self) -> None:
-        """Make the index again from the shards."""
-        self.close()
+        """Make the index again from the shards; other processes go on meanwhile."""
         if self.writable or self._elsewhere is not None:
-            discard(self.file)
+            self.ask(lambda index: index.clear())
         self.refresh()
 
     def media_digest(self, source: Any) -> str:
@@ -184,7 +187,8 @@ class FeatureCache:
         found = self.ask(lambda index: index.file(path, stamp))
         if found is None:
             found = media_digest(source)
-            self._files[path] = stamp, found
+            if time.time_ns() - stamp.change > FRESH:  # a younger one may change again within a tick of the clock
+                self._files[path] = stamp, found
             if len(self._files) >= 1 << 10:
                 self._note()
         return found
@@ -201,8 +205,8 @@ class FeatureCache:
             self._fresh()
         try:
             return question(self._connected())
-        except sqlite3.OperationalError:
-            raise
+        except sqlite3.OperationalError as error:
+            return self._again(question, error)
         except sqlite3.DatabaseError as error:
             log.warning("%s: %s; it is made again", self.file, error)
             self.close()
@@ -212,6 +216,20 @@ class FeatureCache:
             self._connected()
             self.refresh()
             return question(self._connected())
+
+    def _again(self, question: Callable[[Index], Answer], error: sqlite3.OperationalError) -> Answer:
+        """Ask once more, of the file that is there now: another process may have put a new one in its place.
+
+        Where it cannot be read without writing (a killed process left it half changed), of an index of our own.
+        """
+        try:
+            self.close()
+            if not self.writable and self._elsewhere is None:
+                self._apart()
+                self.refresh()
+            return question(self._connected())
+        except sqlite3.Error:
+            raise OSError(f"{self.file} cannot be used: {error}") from error
 
     def _connected(self) -> Index:
         if self._index is None:
@@ -230,10 +248,9 @@ class FeatureCache:
     def _listed(self) -> Iterator[tuple[str, Stamp]]:
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                if OURS.fullmatch(entry.name):  # other files here are none of ours to read or remove
                     with contextlib.suppress(FileNotFoundError):
-                        status = entry.stat()
-                        yield entry.name, Stamp(status.st_size, status.st_mtime_ns)
+                        yield entry.name, Stamp.of(entry.stat())
 
     def _opened(self, name: str) -> int:
         file = self._open.get(name)
@@ -255,5 +272,4 @@ class FeatureCache:
 
 def stamp_of(path: Path) -> Stamp:
     """What a file is known by."""
-    status = path.stat()
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return Stamp.of(path.stat())

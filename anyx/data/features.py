@@ -50,7 +50,11 @@ def lookup(cache: FeatureCache | None, digests: Sequence[str | None]) -> Cached 
     rows = [row for row, name in enumerate(digests) if name is not None]
     if cache is None or not rows:
         return None
-    values = [cache[name] for name in digests if name is not None]
+    try:
+        values = [cache[name] for name in digests if name is not None]
+    except KeyError as error:
+        told = f"{cache.folder}: {error} was there when the run began and is gone (anyx cache gc, or a damaged file)"
+        raise OSError(f"{told}; the same command with --resume computes it again") from error
     return Cached(torch.tensor(rows), {name: torch.stack([value[name] for value in values]) for name in values[0]})
 
 

@@ -17,25 +17,35 @@ from typing import NamedTuple
 
 from anyx.data.shards import Contents, Layout, packed, unpacked
 
-NAME, VERSION, WAIT, CHUNK = "index.sqlite", 2, 60.0, 500
+NAME, VERSION, WAIT, CHUNK = "index.sqlite", 3, 60.0, 500
 MEMORY = 1 << 16  # KiB that a connection may keep of the file
 TABLES = """
 CREATE TABLE shards (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, bytes INTEGER NOT NULL,
-    time INTEGER NOT NULL, maker TEXT NOT NULL, kind TEXT NOT NULL, created REAL NOT NULL);
+    time INTEGER NOT NULL, change INTEGER NOT NULL, inode INTEGER NOT NULL,
+    maker TEXT NOT NULL, kind TEXT NOT NULL, created REAL NOT NULL);
 CREATE TABLE layouts (id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL);
 CREATE TABLE entries (digest BLOB PRIMARY KEY, shard INTEGER NOT NULL, layout INTEGER NOT NULL, places BLOB NOT NULL)
     WITHOUT ROWID;
-CREATE TABLE files (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, time INTEGER NOT NULL, digest TEXT NOT NULL)
-    WITHOUT ROWID;
+CREATE TABLE files (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, time INTEGER NOT NULL, change INTEGER NOT NULL,
+    inode INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
 """
+COLUMNS = "name, maker, kind, created, bytes, time, change, inode"
+FIND = "SELECT name, layout, places FROM entries JOIN shards ON shards.id = entries.shard WHERE digest = ?"
 Key = bytes | str
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file is what it was: bytes, and nanoseconds of its last change."""
+    """What tells whether a file is what it was. What copies files may set `time`; nobody can set `change` (ns)."""
 
     bytes: int
     time: int
+    change: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """From what the system says of a file."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class Shard(NamedTuple):
@@ -53,7 +63,6 @@ class Index:
     """One process's connection; `file` ":memory:" is nobody else's."""
 
     def __init__(self, file: Path | str, *, writable: bool = True) -> None:
-        self.names: dict[int, str] = {}
         self.layouts: dict[int, Layout] = {}
         mode = "rwc" if writable else "ro"
         where = file if file == ":memory:" else f"{Path(file).resolve().as_uri()}?mode={mode}"
@@ -97,16 +106,14 @@ class Index:
 
     def find(self, digest: str) -> tuple[str, Layout, tuple[int, ...]] | None:
         """The shard, layout and places of a value."""
-        row = self.database.execute("SELECT shard, layout, places FROM entries WHERE digest = ?", (key(digest),))
+        row = self.database.execute(FIND, (key(digest),))  # one question: another process may replace the shard
         if (found := row.fetchone()) is None:
             return None
-        shard, layout, places = found
-        if shard not in self.names:
-            self.names[shard] = self.database.execute("SELECT name FROM shards WHERE id = ?", (shard,)).fetchone()[0]
+        name, layout, places = found
         if layout not in self.layouts:
             text = self.database.execute("SELECT text FROM layouts WHERE id = ?", (layout,)).fetchone()[0]
             self.layouts[layout] = Layout.read(text)
-        return self.names[shard], self.layouts[layout], unpacked(places)
+        return name, self.layouts[layout], unpacked(places)
 
     def holds(self, digest: str) -> bool:
         """Whether there is a value of this digest."""
@@ -131,16 +138,16 @@ class Index:
 
     def stamps(self) -> dict[str, Stamp]:
         """The shards that are known, by name."""
-        rows = self.database.execute("SELECT name, bytes, time FROM shards").fetchall()
-        return {name: Stamp(size, time) for name, size, time in rows}
+        rows = self.database.execute("SELECT name, bytes, time, change, inode FROM shards").fetchall()
+        return {name: Stamp(*stamp) for name, *stamp in rows}
 
     def shards(self) -> list[Shard]:
         """The shards and what they hold, the oldest first."""
         counts = dict(self.database.execute("SELECT shard, COUNT(*) FROM entries GROUP BY shard").fetchall())
-        rows = self.database.execute("SELECT id, name, bytes, time, maker, kind, created FROM shards ORDER BY created")
+        rows = self.database.execute(f"SELECT id, {COLUMNS} FROM shards ORDER BY created")
         return [
-            Shard(name, Stamp(size, time), maker, kind, created, counts.get(number, 0))
-            for number, name, size, time, maker, kind, created in rows
+            Shard(name, Stamp(*stamp), maker, kind, created, counts.get(number, 0))
+            for number, name, maker, kind, created, *stamp in rows
         ]
 
     def dtypes(self) -> dict[str, int]:
@@ -161,13 +168,19 @@ class Index:
             for name, (stamp, held) in found.items():
                 note = held.note
                 shard = self.database.execute(
-                    "INSERT INTO shards (name, bytes, time, maker, kind, created) VALUES (?, ?, ?, ?, ?, ?)",
-                    (name, *stamp, note.maker, note.kind, note.created),
+                    f"INSERT INTO shards ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (name, note.maker, note.kind, note.created, *stamp),
                 ).lastrowid
                 layouts = {layout: self._number(layout) for layout in {place[0] for place in held.places.values()}}
                 rows += [(key(d), shard, layouts[layout], packed(at)) for d, (layout, at) in held.places.items()]
             rows.sort(key=lambda row: (isinstance(row[0], str), row[0]))  # the tree is written from left to right
             self.database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+
+    def clear(self) -> None:
+        """Forget all shards."""
+        with self.changing():
+            for table in ("entries", "shards"):
+                self.database.execute(f"DELETE FROM {table}")
 
     def _forget(self, names: Sequence[str]) -> None:
         every = dict(self.database.execute("SELECT name, id FROM shards").fetchall())
@@ -184,14 +197,15 @@ class Index:
 
     def file(self, path: str, stamp: Stamp) -> str | None:
         """The digest of a file, if it is as it was when that was noted."""
-        row = self.database.execute("SELECT bytes, time, digest FROM files WHERE path = ?", (path,)).fetchone()
-        return row[2] if row is not None and row[:2] == stamp else None
+        question = "SELECT digest, bytes, time, change, inode FROM files WHERE path = ?"
+        row = self.database.execute(question, (path,)).fetchone()
+        return row[0] if row is not None and row[1:] == stamp else None
 
     def note(self, digests: Mapping[str, tuple[Stamp, str]]) -> None:
         """Note the digests of files."""
         with self.changing():
             rows = ((path, *stamp, digest) for path, (stamp, digest) in digests.items())
-            self.database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+            self.database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def key(digest: str) -> Key:

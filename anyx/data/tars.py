@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from anyx.data.cache import digest
 from anyx.data.tar import BROKEN, CUT, members
+from anyx.durable import replacing
 from anyx.faults import EmptyError, MediaError, TruncatedError
 from anyx.files import Member
 
@@ -67,13 +68,12 @@ def shards_of(patterns: str | Path | Sequence[str]) -> list[str]:
 def index_of(shard: str, folder: Path) -> str:
     """The file in `folder` that holds the shard's index, made if it is not there."""
     status = os.stat(shard)
-    path = folder / f"{digest(os.path.realpath(shard), status.st_size, status.st_mtime_ns, FORM)}.npy"
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    path = folder / f"{digest(os.path.realpath(shard), *stamp, FORM)}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(part, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             np.save(file, scan(shard))
-        os.replace(part, path)
     return str(path)
 
 
@@ -85,7 +85,8 @@ def scan(shard: str) -> Table:
     """
     samples, offsets, sizes, names = array("q"), array("q"), array("q"), list[bytes]()
     sample, last = -1, None
-    for name, offset, size in members(shard):
+    for stored, offset, size in members(shard):
+        name = stored.removeprefix("./")  # as `tar -C folder .` writes them
         key = key_of(name)[0] if name else last
         if size >= 0 and (name.startswith((".", "__")) or "/." in name):
             continue  # what file managers leave, and WebDataset's own notes

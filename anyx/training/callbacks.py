@@ -111,8 +111,11 @@ class Keeper(Callback):
         if (due or ending or late) and not (trainee.together and trainee.together.apart):  # DeepSpeed shares state out
             trainee.settle()
             checkpoint.save(self.folder, trainee, self.seconds)
+            trainee.ranks.wait()  # a process that ends while the first one writes may take it along
             self.saved = time.monotonic()
         if over:
+            trainee.settle()
+            trainee.check_finite()
             log.info("%s: %g minutes are over after %d steps", stage.name, stage.minutes, trainee.done)
             trainer.should_stop = True
         if ending and trainee.done < trainee.steps:

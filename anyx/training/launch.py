@@ -135,31 +135,40 @@ def start(story: Callable[[], T], devices: int, method: Literal["spawn", "forkse
     told = (story, devices, port, said)
     running = start_processes(_tell, told, devices, join=False, start_method=method)  # type: ignore[no-untyped-call]
     assert running is not None
-    processes = running.processes
-    if threading.current_thread() is threading.main_thread():
-        for number in set(ASKING) - {signal.SIGINT}:  # a terminal's Ctrl-C reaches all of them by itself
-            signal.signal(number, lambda number, frame: _pass_on(number, processes))
+    before = _pass_on(running.processes)
     try:
         while not running.join():
             pass
     except KeyboardInterrupt:  # it reached the processes too, which are saving
         for process in running.processes:
             process.join(60)
+        if not said.empty() and isinstance(told := said.get(), Stopped):
+            raise told from None
         raise
     except (ProcessRaisedException, ProcessExitedException) as error:
         if not said.empty() and isinstance(told := said.get(), ValueError):
             raise told from error
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     answer: T | Stopped = said.get()
     if isinstance(answer, Stopped):
         raise answer
     return answer
 
 
-def _pass_on(number: int, processes: Iterable[Any]) -> None:
-    """Send a signal on to all processes."""
-    for process in processes:
-        os.kill(process.pid, number)
+def _pass_on(processes: Iterable[Any]) -> dict[signal.Signals, Any]:
+    """Send signals on to all processes from now on; what was done with them before. Ctrl-C reaches all by itself."""
+
+    def send(number: int, frame: Any) -> None:
+        for process in processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, send) for number in ASKING if number != signal.SIGINT}
 
 
 def _tell(local: int, story: Callable[[], Any], devices: int, port: int, said: SimpleQueue[Any]) -> None:

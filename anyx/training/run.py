@@ -178,10 +178,13 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     console().print(table(model.parts(), trainee.selection, f"stage {stage.name}: {trainee.steps} steps"))
     if stage.init is not None:  # of a stage that is done too: what it did not train stands on it
         begin(model, Path(stage.init))
+        trainee.follow()
     if (folder / checkpoint.FINAL).is_file():
         checkpoint.load_weights(folder / checkpoint.FINAL, trainee.thawed())
         if ranks.leads:
             checkpoint.drop(folder)
+        if lockstep:
+            lockstep.release()
         log.info("%s is done already", stage.name)
         fit_scales(trainee, feeds)
         return
@@ -201,7 +204,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
             run.stop.check(f"in stage {stage.name} after step {trainee.done} of {trainee.steps}")
         mine, *others = ranks.every(loader.report)
         mine.join(others)
-        mine.check()
+        mine.check([len(feed.source) for feed in feeds])
         log.info("%s: %s", stage.name, mine)
         checkpoint.finish(folder, trainee)
         ranks.wait()

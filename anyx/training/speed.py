@@ -52,8 +52,8 @@ def tuned(model: Model, stage: Stage, device: torch.device) -> Iterator[None]:
 
 
 def decoders(model: Model) -> list[nn.Module]:
-    """The decoders that are loaded."""
-    return [port.decoder for port in model.outputs.values() if port.decoder is not None]
+    """The decoders; of one that waits its shadow, so that it is not fetched for this."""
+    return [port.known for port in model.outputs.values() if port.known is not None]
 
 
 def layers_of(body: PreTrainedModel) -> list[nn.Module]:

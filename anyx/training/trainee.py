@@ -88,7 +88,8 @@ class Trainee(lightning.LightningModule):
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int | Tensor] = {}
         self.dtype_: torch.dtype | None = None
-        self.average = Average(self.thawed(), stage.ema) if stage.ema else None
+        self.average: Average | None = None
+        self.follow()
 
     def thawed(self) -> dict[str, Tensor]:
         """What a checkpoint holds: thawed parameters, and the running statistics of modules in train()."""
@@ -106,10 +107,16 @@ class Trainee(lightning.LightningModule):
         """Modes and precision, once the device is known, and what the processes say to one another."""
         set_modes(self.model)
         self.dtype_ = autocast_dtype(self.stage, self.device)
+        if self.average:
+            self.average.shadow = {name: tensor.to(self.device) for name, tensor in self.average.shadow.items()}
         if self.ranks.world > 1:
             slots = [(term.name, key) for term in self.terms for key in term.keys(self.model)]
             learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
             self.together = Together(self.ranks, learning, slots, self.strategy)
+
+    def follow(self) -> None:
+        """Begin the moving average, if there is one, at what the weights are now."""
+        self.average = Average(self.thawed(), self.stage.ema) if self.stage.ema else None
 
     def configure_model(self) -> None:
         """Nothing: what an engine shares out was shared out before the model came to its device."""
@@ -162,7 +169,7 @@ class Trainee(lightning.LightningModule):
 
     def on_train_end(self) -> None:
         """A stage whose losses were about nothing has learnt nothing."""
-        if self.missed and not self.applied:
+        if self.missed and not self.applied and self.done == self.missed >= self.steps:
             raise ValueError(self.none_applies)
 
     @property

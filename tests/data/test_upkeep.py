@@ -50,8 +50,9 @@ def test_all_else_goes(cache: FeatureCache) -> None:
 
 def test_the_oldest_go_until_it_fits(cache: FeatureCache) -> None:
     total = sum(path.stat().st_size for path in upkeep.whole(cache))
-    upkeep.sweep(cache, size=total // 2)
-    assert sum(path.stat().st_size for path in upkeep.whole(cache)) <= total // 2
+    most = round(0.55 * total)  # shards are of one size but for a few bytes
+    upkeep.sweep(cache, size=most)
+    assert sum(path.stat().st_size for path in upkeep.whole(cache)) <= most
     check(cache, {name for name in EVERY if name[0] in "56789"})
 
 

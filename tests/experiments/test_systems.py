@@ -94,6 +94,8 @@ class Watched:
         self.stages: list[tuple[Stage, State, State, set[str]]] = []
 
     def fit(self, model: AnyX, stage: Stage, feeds: Sequence[Feed], weights: Sequence[float], given: run.Run) -> None:
+        for port in model.outputs.values():
+            port.lend("projector")  # what waits cannot be compared
         wanted = {id(one) for one in select(model.parts(), stage.train).parameters()}
         before, self.model = copied(model), model
         FIT(model, stage, feeds, weights, given)
