@@ -72,8 +72,9 @@ def index_of(shard: str, folder: Path) -> str:
     path = folder / f"{digest(os.path.realpath(shard), *stamp, FORM)}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
+        table = scan(shard)
         with replacing(path) as part, open(part, "wb") as file:
-            np.save(file, scan(shard))
+            np.save(file, table)
     return str(path)
 
 

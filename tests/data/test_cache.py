@@ -11,11 +11,10 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from anyx.data.cache import FeatureCache
+from anyx.data.cache import FeatureCache, stamp_of
 from anyx.data.digests import digest, media_digest, module_digest, parameters_digest, transform_digest
-from anyx.data.index import NAME
+from anyx.data.index import NAME, discard
 from anyx.data.shards import DamagedError, check, contents
-from anyx.digests import _file_digest
 from anyx.media import Audio, Image, Video
 
 
@@ -96,7 +95,7 @@ def test_the_index_is_made_again(tmp_path: Path, harm: Any) -> None:
 
 
 def test_shards_of_an_older_version_are_taken_over(tmp_path: Path) -> None:
-    save_file({"a/x": torch.ones(3), "a/mask": torch.ones(2, dtype=torch.bool)}, tmp_path / "old.safetensors")
+    save_file({"a/x": torch.ones(3), "a/mask": torch.ones(2, dtype=torch.bool)}, tmp_path / f"{24 * '0'}.safetensors")
     cache = FeatureCache(tmp_path)
     assert cache["a"]["x"].tolist() == [1, 1, 1]
     assert cache["a"]["mask"].tolist() == [True, True]
@@ -105,7 +104,7 @@ def test_shards_of_an_older_version_are_taken_over(tmp_path: Path) -> None:
 def test_a_folder_may_be_read_only(tmp_path: Path) -> None:
     """With an index, without one, and with one that lacks a shard; nothing is written there."""
     filled(tmp_path, "a")
-    save_file({"b/x": torch.ones(3)}, tmp_path / "late.safetensors")
+    save_file({"b/x": torch.ones(3)}, tmp_path / f"{24 * '1'}.safetensors")
     for _ in range(2):
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         cache = FeatureCache(tmp_path, read_only=True)
@@ -155,21 +154,45 @@ def test_workers_read(tmp_path: Path, method: str) -> None:
     assert cache["a"]["x"].eq(0).all()
 
 
-def test_files_are_read_once(tmp_path: Path) -> None:
-    """Also by the next process: a file that is as it was is not opened again."""
+def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by the next process: of a file that is as it was the digest is noted, unless it is too young to tell."""
     file = tmp_path / "a.bin"
     file.write_bytes(b"media")
     cache = FeatureCache(tmp_path / "cache")
+    noted = lambda: cache.ask(lambda index: index.file(str(file), stamp_of(file)))  # noqa: E731
     before = cache.media_digest(file)
+    cache.refresh()
+    assert noted() is None
+    monkeypatch.setattr("anyx.data.cache.FRESH", 0)
     assert before == media_digest(file) == cache.media_digest(str(file))
-    cache.refresh()  # has it noted
+    cache.refresh()
+    assert noted() == before
     time = file.stat().st_mtime_ns
     file.write_bytes(b"other")
-    os.utime(file, ns=(time, time))
-    _file_digest.cache_clear()  # as another process has never known
-    assert FeatureCache(cache.folder).media_digest(file) == before
-    os.utime(file, ns=(time, time + 1))
-    assert FeatureCache(cache.folder).media_digest(file) != before
+    os.utime(file, ns=(time, time))  # as what copies files does
+    assert noted() is None
+    assert cache.media_digest(file) != before
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"not even whole")
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": {"x": torch.ones(1)}})
+    cache.rebuild()
+    assert sorted(cache) == ["a"]
+    assert (tmp_path / "model.safetensors").read_bytes() == b"not even whole"
+
+
+def test_an_index_made_again_does_not_end_who_uses_it(tmp_path: Path) -> None:
+    one, other = filled(tmp_path, "a"), FeatureCache(tmp_path)
+    assert "a" in other
+    other.rebuild()
+    one.put({"b": {"x": torch.ones(1)}})
+    discard(one.file)  # as of one that was broken
+    FeatureCache(tmp_path)
+    one.put({"c": {"x": torch.ones(1)}})
+    other.refresh()
+    assert sorted(other) == ["a", "b", "c"]
 
 
 def test_digests_see_boundaries_and_content(tmp_path: Path) -> None:
