@@ -6,7 +6,7 @@ them as it does any file. Arrow files are mapped into memory; parquet is written
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
@@ -125,13 +125,10 @@ def read_table(files: Sequence[str], split: str | None) -> Any:
         import datasets
     except ImportError as error:
         raise ValueError(INSTALL) from error
-    if Path(files[0]).is_dir():
-        table = datasets.load_from_disk(files[0])
-        if isinstance(table, datasets.Dataset):
-            return table
-        if split not in table:
-            raise ValueError(f"split: {split!r} is not one of {', '.join(table)}, which {files[0]} holds")
-        return table[split]
+    if folders := [file for file in files if Path(file).is_dir()]:
+        if len(folders) < len(files):
+            raise ValueError(f"path: files beside folders of `save_to_disk`; give one kind: {', '.join(files)}")
+        return datasets.concatenate_datasets([split_of(datasets.load_from_disk(one), one, split) for one in folders])
     if split is not None:
         raise ValueError(f"split: {split!r} is given, but only a folder of `save_to_disk` holds splits")
     kinds = {Path(file).suffix for file in files}
@@ -140,3 +137,11 @@ def read_table(files: Sequence[str], split: str | None) -> Any:
     if kinds == {".arrow"}:
         return datasets.concatenate_datasets([datasets.Dataset.from_file(file) for file in files])
     raise ValueError(f"path: files are .parquet or .arrow, all of one kind, but {', '.join(sorted(kinds))} were given")
+
+
+def split_of(table: Any, folder: str, split: str | None) -> Any:
+    """The named split of what a folder holds, or all of a folder without splits."""
+    names = list(table) if isinstance(table, Mapping) else []
+    if (split is not None or names) and split not in names:
+        raise ValueError(f"split: {split!r} is not one of {', '.join(names) or 'none'}, which {folder} holds")
+    return table if split is None else table[split]

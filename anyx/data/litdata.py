@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -37,7 +38,9 @@ class LitDataSource(Sequence[Record]):
             raise ValueError(f"path: {self.path} is no folder of `litdata.optimize`: it has no index.json")
         self.columns, self.root = Columns(fields, direction, prompts, reply), Path(root) if root else self.path
         self.items = opened(self.path)
-        self.length = len(self.items) if limit is None else min(limit, len(self.items))
+        chunks = json.loads((self.path / "index.json").read_text())["chunks"]
+        count = sum(int(chunk["chunk_size"]) for chunk in chunks)  # its own length is one process's share
+        self.length = count if limit is None else min(limit, count)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "items": None}
