@@ -120,6 +120,7 @@ def exponent(series: Series) -> float:
 
 def draw(found: Mapping[str, Series], path: Path) -> None:
     """One panel of lines, each from 1, with the line of what is linear."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -135,7 +136,8 @@ def draw(found: Mapping[str, Series], path: Path) -> None:
     panel.set(xlabel="times as many", ylabel="times the seconds")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # letters, not their outlines
+        figure.savefig(path, metadata={"Date": None})
 
 
 def figures(quick: bool = False) -> list[dict[str, Any]]:
