@@ -57,7 +57,7 @@ format: setup  ## Rewrite the tree in the house style
 types: setup  ## Check the types, strictly
 	$(PYTHON) -m mypy --strict $(ROOMS)
 
-bench: setup  ## Measure every goal of the engine into experiments/benchmarks/README.md (20 minutes on 2 quiet cores)
+bench: setup  ## Measure every goal of the engine into experiments/benchmarks/README.md
 	$(PYTHON) experiments/benchmarks/bench.py
 
 clean:  ## Remove the environment and everything generated

@@ -45,7 +45,7 @@ def _field(value: Any) -> bytes | str:
 
 def bytes_of(tensor: Tensor) -> bytes:
     """The numbers of a tensor as they lie in memory."""
-    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
 @lru_cache(maxsize=1 << 20)

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from anyx.data.shards import raw
-from anyx.digests import digest, media_digest
+from anyx.digests import bytes_of, digest, media_digest
 
 __all__ = ["digest", "media_digest", "module_digest", "parameters_digest", "transform_digest"]
 
@@ -22,7 +21,7 @@ def module_digest(module: nn.Module, *more: bytes | str | int) -> str:
 
 def parameters_digest(tensors: Iterable[Tensor], *more: bytes | str | int) -> str:
     """A digest of weights, of every one: about a second for a gigabyte."""
-    found = (digest(str(x.dtype), str(tuple(x.shape)), raw(x.detach().reshape(-1))) for x in tensors)
+    found = (digest(str(x.dtype), str(tuple(x.shape)), bytes_of(x.detach().reshape(-1))) for x in tensors)
     return digest(*more, *found)
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from anyx.digests import bytes_of
 from anyx.durable import save_tensors
 
 Value = dict[str, Tensor]
@@ -128,7 +129,7 @@ def write(folder: Path, values: Mapping[str, Mapping[str, Tensor]], note: Note) 
     flat = {f"{key}/{name}": x.detach().cpu().contiguous() for key, v in values.items() for name, x in v.items()}
     content = blake2b(digest_size=20)
     for name in sorted(flat):
-        content.update(name.encode() + bytes(1) + raw(flat[name]))
+        content.update(name.encode() + bytes(1) + bytes_of(flat[name]))
     created = str(note.created or time.time())
     said = {"maker": note.maker, "kind": note.kind, "created": created, "content": content.hexdigest()}
     path = folder / f"{content.hexdigest()[:24]}{SUFFIX}"
@@ -150,17 +151,12 @@ def check(path: Path) -> Contents:
         )
         for name, layout, begin in names:
             (tensor,) = value(file, layout, (begin,)).values()
-            content.update(name.encode() + bytes(1) + raw(tensor))
+            content.update(name.encode() + bytes(1) + bytes_of(tensor))
     finally:
         os.close(file)
     if content.hexdigest() != found.note.content:
         raise DamagedError(f"{path} does not hold the numbers that were written")
     return found
-
-
-def raw(tensor: Tensor) -> bytes:
-    """The bytes of a tensor."""
-    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
 def packed(places: tuple[int, ...]) -> bytes:

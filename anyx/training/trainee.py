@@ -1,7 +1,7 @@
 """The LightningModule: one step of any stage. It knows losses by name and parts by name, nothing of what they are.
 
 A batch arrives with the state to resume from after it. Sums of losses stay on the device and are read only when they
-are logged, so that a step never waits for the host. Of several processes (`together.py`) each does its part of a step.
+are logged, so that no step waits for a loss. Of several processes (`together.py`) each does its part of a step.
 """
 
 from __future__ import annotations
@@ -169,7 +169,8 @@ class Trainee(lightning.LightningModule):
 
     def on_train_end(self) -> None:
         """A stage whose losses were about nothing has learnt nothing."""
-        if self.missed and not self.applied and self.done == self.missed >= self.steps:
+        whole = self.missed in (self.done, self.done * self.stage.accumulate)  # not the end of a resumed one
+        if self.missed and not self.applied and whole and self.done >= self.steps:
             raise ValueError(self.none_applies)
 
     @property

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from anyx.data import shards
 from anyx.data.cache import FeatureCache
@@ -104,25 +102,6 @@ def figure(goal: str, bar: float, value: float, pairs: int, note: str) -> dict[s
     """One goal's row."""
     said = {"goal": goal, "bar": f"<= {bar:g}", "value": round(value, 3), "quartiles": None, "pairs": pairs}
     return {**said, "met": value <= bar, "note": note}
-
-
-def bound(encoder: nn.Module, inputs: Any, llm: nn.Module, positions: int, items: int = 1) -> float:
-    """How many times faster stage 1 can be from the cache: (encoder + LLM) / LLM, in operations of a step.
-
-    `inputs` are what the encoder reads of `items` media, each in a row of `positions` tokens. Of the LLM a row costs
-    its forward pass and the way back to activations: its weights are frozen and no gradient of theirs is computed. Both
-    are counted by torch, whatever attention they use. Modules may be on the meta device, which computes nothing.
-    """
-    with FlopCounterMode(display=False) as encoding, torch.no_grad():
-        encoder(inputs)
-    llm.requires_grad_(False)
-    table: Any = llm.get_submodule("model").get_submodule("embed_tokens")
-    weight = table.weight
-    rows = torch.zeros(items, positions, weight.shape[1], dtype=weight.dtype, device=weight.device, requires_grad=True)
-    with FlopCounterMode(display=False) as answering:
-        llm(inputs_embeds=rows).logits.sum().backward()
-    step = answering.get_total_flops()
-    return (encoding.get_total_flops() + step) / step
 
 
 def main() -> None:
