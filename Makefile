@@ -7,6 +7,7 @@ STAMP  := $(VENV)/.anyx-$(shell cat requirements.lock pyproject.toml | cksum | c
 ROOMS  := anyx encoders decoders
 EMOJI  := experiments/emoji
 OUT    ?= out
+JOBS   ?= 2
 WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientnet-lite0 clip-merges
 
 # Where it is set, every start would compile torch and transformers anew.
@@ -35,10 +36,10 @@ demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
 	$(ANYX) demo --out $(OUT)
 
 test: setup  ## Run the tests but the slow ones (no network once set up)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 test-all: setup  ## Run the slow tests too (many processes for thousands of steps)
-	$(PYTHON) -m pytest -m "slow or not slow"
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow"
 
 train: setup  ## Train the three stages of emoji world from the vendored backbones, or go on where that stopped
 	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji --resume

@@ -76,6 +76,7 @@ class Bare:
     def __init__(self, model: AnyX, number: int, key: str, *, copied: bool = True) -> None:
         self.number, self.key = number, key
         self.body = copy.deepcopy(model.llm.model) if number == 3 and copied else model.llm.model
+        self.body.train(number == 3)  # the workload's LoRA has dropout, on both sides
         self.rows = self.body.get_input_embeddings().weight.shape[0]
         self.signals = nn.Parameter(model.llm.signal_tokens.embedding.detach().clone(), requires_grad=number == 2)
         self.said = nn.Parameter(self.signals.detach().clone(), requires_grad=number == 2)
