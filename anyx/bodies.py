@@ -1,13 +1,22 @@
-"""The body of an LLM from its files, or drawn at random; in four bits where asked (QLoRA, arXiv 2305.14314)."""
+"""The body of an LLM from its files, or drawn at random; in four bits where asked (QLoRA, arXiv 2305.14314).
+
+`ending` has it read a prompt of which the last states alone are wanted.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+
+from anyx.unpadded import FAMILIES
 
 QUANTIZED = ("nf4",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -47,3 +56,40 @@ def quantization(kind: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def layers_of(body: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a causal LM."""
+    return list(stack_of(body))
+
+
+def stack_of(body: PreTrainedModel) -> nn.ModuleList:
+    """What holds them: of the lists of modules in it that lie in no other list, the one that weighs most."""
+    lists = {name: part for name, part in body.get_decoder().named_modules() if isinstance(part, nn.ModuleList)}
+    outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+    return max(outer, key=lambda part: sum(x.numel() for x in part.parameters()), default=nn.ModuleList())
+
+
+@contextmanager
+def ending(body: PreTrainedModel) -> Iterator[None]:
+    """Within the block this thread's calls give the right states at their last position alone.
+
+    After the last layer's attention nothing looks from one position to another, so its feed-forward, most of a layer's
+    products, runs at that position only. Its sum with what it is added to broadcasts, and is wrong elsewhere. Bodies of
+    other families than `anyx.unpadded` knows, and those whose layers have no part called `mlp`, do as ever.
+    """
+    layers = layers_of(body) if body.config.model_type in FAMILIES else []
+    last = dict(layers[-1].named_children()).get("mlp") if layers else None
+    if last is None:
+        yield
+        return
+    handle = last.register_forward_pre_hook(partial(only_last, get_ident()))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def only_last(thread: int, module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Of what a module is given (b, n, d) the last position, in one thread."""
+    return (given[0][:, -1:], *given[1:]) if get_ident() == thread else given

@@ -46,7 +46,7 @@ class QueryBlocksInputProjector(InputProjector):
         seen = self.norm_in(self.proj_in(x.values))
         count = len(self.queries)
         y = torch.cat([self.queries.to(seen.dtype).expand(len(seen), -1, -1), seen], 1)
-        mask = None if x.mask.is_meta or bool(x.mask.all()) else F.pad(x.mask, (count, 0), value=True)
+        mask = None if x.whole or x.mask.is_meta or bool(x.mask.all()) else F.pad(x.mask, (count, 0), value=True)
         for block in self.blocks:
             y = block(y, mask=mask)
         return Tokens.full(self.norm_out(self.proj_out(y[:, :count])))

@@ -29,9 +29,9 @@ class Cache:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all other rows."""
-        chosen = torch.tensor(rows, device=self.mask.device)
+        chosen = torch.tensor(rows)
         self.past.reorder_cache(chosen)
-        self.mask = self.mask[chosen]
+        self.mask = self.mask[chosen.to(self.mask.device)]
         self.context = self.context and self.context.chosen(chosen)
 
     def crop(self, length: int) -> bool:
@@ -59,8 +59,9 @@ class Cache:
             keys, values = layer.keys, layer.values
             assert keys is not None
             assert values is not None
-            layer.keys = keys.gather(2, columns[:, None, :, None].expand_as(keys))
-            layer.values = values.gather(2, columns[:, None, :, None].expand_as(values))
+            there = columns.to(keys.device)[:, None, :, None]
+            layer.keys = keys.gather(2, there.expand_as(keys))
+            layer.values = values.gather(2, there.expand_as(values))
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]

@@ -61,7 +61,7 @@ class Context:
         count = (mask.cumsum(1) - 1).clamp(min=0)
         if self.lag is not None:
             lag = lengthened(self.lag, self.lag[:, -1:], mask.shape[1], "positions")
-            count = count - spread(lag, len(mask), "positions")
+            count = count.to(lag.device) - spread(lag, len(mask), "positions")
         return count[:, -length:]
 
     def chosen(self, rows: Int[Tensor, " n"]) -> Context:

@@ -36,7 +36,8 @@ class GluInputProjector(InputProjector):
         y = F.gelu(self.norm(self.proj(x.values)))
         y = self.down(F.silu(self.gate(y)) * self.up(y))
         if self.ends is None:
-            return Tokens(y, x.mask, x.layout)
+            return Tokens(y, x.mask, x.layout, whole=x.whole)
         first, last = (end.to(y.dtype).expand(len(y), 1, -1) for end in self.ends)
         true = x.mask.new_ones(len(y), 1)
-        return Tokens(torch.cat([first, y, last], dim=1), torch.cat([true, x.mask, true], dim=1))
+        mask = torch.cat([true, x.mask, true], dim=1)
+        return Tokens(torch.cat([first, y, last], dim=1), mask, whole=x.whole)

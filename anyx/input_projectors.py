@@ -94,8 +94,9 @@ class MLPInputProjector(InputProjector):
     def forward(self, x: Tokens) -> Tokens:
         """Map each token, or each stack of tokens."""
         if self.stack > 1:
-            x = Tokens(*stacked(x.values, x.mask, self.stack))
-        values = self.norm(x.values, x.mask) if isinstance(self.norm, Standardise) else self.norm(x.values)
+            x = Tokens(*stacked(x.values, x.mask, self.stack), whole=x.whole)
+        standardised = isinstance(self.norm, Standardise) and not x.whole
+        values = self.norm(x.values, x.mask) if standardised else self.norm(x.values)
         return _spread(x, self.proj(self.dropout(values)), self.tokens)
 
 
@@ -120,7 +121,7 @@ class StackInputProjector(InputProjector):
         """Map each stack."""
         if self.side is None:
             values, mask = stacked(x.values, x.mask, self.k)
-            return Tokens(self.proj(values), mask)
+            return Tokens(self.proj(values), mask, whole=x.whole)
         grids = set(x.layout or [(isqrt(x.values.shape[1]),) * 2])
         rows, columns = next(iter(grids))
         if len(grids) > 1 or rows * columns != x.values.shape[1] or rows % self.side or columns % self.side:
@@ -137,7 +138,7 @@ class StackInputProjector(InputProjector):
         )
         values, mask = stacked(x.values[:, order], x.mask[:, order], self.k)
         grid = (rows // self.side, columns // self.side)
-        return Tokens(self.proj(values), mask, (grid,) * len(values) if x.layout else None)
+        return Tokens(self.proj(values), mask, (grid,) * len(values) if x.layout else None, whole=x.whole)
 
 
 def _norm(kind: Norm, dim: int) -> nn.Module:
@@ -149,8 +150,9 @@ def _norm(kind: Norm, dim: int) -> nn.Module:
 def _spread(x: Tokens, values: Float[Tensor, "b n kd"], k: int) -> Tokens:
     """Lay the k tokens made of one side by side; grids only survive k = 1."""
     if k == 1:
-        return Tokens(values, x.mask, x.layout)
-    return Tokens(values.reshape(len(values), -1, values.shape[-1] // k), x.mask.repeat_interleave(k, dim=1))
+        return Tokens(values, x.mask, x.layout, whole=x.whole)
+    beside = values.reshape(len(values), -1, values.shape[-1] // k)
+    return Tokens(beside, x.mask.repeat_interleave(k, dim=1), whole=x.whole)
 
 
 def _positive(name: str, value: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anyx.context import Context
 from anyx.interfaces import Adapter, Layout, Placed, Tokens
-from anyx.splice import IGNORE, PLACEHOLDER, Media, Side, Spliced, splice
+from anyx.splice import IGNORE, PLACEHOLDER, Media, Side, Spliced, sent, splice
 
 Into = Mapping[str, Sequence[str]]
 
@@ -42,11 +42,15 @@ def lay(
     spliced = splice(text.embeddings, text.ids, standing, text.mask, text.labels, side=side)
     if not adapters:
         return spliced
-    layout = Layout(spliced.embeddings, spliced.mask, asked(spliced, text.ids))
+    there = spliced.embeddings.device
+    layout = Layout(spliced.embeddings, sent(spliced.mask, there), sent(asked(spliced, text.ids), there))
     readings = {}
     for name, adapter in adapters.items():
         mine = [media for key, media in places.items() if name in into[key]]
-        placed = [Placed(rows, spliced.index[rows, at], tokens, at) for rows, at, tokens in mine]
+        placed = [
+            Placed(sent(rows, there), sent(spliced.index[rows, at], there), tokens, sent(at, there))
+            for rows, at, tokens in mine
+        ]
         readings[name] = adapter.read(layout, placed)
     return spliced._replace(context=Context(readings))
 

@@ -29,23 +29,31 @@ class Tokens(NamedTuple):
     """A padded batch of token sequences: `values` (b, n, d), `mask` (b, n) True where a token is real.
 
     `layout` says, one an item, in which grid the last real tokens lie: (rows, columns), or (frames, rows, columns).
+    `whole` says that all are real, so that nobody has to look into the mask, for which the host would wait.
     """
 
     values: Float[Tensor, "b n d"]
     mask: Bool[Tensor, "b n"]
     layout: tuple[tuple[int, ...], ...] | None = None
     number: Num[Tensor, " b"] | None = None  # to a projector that decides how many: the wanted; from it: its own
+    whole: bool = False
 
     @classmethod
     def full(cls, values: Float[Tensor, "b n d"]) -> Tokens:
         """Tokens that are all real."""
-        return cls(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device))
+        return cls(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device), whole=True)
+
+    def lengths(self, device: torch.device) -> Int[Tensor, " b"]:
+        """How many tokens of each item are real, on a device."""
+        if self.whole:
+            return torch.full(self.values.shape[:1], self.values.shape[1], device=device)
+        return self.mask.sum(1).to(device)
 
     def chosen(self, items: Sequence[int]) -> Tokens:
         """Some items of the batch."""
         layout = None if self.layout is None else tuple(self.layout[item] for item in items)
         number = None if self.number is None else self.number[list(items)]
-        return Tokens(self.values[list(items)], self.mask[list(items)], layout, number)
+        return Tokens(self.values[list(items)], self.mask[list(items)], layout, number, self.whole)
 
 
 class TextBatch(NamedTuple):

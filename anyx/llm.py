@@ -35,15 +35,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from anyx.bodies import body_of
+from anyx.bodies import body_of, ending
 from anyx.caching import Cache, roomy
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
 from anyx.lora import lora_config, merged
 from anyx.numbering import SignalTokens, add, number
 from anyx.schema import Pack
+from anyx.splice import sent
 from anyx.tables import install
-from anyx.unpadded import Rows, allowed, prepare
+from anyx.unpadded import Rows, allowed, prepare, seen
 
 RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
 
@@ -137,6 +138,7 @@ class LLM(nn.Module):
 
     def embed(self, ids: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
         """Input embeddings of text and signal tokens, in the body's dtype; placeholders get those of id 0."""
+        ids = sent(ids, self.model.device)
         values: Tensor = self.model.get_input_embeddings()(ids.clamp(0, self.vocabulary - 1))
         signal = ids >= self.vocabulary
         if not self.rows:
@@ -158,20 +160,21 @@ class LLM(nn.Module):
         pack: Pack = False,
         whole: bool = False,
     ) -> Float[Tensor, "b s d"]:
-        """Last hidden states. With a cache, `mask` covers what it holds and the new positions.
+        """Last hidden states. With a cache, `mask` (best on the host) covers what it holds and the new positions.
 
         `pack` (`anyx.unpadded`) computes nothing for padding: states there are zeros. `whole` says that all is real:
         attention then needs no mask of padding.
         """
         read, inputs = context or Context({}), embeddings.to(self.model.dtype)
-        places = read.positions(mask, embeddings.shape[1])
-        if allowed(pack, self.model, read.rowwise) and cache is None and (rows := Rows.of(mask)) is not None:
+        places = sent(read.positions(mask, embeddings.shape[1]), inputs.device)
+        packs = allowed(pack, self.model, read.rowwise) and cache is None
+        if packs and (rows := Rows.of(mask, inputs.device)) is not None:
             with carry(context and context.laid(rows.lay)):
                 return rows.read(self.model.get_decoder(), inputs, places)
         with carry(context):
             output = self.model.get_decoder()(
                 inputs_embeds=inputs,
-                attention_mask=None if whole else mask,
+                attention_mask=None if whole else seen(self.model, mask, embeddings.shape[1], inputs.device),
                 position_ids=places,
                 past_key_values=cache,
                 use_cache=cache is not None,
@@ -201,22 +204,26 @@ class LLM(nn.Module):
             raise ValueError(f"prompts {empty} have no tokens to answer: write some words, or use a template that does")
         past = roomy(self.model.config.get_text_config(decoder=True))
         cache = Cache(past, mask[:, :0], context, whole=bool(mask.all()))
-        return cache, self.extend(embeddings, mask, cache)[:, -1]
+        return cache, self.extend(embeddings, mask, cache, end=True)[:, -1]
 
     @torch.inference_mode()
     def extend(
-        self, embeddings: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], cache: Cache
+        self, embeddings: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"], cache: Cache, *, end: bool = False
     ) -> Float[Tensor, "b n d"]:
-        """Read on, as many positions in every row, after what the cache holds: the states at them."""
+        """Read on, as many positions in every row, after what the cache holds: the states at them.
+
+        With `end` those at the last position are wanted, and others may be wrong (`anyx.bodies.ending`).
+        """
         cache.mask = torch.cat([cache.mask, mask], 1)
-        return self.states(embeddings, cache.mask, cache.past, cache.context, whole=cache.whole)
+        with ending(self.model) if end and not self.adapters else nullcontext():
+            return self.states(embeddings, cache.mask, cache.past, cache.context, whole=cache.whole)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
         """Append each row's ids, none to many, in one forward; the states at them. The cache grows by the longest."""
         longest = max(map(len, ids))
         device = cache.mask.device
-        block = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=device)
+        block = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids])
         lengths = torch.tensor([len(row) for row in ids], device=device)
         real = torch.arange(longest, device=device) < lengths[:, None]
         even = all(len(row) == longest for row in ids)

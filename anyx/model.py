@@ -36,7 +36,7 @@ from anyx.speaking.events import answers
 from anyx.speaking.features import Features
 from anyx.speaking.making import Maker, Studio
 from anyx.speaking.session import Session
-from anyx.splice import Side, Spliced
+from anyx.splice import Side, Spliced, picked, sent
 from anyx.templates import Template
 from anyx.waiting import Encoders, Waiting
 
@@ -95,12 +95,15 @@ class AnyX(nn.Module, ModelHubMixin):
         places = {key: (media.rows, media.positions, tokens[key]) for key, media in batch.inputs.items()}
         states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places), pack)
         supervised = spliced.labels[:, 1:] != IGNORE
-        made = {}
+        row, before = supervised.nonzero(as_tuple=True)
+        width, made = states.shape[1], {}
         for key, target in batch.targets.items() if conditions else ():
             start = spliced.index[target.rows, target.positions]
             columns = start[:, None] + torch.arange(self.outputs[key].tokens, device=start.device)
-            made[key] = self.condition(key, states[target.rows[:, None], columns])
-        return Output(states[:, :-1][supervised], spliced.labels[:, 1:][supervised], made, tokens)
+            said = picked(states, (target.rows[:, None] * width + columns).flatten())
+            made[key] = self.condition(key, said.reshape(*columns.shape, -1))
+        labels = sent(spliced.labels[:, 1:][supervised], states.device)
+        return Output(picked(states, row * width + before), labels, made, tokens)
 
     def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
         """Encode, project and splice the media of a batch; the projected tokens by key."""
@@ -127,7 +130,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def condition(self, key: str, states: Float[Tensor, "m s d"]) -> Condition:
         """States at an output's signal groups as conditions of its decoder."""
         port = self.outputs[key]
-        ids = torch.tensor(port.ids, device=states.device).expand(len(states), -1)
+        ids = sent(torch.tensor(port.ids), states.device).expand(len(states), -1)
         condition: Condition = port.projector(Tokens.full(states.float()), self.llm.embed_signals(ids))
         return condition
 

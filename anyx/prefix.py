@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from anyx.llm import LLM
 from anyx.schema import Pack
-from anyx.splice import Media, Spliced
+from anyx.splice import Media, Spliced, picked, sent
 from anyx.unpadded import allowed
 
 SHARE = 0.9  # of what one pass costs, forward and back: what two may cost to be worth their own overhead
@@ -43,15 +43,24 @@ def states(llm: LLM, spliced: Spliced, learns: Bool[Tensor, "b s"], pack: Pack =
     tail, tails = window(first, lengths)
     cache = DynamicCache(config=llm.model.config.get_text_config(decoder=True))
     rows = torch.arange(len(first), device=first.device)[:, None]
+    width = spliced.mask.shape[1]
+
+    def read(columns: Int[Tensor, "b n"], mask: Bool[Tensor, "b p"]) -> Float[Tensor, "b n d"]:
+        embedded = picked(spliced.embeddings, (rows * width + columns.clamp(0, width - 1)).flatten())
+        return llm.states(embedded.reshape(*columns.shape, -1), mask, cache)
+
+    def laid(
+        found: Float[Tensor, "a d"], new: Float[Tensor, "b n d"], columns: Int[Tensor, "b n"], real: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "a d"]:
+        places = sent((rows * width + columns)[real], found.device)
+        return found.index_copy(0, places, picked(new, real.flatten().nonzero().flatten()))
+
     with torch.no_grad():
-        before = llm.states(spliced.embeddings[rows, head.clamp(min=0)], heads, cache)
-    found = before.new_zeros(*spliced.mask.shape, before.shape[-1])
-    found[rows.expand_as(head)[heads], head[heads]] = before[heads]
-    if not tail.shape[1]:
-        return found
-    embedded = spliced.embeddings[rows, tail.clamp(max=spliced.mask.shape[1] - 1)]
-    after = llm.states(embedded, torch.cat([heads, tails], 1), cache)
-    return found.index_put((rows.expand_as(tail)[tails], tail[tails]), after[tails])
+        before = read(head, heads)
+        found = laid(before.new_zeros(spliced.mask.numel(), before.shape[-1]), before, head, heads)
+    if tail.shape[1]:
+        found = laid(found, read(tail, torch.cat([heads, tails], 1)), tail, tails)
+    return found.reshape(*spliced.mask.shape, -1)
 
 
 def window(starts: Int[Tensor, " b"], ends: Int[Tensor, " b"]) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from anyx.interfaces import Media, TextBatch, Tokens, Words
 from anyx.prompt import IGNORE, Message, Prompt, Slot, parts_of
+from anyx.splice import sent
 
 LOCATIONS = ("media", "path")  # under which a part may bring its medium, beside its own type; the first counts
 Conversation = Sequence[Message]
@@ -59,24 +60,24 @@ class Batch(NamedTuple):
     targets: Mapping[str, TargetBatch]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on a device; target media stay where they are."""
+        """The same batch with what media are made of on a device.
+
+        Where things stand (`ids`, `mask`, `labels`, rows and positions) stays on the host, which lays out what the LLM
+        reads: asking a GPU for a length would let it run dry. No copy waits for what the device still has to do.
+        """
         inputs = {
-            key: MediaBatch(
-                media.rows.to(device),
-                media.positions.to(device),
-                {name: tensor.to(device) for name, tensor in media.tensors.items()},
-                media.tokens
-                and media.tokens._replace(values=media.tokens.values.to(device), mask=media.tokens.mask.to(device)),
-                media.text and TextBatch(media.text.ids.to(device), media.text.mask.to(device)),
-                None if media.counts is None else media.counts.to(device),
+            key: media._replace(
+                tensors={name: sent(x, device) for name, x in media.tensors.items()},
+                tokens=media.tokens
+                and media.tokens._replace(
+                    values=sent(media.tokens.values, device), mask=sent(media.tokens.mask, device)
+                ),
+                text=media.text and TextBatch(sent(media.text.ids, device), sent(media.text.mask, device)),
+                counts=None if media.counts is None else sent(media.counts, device),
             )
             for key, media in self.inputs.items()
         }
-        targets = {
-            key: target._replace(rows=target.rows.to(device), positions=target.positions.to(device))
-            for key, target in self.targets.items()
-        }
-        return Batch(self.ids.to(device), self.mask.to(device), self.labels.to(device), inputs, targets)
+        return self._replace(inputs=inputs)
 
 
 class Received(NamedTuple):
@@ -279,7 +280,7 @@ def concatenate(tokens: Sequence[Tokens]) -> Tokens:
     values = [torch.nn.functional.pad(item.values, (0, 0, 0, longest - item.values.shape[1])) for item in tokens]
     masks = [torch.nn.functional.pad(item.mask, (0, longest - item.mask.shape[1])) for item in tokens]
     layouts = [grid for item in tokens for grid in item.layout or ()]
-    return Tokens(torch.cat(values), torch.cat(masks), tuple(layouts) or None)
+    return Tokens(torch.cat(values), mask := torch.cat(masks), tuple(layouts) or None, whole=bool(mask.all()))
 
 
 def stack(items: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

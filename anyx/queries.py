@@ -110,11 +110,10 @@ class QFormerInputProjector(InputProjector):
         words: Sequence[Tensor | None] = (None, None)
         if text is not None:
             words = [part.repeat_interleave(self.pieces, dim=0) for part in text]
-        parts: list[Tensor] = [self.query_tokens]
-        if self.extra_query_tokens is not None:
-            parts.append(self.extra_query_tokens)
-        queries = torch.cat(parts, dim=1).expand(len(values), -1, -1)
+        more = [] if self.extra_query_tokens is None else [self.extra_query_tokens]
+        queries = torch.cat([self.query_tokens, *more], dim=1).expand(len(values), -1, -1)
         seen = mask | ~mask.any(1, keepdim=True)  # an empty piece reads its padding, and is marked as such below
         states = self.proj(self.qformer(queries, values, seen, words=words[0], real=words[1]))
         real = mask.any(1, keepdim=True).expand(-1, queries.shape[1])
-        return Tokens(states.reshape(items, -1, states.shape[-1]), real.reshape(items, -1))
+        states = states.reshape(items, -1, states.shape[-1])
+        return Tokens(states, real.reshape(items, -1), whole=x.whole and not lacking)

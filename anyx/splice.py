@@ -29,7 +29,8 @@ Side = Literal["right", "left"]  # where padding goes
 class Spliced(NamedTuple):
     """`embeddings` (b, t, d), `mask` (b, t), `labels` (b, t), `index` (b, s): old position -> new, -1 for padding.
 
-    The index of a placeholder is where its medium begins. `context` is what an LLM's adapters read beside it.
+    The index of a placeholder is where its medium begins. `context` is what an LLM's adapters read beside it. All but
+    these two are where the ids were, on the host in training.
     """
 
     embeddings: Float[Tensor, "b t d"]
@@ -37,6 +38,11 @@ class Spliced(NamedTuple):
     labels: Int[Tensor, "b t"]
     index: Int[Tensor, "b s"]  # type: ignore[assignment]
     context: Context | None = None
+
+
+def sent(x: Tensor, device: torch.device | str) -> Tensor:
+    """On a device, without waiting for what that still has to do."""
+    return x.to(device, non_blocking=True)
 
 
 def splice(
@@ -48,11 +54,15 @@ def splice(
     *,
     side: Side = "right",
 ) -> Spliced:
-    """Put each medium's real tokens in the place of its placeholder; padding goes to `side`."""
+    """Put each medium's real tokens in the place of its placeholder; padding goes to `side`.
+
+    What stands where (`ids`, rows, positions, `mask`, `labels`) is worked out on the device of `ids`, best the host,
+    and stays there; embeddings and tokens are moved on theirs.
+    """
     check_placeholders(ids, media)
     lengths = mask.long()
     for rows, positions, tokens in media.values():
-        lengths[rows, positions] = tokens.mask.sum(1)
+        lengths[rows, positions] = tokens.lengths(ids.device)
     ends = lengths.cumsum(1)
     totals = ends[:, -1]
     longest = int(totals.max())
@@ -61,20 +71,38 @@ def splice(
 
     row, old = (mask & (ids != PLACEHOLDER)).nonzero(as_tuple=True)
     new = starts[row, old]
-    where, what = [(row, new)], [embeddings[row, old]]
+    where, what = [row * longest + new], [picked(embeddings, row * ids.shape[1] + old)]
     for rows, positions, tokens in media.values():
-        item, _ = tokens.mask.nonzero(as_tuple=True)
-        offset = tokens.mask.cumsum(1)[tokens.mask] - 1
-        where.append((rows[item], starts[rows, positions][item] + offset))
-        what.append(tokens.values[tokens.mask].to(embeddings.dtype))
-    place = torch.cat([r for r, _ in where]), torch.cat([c for _, c in where])
+        item, offset, real = standing(tokens, ids.device)
+        where.append(rows[item] * longest + starts[rows, positions][item] + offset)
+        what.append(tokens.values.flatten(0, 1) if real is None else picked(tokens.values, real))
     columns = torch.arange(longest, device=ids.device)
+    laid = embeddings.new_zeros(len(ids) * longest, embeddings.shape[-1])
+    place = sent(torch.cat(where), embeddings.device)
     return Spliced(
-        embeddings.new_zeros(len(ids), longest, embeddings.shape[-1]).index_put(place, torch.cat(what)),
+        laid.index_copy(0, place, torch.cat([x.to(embeddings.dtype) for x in what])).reshape(len(ids), longest, -1),
         (columns >= shift) & (columns < shift + totals[:, None]),
         labels.new_full((len(ids), longest), IGNORE).index_put((row, new), labels[row, old]),
         starts.masked_fill(~mask, -1),
     )
+
+
+def picked(x: Float[Tensor, "b s d"], places: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """What stands at places among (b * s)."""
+    return x.flatten(0, 1).index_select(0, sent(places, x.device))
+
+
+def standing(
+    tokens: Tokens, device: torch.device
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"] | None]:
+    """Of every real token its item, its place among the item's, and its place among all; None where all are real."""
+    if tokens.whole:
+        items, count = tokens.values.shape[:2]
+        each = torch.arange(items * count, device=device)
+        return each // max(count, 1), each % max(count, 1), None
+    mask = tokens.mask.to(device)
+    item, _ = mask.nonzero(as_tuple=True)
+    return item, mask.cumsum(1)[mask] - 1, mask.flatten().nonzero().flatten()
 
 
 def check_placeholders(ids: Int[Tensor, "b s"], media: Mapping[str, Media]) -> None:

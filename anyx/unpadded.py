@@ -24,11 +24,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from anyx.schema import Pack
+from anyx.splice import sent
 
 NAME = "anyx_rows"
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi3", "opt", "gpt_neox", "gpt2")
@@ -68,17 +70,24 @@ class Rows:
     groups: Sequence[Group]
 
     @classmethod
-    def of(cls, mask: Bool[Tensor, "b s"], like: float | None = None) -> Rows | None:
-        """The rows of a mask; None where it holds no padding. A group's pads are at most the share `like` of it."""
-        like = (0.0 if mask.device.type == "cpu" else LIKE) if like is None else like
+    def of(
+        cls, mask: Bool[Tensor, "b s"], device: torch.device | None = None, like: float | None = None
+    ) -> Rows | None:
+        """The rows of a mask, for a device; None where it holds no padding and this is the processor's.
+
+        A group's pads are at most the share `like` of it. On a GPU rows without padding are laid end to end too, since
+        transformers would look at what it was given to find that out, and wait for it.
+        """
+        there = mask.device if device is None else device
+        like = (0.0 if there.type == "cpu" else LIKE) if like is None else like
         lengths: list[int] = mask.sum(1).tolist()
-        if all(length == mask.shape[1] for length in lengths):
+        if there.type == "cpu" and all(length == mask.shape[1] for length in lengths):
             return None
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        rows = torch.tensor(order, device=mask.device)
-        places = (rows[:, None] * mask.shape[1] + torch.arange(mask.shape[1], device=mask.device))[mask[rows]]
+        rows, real = torch.tensor(order), mask.cpu()
+        places = (rows[:, None] * mask.shape[1] + torch.arange(mask.shape[1]))[real[rows]]
         some = alike([lengths[row] for row in order], like)
-        return cls(mask.shape, places, [group(lengths, mask.device) for lengths in some])
+        return cls(mask.shape, sent(places, there), [group(lengths, there) for lengths in some])
 
     def read(
         self, body: nn.Module, embeddings: Float[Tensor, "b s d"], positions: Int[Tensor, "b s"]
@@ -113,10 +122,10 @@ def group(lengths: Sequence[int], device: torch.device) -> Group:
     longest, size = lengths[-1], sum(lengths)
     if lengths[0] == longest:
         return Group(len(lengths), longest, size)
-    each = torch.tensor(lengths, device=device)
-    columns = torch.arange(longest, device=device)
+    each, columns = torch.tensor(lengths), torch.arange(longest)
     stand = (each.cumsum(0) - each)[:, None] + columns.minimum(each[:, None] - 1)  # pads read what comes last
-    return Group(len(lengths), longest, size, stand.flatten(), (columns < each[:, None]).flatten().nonzero().flatten())
+    lie = (columns < each[:, None]).flatten().nonzero().flatten()
+    return Group(len(lengths), longest, size, sent(stand.flatten(), device), sent(lie, device))
 
 
 def attend(
@@ -152,6 +161,32 @@ def band(length: int, window: int | None, device: torch.device) -> Bool[Tensor, 
         return None
     back = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
     return (back >= 0) & (back < window)
+
+
+def seen(
+    body: PreTrainedModel, mask: Bool[Tensor, "b t"], length: int, device: torch.device
+) -> Bool[Tensor, "b t"] | Bool[Tensor, "b 1 n t"]:
+    """The mask of real positions as a body gets it that reads the last `length` of them.
+
+    On a GPU it says of every pair of positions whether one sees the other, where the body takes that: into one of two
+    dimensions transformers looks for padding, and waits for the answer. Pads see themselves, or they would be NaN.
+    """
+    if device.type == "cpu" or body.config._attn_implementation != NAME or not plain(body):
+        return sent(mask, device)
+    return pairs(sent(mask, device), length)
+
+
+def pairs(mask: Bool[Tensor, "b t"], length: int) -> Bool[Tensor, "b 1 n t"]:
+    """Which of all positions each of the last `length` sees: the real ones up to itself, and itself."""
+    keys = torch.arange(mask.shape[1], device=mask.device)
+    queries = keys[mask.shape[1] - length :, None]
+    return (keys <= queries) & mask[:, None, None] | (keys == queries)
+
+
+def plain(body: PreTrainedModel) -> bool:
+    """Whether every layer sees all that stands before, with no window."""
+    layers = DynamicCache(config=body.config.get_text_config(decoder=True)).layers
+    return all(type(layer) is DynamicLayer for layer in layers)
 
 
 def prepare(model: PreTrainedModel) -> None:

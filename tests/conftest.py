@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import tiny
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 torch.set_num_threads(1)
+os.environ["COLUMNS"] = "200"  # rich asks once, when it is first imported: tables and paths stay on their lines
 
 
 @pytest.fixture(autouse=True)

@@ -131,8 +131,8 @@ def test_what_cannot_be_read_is_named() -> None:
 def test_samples_travel_to_workers_and_batches_to_devices() -> None:
     make = pickle.loads(pickle.dumps(processor()))
     batch = make.collate([pickle.loads(pickle.dumps(make(chat))) for chat in MIXED]).to("meta")
-    assert batch.ids.device.type == batch.inputs["image"].tensors["pixels"].device.type == "meta"
-    assert batch.targets["image"].positions.device.type == "meta"
+    assert batch.inputs["image"].tensors["pixels"].device.type == "meta"
+    assert batch.ids.device.type == batch.inputs["image"].rows.device.type == "cpu"  # what stands where
 
 
 def test_concatenate_pads_to_the_longest() -> None:
@@ -144,3 +144,5 @@ def test_concatenate_pads_to_the_longest() -> None:
     )
     assert joined.mask.sum(1).tolist() == [1, 1, 3]
     assert not joined.values[0, 1:].any()
+    assert not joined.whole
+    assert concatenate([Tokens(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool))] * 2).whole

@@ -11,10 +11,11 @@ from test_model import CHATS, batch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from anyx.bodies import layers_of
 from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.training.stage import select, thaw
-from anyx.unpadded import FAMILIES, NAME, Rows, alike, allowed
+from anyx.unpadded import FAMILIES, NAME, Rows, alike, allowed, pairs, plain, seen
 
 WORDS = 60
 SIZES: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -113,9 +114,9 @@ def test_groups_of_like_lengths_are_exact_too(like: float, monkeypatch: pytest.M
     x = torch.randn(len(LENGTHS), max(LENGTHS), llm.dim)
     expected = found(llm, x, mask, False)
     of = Rows.of
-    monkeypatch.setattr(Rows, "of", lambda mask: of(mask, like))
+    monkeypatch.setattr(Rows, "of", lambda mask, device: of(mask, device, like))
     same(expected, found(llm, x, mask, True))
-    rows = of(mask, like)
+    rows = of(mask, like=like)
     assert rows is not None
     assert {0.0: 5, 0.1: 4, 0.5: 2, 1.0: 1}[like] == len(rows.groups)
 
@@ -168,3 +169,38 @@ def learnt(model: AnyX, pack: bool) -> dict[str, Tensor]:
     loss = loss + sum(c.values["prompt_embeds"].square().mean() for c in out.conditions.values())
     loss.backward()
     return {"loss": loss.detach()} | {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_end_of_a_prompt_is_that_of_a_whole_pass(name: str) -> None:
+    llm, mask = body(*CASES[name]), masks()[1][:-1]
+    x, fed = torch.randn(*mask.shape, llm.dim), []
+    last = dict(layers_of(llm.model)[-1].named_children()).get("mlp")
+    if last is not None:
+        last.register_forward_hook(lambda module, given, made: fed.append(given[0].shape[1]))
+    cache, end = llm.prefill(x, mask)
+    states = llm.states(x, mask)
+    torch.testing.assert_close(end, states[:, -1])
+    assert fed == ([] if last is None else [1, mask.shape[1]])
+    after = llm.extend(x[:, :3], mask[:, -3:], cache)
+    again = llm.states(torch.cat([x, x[:, :3]], 1), torch.cat([mask, mask[:, -3:]], 1))[:, -3:]
+    torch.testing.assert_close(after, again, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mask_of_pairs_says_the_same(name: str) -> None:
+    """What a GPU is given, so that transformers need not look for padding."""
+    llm = body(*CASES[name])
+    meta = torch.device("meta")
+    assert plain(llm.model) == (name not in ("mistral", "qwen2", "phi3"))
+    for mask in masks():
+        x = torch.randn(*mask.shape, llm.dim)
+        assert seen(llm.model, mask, mask.shape[1], torch.device("cpu")) is mask
+        there = seen(llm.model, mask, mask.shape[1], meta)
+        assert there.dim() == (4 if plain(llm.model) else 2)
+        if plain(llm.model):
+            places = (mask.cumsum(1) - 1).clamp(min=0)
+            told = {"inputs_embeds": x, "attention_mask": pairs(mask, mask.shape[1]), "position_ids": places}
+            states = llm.model.get_decoder()(**told).last_hidden_state
+            torch.testing.assert_close(states[mask], llm.states(x, mask)[mask], atol=2e-5, rtol=2e-5)
+            assert states.isfinite().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -164,7 +165,7 @@ def check(
     kinds = {**MEDIA, **{key: MEDIA[kind] for key, kind in named.items() if kind in MEDIA}}
     if out is not None:
         out.unlink(missing_ok=True)
-    report = Report([feed.name for feed in feeds], strict=strict, file=out)
+    report = Report([feed.name for feed in feeds], strict=strict, file=out, kept=sys.maxsize)
     total = sum(len(feed.source) if limit is None else min(limit, len(feed.source)) for feed in feeds)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(str(config), total=total)

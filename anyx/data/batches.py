@@ -16,23 +16,28 @@ from torch import Tensor
 
 from anyx.interfaces import Media
 from anyx.processor import Batch
+from anyx.splice import sent
 
 
 class Cached(NamedTuple):
-    """Cached tensors of some of the media of a key: `rows` (m,) says of which, `values` are stacked (m, ...)."""
+    """Cached tensors of some of the media of a key: `rows` (m,), on the host, says of which.
+
+    `values` are stacked (m, ...).
+    """
 
     rows: Int[Tensor, " m"]
     values: Mapping[str, Tensor]
 
     def to(self, device: torch.device | str) -> Cached:
         """The same on a device."""
-        return Cached(self.rows.to(device), _to(self.values, device))
+        return Cached(self.rows, _to(self.values, device))
 
 
 class Dialogues(NamedTuple):
     """A batch of conversations with what the losses need, by key.
 
-    `teachers` and `latents` are of the batch's targets; `captions` are ids (m, l) of received media, -1 padded.
+    `teachers` and `latents` are of the batch's targets; `captions` are ids (m, l) of received media, -1 padded, and
+    stay on the host.
     """
 
     batch: Batch
@@ -43,7 +48,7 @@ class Dialogues(NamedTuple):
     def to(self, device: torch.device | str) -> Dialogues:
         """The same on a device."""
         teachers, latents = ({key: x.to(device) for key, x in part.items()} for part in (self.teachers, self.latents))
-        return Dialogues(self.batch.to(device), teachers, latents, _to(self.captions, device))
+        return Dialogues(self.batch.to(device), teachers, latents, self.captions)
 
 
 class Pairs(NamedTuple):
@@ -67,4 +72,4 @@ class Pairs(NamedTuple):
 
 
 def _to(tensors: Mapping[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
-    return {name: x.to(device) for name, x in tensors.items()}
+    return {name: sent(x, device) for name, x in tensors.items()}

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from anyx.data.memory import Memory
 from anyx.data.mixture import Draw, Planned, State
-from anyx.data.skipped import Failure, Report
+from anyx.data.skipped import READ, Failure, Report
 from anyx.data.sources import UNREADABLE, Feed, Record
 from anyx.faults import fault_of, within
 from anyx.ranks import ALONE, Ranks
@@ -88,7 +88,7 @@ class Reading(Dataset[Read]):
 
 
 class Loader:
-    """Iterates over `(batch, state after it)`. `workers` 0 reads in this process."""
+    """Iterates over `(batch, state after it)`, skipped samples counted in it. `workers` 0 reads in this process."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Loader:
             self.report.add(read.sources, read.failures)
             self.report.check(sizes)
             if self.ranks.any([read.value is not None])[0]:
-                yield read.value, read.state
+                yield read.value, read.state | {READ: self.report.state_dict()}
 
     def reads(self) -> Iterator[Read]:
         """Batches as workers hand them over; `ChildProcessError` where one of them died."""

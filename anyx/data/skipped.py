@@ -10,16 +10,17 @@ import json
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 RECENT = 1024  # draws: of a disk that goes away after a million good ones, the share of all would tell nothing
 SIGMA = 3.0  # standard errors by which a share must be above the one that is borne, lest chance end a run
 ENOUGH = 64  # draws: a share of fewer says nothing, and of a source's first that all failed nobody waits for the rest
 LOGGED = 20  # of each source and fault
 KEPT = 10_000  # records that are remembered and written down
+READ = "read"  # under which the state of a run holds what was counted
 log = logging.getLogger("anyx")
 
 
@@ -42,7 +43,8 @@ class Report:
 
     With `strict` the first failure is raised; `bad` is the share of failed draws that is borne, among all and among the
     last thousand. `file` receives a JSON
-    line for each record that failed; what it holds already is of the run that is resumed. `stage` is named in errors.
+    line for each record that failed, `kept` at most; what it holds already is of the run that is resumed. `stage` is
+    named in errors.
     """
 
     names: Sequence[str]
@@ -50,6 +52,7 @@ class Report:
     bad: float = 1.0
     file: Path | None = None
     stage: str = ""
+    kept: int = KEPT
     tried: Counter[int] = field(default_factory=Counter)
     failed: Counter[int] = field(default_factory=Counter)
     recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))  # of each draw, whether it failed
@@ -73,11 +76,28 @@ class Report:
         for failure in failures:
             self.failed[failure.source] += 1
             self.faults[failure.source, failure.fault] += 1
-            if (failure.source, failure.record) not in self.reasons and len(self.reasons) < KEPT:
+            if (failure.source, failure.record) not in self.reasons and len(self.reasons) < self.kept:
                 self.reasons[failure.source, failure.record] = failure.reason
                 self.note(failure)
             if self.strict:
                 raise BadDataError(f"{self.told(failure)} (strict)")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been counted, by the names of sources."""
+        faults = [(self.names[number], fault, count) for (number, fault), count in self.faults.items()]
+        counts = {what: [(self.names[n], c) for n, c in found.items()] for what, found in self._counts()}
+        return {**counts, "faults": faults, "recent": list(self.recent)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting from there; sources that have gone are left out."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        for what, found in self._counts():
+            found.update({numbers[name]: count for name, count in state[what] if name in numbers})
+        self.faults.update({(numbers[name], fault): count for name, fault, count in state["faults"] if name in numbers})
+        self.recent.extend(state["recent"])
+
+    def _counts(self) -> list[tuple[str, Counter[int]]]:
+        return [("tried", self.tried), ("failed", self.failed)]
 
     def join(self, others: Sequence[Report]) -> None:
         """Count what other processes read and skipped."""

@@ -56,7 +56,7 @@ class Memory:
         self.forget()  # a call that fails leaves nothing half read
         if cache is not None and known and cache.crop(known):
             cache.context = context
-            states = self.llm.extend(embeddings[:, known:], mask[:, known:], cache)[:, -1]
+            states = self.llm.extend(embeddings[:, known:], mask[:, known:], cache, end=True)[:, -1]
         else:
             known = 0
             cache, states = self.llm.prefill(embeddings, mask, context)
@@ -67,9 +67,9 @@ class Memory:
     @torch.inference_mode()
     def step(self, ids: Sequence[Sequence[int]], cache: Cache) -> list[Float[Tensor, "n d"]]:
         """Append ids to the row: the states at them."""
-        embeddings = self.llm.embed(torch.tensor([list(ids[0])], device=cache.mask.device))
+        embeddings = self.llm.embed(torch.tensor([list(ids[0])]))
         held, self._cache = self._held, None
-        states = self.llm.extend(embeddings, torch.ones_like(embeddings[..., 0], dtype=torch.bool), cache)
+        states = self.llm.extend(embeddings, cache.mask.new_ones(1, embeddings.shape[1]), cache)
         self._cache, self._held = cache, [*held, embeddings]
         return [states[0]]
 

@@ -95,15 +95,14 @@ class Session:
         """The conversation as the LLM reads it, of media that are met for the first time and others."""
         model = self.model
         encoded = model.processor.prompt.encode(messages, generate=True)
-        ids = torch.tensor([encoded.ids], device=model.device)
-        labels = torch.tensor([encoded.labels], device=model.device)
+        ids, labels = torch.tensor([encoded.ids]), torch.tensor([encoded.labels])
         tokens = self.features.tokens(model, encoded.media, instructions(messages))
         media: dict[str, list[tuple[int, Tokens]]] = {}
         for slot, found in zip(encoded.media, tokens, strict=True):
             media.setdefault(slot.key, []).append((slot.position, found))
         places = {}
         for key, items in media.items():
-            positions = torch.tensor([position for position, _ in items], device=model.device)
+            positions = torch.tensor([position for position, _ in items])
             places[key] = torch.zeros_like(positions), positions, concatenate([found for _, found in items])
         text = Text(model.llm.embed(ids), ids, torch.ones_like(ids, dtype=torch.bool), labels)
         return inside.lay(text, places, model.llm.adapters, model.into, side="left")

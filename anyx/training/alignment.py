@@ -19,6 +19,7 @@ from anyx.config import Names
 from anyx.data.batches import Dialogues
 from anyx.interfaces import Tokens
 from anyx.model import AnyX
+from anyx.splice import sent
 from anyx.training import losses
 from anyx.training.conditions import Found, Step, found_in, over_items, tokens_of
 
@@ -51,16 +52,17 @@ def align(
     found: dict[str, dict[str, losses.Mean]] = {}
     for key, ids in captions.items():
         tokens = tokens_of(step, key)
-        words = step.model.llm.embed(ids.clamp(min=0))
-        found[key] = {"": losses.alignment(tokens, words, ids >= 0, empty, kind=kind)}
+        words, there = step.model.llm.embed(ids.clamp(min=0)), tokens.values.device
+        found[key] = {"": losses.alignment(tokens, words, sent(ids >= 0, there), empty, kind=kind)}
         if contrast and (ids >= 0).any():
             told = torch.unique(torch.cat(every), dim=0)
             told = told[(told >= 0).any(1)]
-            could, _ = losses.spelt(step.model.llm.embed(told.clamp(min=0)), told >= 0, empty, tokens.values.shape[1])
+            named = sent(told >= 0, there)
+            could, _ = losses.spelt(step.model.llm.embed(told.clamp(min=0)), named, empty, tokens.values.shape[1])
             mine = functional.pad(ids, (0, longest - ids.shape[1]), value=-1)
-            real = (mine >= 0).any(1)
-            right = (mine[real][:, None] == told).all(-1).int().argmax(1)
-            said = Tokens(tokens.values[real], tokens.mask[real])
+            real = (mine >= 0).any(1).nonzero().flatten()
+            right = sent((mine[real][:, None] == told).all(-1).int().argmax(1), there)
+            said = Tokens(*(x[sent(real, there)] for x in (tokens.values, tokens.mask)))
             found[key][TOLD] = over_items(losses.tell_apart(said, could, right, scale), len(right))
     return Found(found, within={"": 1.0, TOLD: contrast}) if found else None
 
@@ -81,7 +83,7 @@ def quantity(step: Step, *, relative: bool = False, keys: Sequence[InputKey] | N
         if key in step.batch.captions:
             number, ids = tokens_of(step, key).number, step.batch.captions[key]
             assert number is not None
-            wanted = (ids >= 0).sum(1)
+            wanted = sent((ids >= 0).sum(1), number.device)
             loss = losses.quantity(number, wanted, relative=relative)
             found[key] = losses.Mean(loss, partial(counted, wanted))
     return found_in(found)

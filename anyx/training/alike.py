@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anyx.bodies import stack_of
 from anyx.llm import LLM
 from anyx.training.rehearsal import Rehearsal
-from anyx.training.speed import stack_of
 
 KEPT = 3
 

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from anyx import durable, randomness
+from anyx.data.skipped import READ
 from anyx.training.trainee import Trainee
 
 State = dict[str, Any]
@@ -45,6 +46,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
     if trainee.states:
         trainee.states.save(folder / ROWS.format(step, trainer.global_rank))
     random = dict(enumerate(trainee.ranks.every(randomness.state())))
+    read = dict(enumerate(trainee.ranks.every(trainee.position.get(READ))))
     if not trainer.is_global_zero:
         return
     weights = portable(trainee.thawed())
@@ -53,6 +55,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
         "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
         "random": random,
         "position": trainee.position,
+        "read": read,
         "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
         "sums": {name: (value, int(trainee.counts[name])) for name, value in trainee.sums.items()},
         "seconds": seconds,
@@ -117,7 +120,7 @@ def restore(folder: Path, trainee: Trainee) -> State | None:
         return None
     state, weights = found
     put_weights(folder / WEIGHTS.format(step), weights, trainee.thawed())
-    trainee.done, trainee.position = step, state["position"]
+    trainee.done, trainee.position = step, state["position"] | {READ: state.get("read", {}).get(trainee.ranks.rank)}
     trainee.sums = {name: value for name, (value, _) in state["sums"].items()}
     trainee.counts = {name: count for name, (_, count) in state["sums"].items()}
     if trainee.average and state["average"]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anyx.data.batches import Cached, Dialogues, Pairs
 from anyx.interfaces import Condition, Decoder, TextTeacher, Tokens
 from anyx.model import AnyX, Output
+from anyx.splice import sent
 from anyx.training import losses
 from anyx.training.backbones import Model
 
@@ -151,13 +152,13 @@ def chosen(cached: Cached, counts: Bool[Tensor, " m"] | None) -> Cached:
     """Of cached tensors those whose media count."""
     if counts is None:
         return cached
-    kept = counts.to(cached.rows.device)[cached.rows]
-    return Cached(cached.rows[kept], {name: x[kept.to(x.device)] for name, x in cached.values.items()})
+    kept = counts[cached.rows].nonzero().flatten()
+    return Cached(cached.rows[kept], {name: x[sent(kept, x.device)] for name, x in cached.values.items()})
 
 
 def rows_of(condition: Condition, rows: Tensor) -> Condition:
     """Some rows of a condition."""
-    return Condition(*({name: x[rows.to(x.device)] for name, x in part.items()} for part in condition))
+    return Condition(*({name: x[sent(rows, x.device)] for name, x in part.items()} for part in condition))
 
 
 def dropped(condition: Condition, decoder: Decoder, rate: float) -> Condition:

@@ -22,6 +22,7 @@ from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
+from anyx.bodies import layers_of
 from anyx.interfaces import Condition, Tokens
 from anyx.llm import LLM
 from anyx.model import AnyX
@@ -32,7 +33,7 @@ from anyx.training.chunked import cross_entropy
 from anyx.training.devices import Device
 from anyx.training.objectives import OF_THE_LLM, states_are_given
 from anyx.training.rehearsal import Memory, Rehearsal, Work, pretended
-from anyx.training.speed import layers_of, recomputed
+from anyx.training.speed import recomputed
 from anyx.training.stage import Selection, lowered, make_optimizer, select, thaw
 
 Parts = Mapping[str, Sequence[Parameter]]
@@ -272,8 +273,7 @@ def pass_through(llm: LLM, embeddings: Tensor, cache: DynamicCache | None = None
     rows, length = embeddings.shape[:2]
     mask = torch.ones(rows, 1, length, past + length, dtype=torch.bool)
     given = {"inputs_embeds": embeddings.to(llm.model.dtype), "attention_mask": mask, "past_key_values": cache}
-    if llm.placed:
-        given["position_ids"] = torch.arange(past, past + length).expand(rows, -1)
+    given |= {"position_ids": torch.arange(past, past + length).expand(rows, -1)} if llm.placed else {}
     states: Tensor = llm.model.get_decoder()(**given, use_cache=cache is not None).last_hidden_state
     return states
 

@@ -29,7 +29,7 @@ from anyx.config import Config
 from anyx.data.cache import FeatureCache
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
-from anyx.data.skipped import Report
+from anyx.data.skipped import READ, Report
 from anyx.data.sources import Feed
 from anyx.hub import CONFIG, TOKENIZER
 from anyx.model import AnyX
@@ -249,6 +249,8 @@ def make_loader(
     seed_everything(stage.seed + ranks.rank * APART)  # no two processes draw the same noise
     skipped = run.out / stage.name / ("skipped.jsonl" if ranks.leads else f"skipped-of-rank-{ranks.rank}.jsonl")
     report = Report([feed.name for feed in feeds], stage.strict, stage.bad, skipped, stage.name)
+    if counted := trainee.position.get(READ):
+        report.load_state_dict(counted)
     return Loader(feeds, reader, batches, workers=stage.workers or 0, report=report, ranks=ranks)
 
 

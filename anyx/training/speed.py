@@ -25,6 +25,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from anyx.bodies import layers_of
 from anyx.model import AnyX
 from anyx.schema import Stage
 from anyx.training.backbones import Model
@@ -54,18 +55,6 @@ def tuned(model: Model, stage: Stage, device: torch.device) -> Iterator[None]:
 def decoders(model: Model) -> list[nn.Module]:
     """The decoders; of one that waits its shadow, so that it is not fetched for this."""
     return [port.known for port in model.outputs.values() if port.known is not None]
-
-
-def layers_of(body: PreTrainedModel) -> list[nn.Module]:
-    """The layers of a causal LM."""
-    return list(stack_of(body))
-
-
-def stack_of(body: PreTrainedModel) -> nn.ModuleList:
-    """What holds them: of the lists of modules in it that lie in no other list, the one that weighs most."""
-    lists = {name: part for name, part in body.get_decoder().named_modules() if isinstance(part, nn.ModuleList)}
-    outer = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
-    return max(outer, key=lambda part: sum(x.numel() for x in part.parameters()), default=nn.ModuleList())
 
 
 @contextmanager

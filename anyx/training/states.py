@@ -24,6 +24,7 @@ from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
 from anyx.schema import Pack
+from anyx.splice import picked
 
 BOUND = 1 << 30  # bytes
 TOKENS = 1024  # of a pass of the LLM, pads included: rows of like length, few enough to stay near the processor
@@ -53,7 +54,7 @@ class SignalStates:
         conditions = {}
         for key in batch.targets:
             conditions[key] = self.model.condition(key, torch.cat([row[key] for row in found if key in row]))
-        device = batch.ids.device
+        device = self.model.device
         return Output(torch.zeros(0, 0, device=device), torch.zeros(0, dtype=torch.long, device=device), conditions, {})
 
     def save(self, file: Path) -> None:
@@ -94,9 +95,11 @@ class SignalStates:
             assert bool((target.rows.diff() >= 0).all()), "targets stand in the order of their rows"
             start = spliced.index[target.rows, target.positions]
             columns = start[:, None] + torch.arange(self.model.outputs[key].tokens, device=start.device)
-            groups = states[target.rows[:, None], columns].float()
-            for row in sorted(set(target.rows.tolist())):
-                found[row][key] = groups[target.rows == row]
+            at = (target.rows[:, None] * states.shape[1] + columns).flatten()
+            groups = picked(states, at).reshape(*columns.shape, -1).float()
+            owners = target.rows.tolist()
+            for row in sorted(set(owners)):
+                found[row][key] = groups[owners.index(row) : len(owners) - owners[::-1].index(row)]
         return found
 
 

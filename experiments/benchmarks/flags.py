@@ -20,6 +20,7 @@ from ratios import compared
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from anyx.bodies import layers_of
 from anyx.llm import LLM
 from anyx.model import AnyX
 from anyx.schema import Stage
@@ -108,11 +109,11 @@ def denoiser(pairs: int) -> dict[str, Any]:
 
 def measured(quick: bool, pairs: int | None = None) -> dict[str, dict[str, Any]]:
     """Each switch: on / off."""
-    count = pairs or (6 if quick else 15)
+    count = pairs or (3 if quick else 7)
     plain = model()
     off = stepper(plain)
     found = {}
-    layers = speed.layers_of(plain.llm.model)
+    layers = layers_of(plain.llm.model)
     found["gradient_checkpointing"] = interleaved(stepper(plain, switched=Again(layers)), off, count)
     found["fused AdamW"] = interleaved(off, stepper(plain, foreach=False), count)
     found["attention: sdpa / eager"] = interleaved(off, stepper(model("eager")), count)
@@ -121,7 +122,7 @@ def measured(quick: bool, pairs: int | None = None) -> dict[str, dict[str, Any]]
     found["channels_last"] = denoiser(count)
     if not quick and speed.able(torch.device("cpu")):  # compiling takes a minute or two
         other = model()
-        lasting(speed.compiled(speed.layers_of(other.llm.model)))
+        lasting(speed.compiled(layers_of(other.llm.model)))
         found["compile"] = interleaved(stepper(other), off, count)
     return found
 

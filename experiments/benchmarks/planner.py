@@ -6,7 +6,7 @@ process less what it was when everything had been imported; seconds are the medi
 The plan knows the configuration, the length of rows and how many positions of them are supervised. The machine is
 measured before and after each stage, as other work on it comes and goes, and the plan takes the mean of both.
 
-    python experiments/benchmarks/planner.py [--steps 25] [--runs 3]
+    python experiments/benchmarks/planner.py [--steps 16] [--runs 3]
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ STAGES = {
     "instruct": {"train": {"llm.lora": 1e-4}, "losses": {"text": 1}, "batch_size": 8},
 }
 SENTENCE = "a red fox on the grass beside a river, looking up, two children play in the street, heavy rain"
-WARMUP = 5
+WARMUP, STEPS, RUNS = 5, 16, 3
 
 
 def raw(stage: str, steps: int, tokenizer: str, data: str) -> dict[str, Any]:
@@ -164,63 +165,80 @@ def real(stage: str, steps: int) -> dict[str, float]:
     }
 
 
-def planned(stage: str, length: float, supervised: float) -> dict[str, float]:
-    """What the plan says of it: bytes and seconds by this machine as it is now."""
+def planned(rows: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """What the plan says of stages with rows of (length, supervised): bytes, and seconds of this machine as it is."""
     from anyx.build import build
     from anyx.config import check
     from anyx.training import devices, forecast
 
-    with tempfile.TemporaryDirectory() as name:
-        tokenizer, data = write(Path(name), stage, 1)
-        config = check(raw(stage, 1, tokenizer, data))
-        model = build(config, meta=True)
-    here = devices.here()
-    step = forecast.rehearse(model, config.stages[stage], round(length), supervised=round(supervised), native=here.half)
-    return {"memory": sum(step.memory) + here.reserve, "seconds": step.seconds(here), **step.memory._asdict()}
+    here, found = devices.here(), {}
+    for stage, (length, supervised) in rows.items():
+        with tempfile.TemporaryDirectory() as name:
+            tokenizer, data = write(Path(name), stage, 1)
+            config = check(raw(stage, 1, tokenizer, data))
+            model = build(config, meta=True)
+        step = forecast.rehearse(
+            model, config.stages[stage], round(length), supervised=round(supervised), native=here.half
+        )
+        whole = sum(step.memory) + here.reserve
+        found[stage] = {"memory": whole, "seconds": step.seconds(here), **step.memory._asdict()}
+    return found
 
 
-def apart(*arguments: str) -> dict[str, float]:
+def apart(*arguments: str) -> dict[str, Any]:
     """What this file says in a process of its own."""
     command = [sys.executable, __file__, *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ.copy())
     if ran.returncode:
         raise RuntimeError(ran.stderr)
-    found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return found
 
 
-def compare(stage: str, steps: int, runs: int) -> dict[str, Any]:
-    """Planned over measured of a stage, in turns."""
-    pairs: dict[str, list[float]] = {"memory": [], "seconds": []}
-    said: list[dict[str, float]] = []
-    taken: list[dict[str, float]] = []
-    length = None
+def compare(steps: int, runs: int) -> dict[str, dict[str, Any]]:
+    """Planned over measured of each stage, in turns."""
+    taken: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
     for _ in range(runs):
-        taken.append(apart("--real", stage, "--steps", str(steps)))
-        length = str(taken[-1]["length"]), str(taken[-1]["supervised"])
-        said.append(apart("--planned", stage, *length))
-    for before, measured, after in zip([said[0], *said], taken, said, strict=False):
-        for key, ratios in pairs.items():
-            ratios.append((before[key] + after[key]) / 2 / measured[key])
-    return {"ratios": pairs, "planned": said, "measured": taken}
+        taken.append({stage: apart("--real", stage, "--steps", str(steps)) for stage in STAGES})
+        rows = {stage: (one["length"], one["supervised"]) for stage, one in taken[-1].items()}
+        said.append(apart("--planned", json.dumps(rows)))
+    found = {}
+    for stage in STAGES:
+        ratios = {
+            key: [
+                (before[stage][key] + after[stage][key]) / 2 / measured[stage][key]
+                for before, measured, after in zip([said[0], *said], taken, said, strict=False)
+            ]
+            for key in ("memory", "seconds")
+        }
+        found[stage] = {
+            "ratios": ratios,
+            "planned": [one[stage] for one in said],
+            "measured": [one[stage] for one in taken],
+        }
+    return found
 
 
 def figures(quick: bool) -> list[dict[str, Any]]:
-    """Each stage's worst side of both bars, for `make bench`."""
+    """Each stage by both bars, for `make bench`."""
     found = []
-    for stage in STAGES:
-        ratios = compare(stage, 12 if quick else 25, 3 if quick else 5)["ratios"]
+    for stage, compared in compare(12 if quick else STEPS, 2 if quick else RUNS).items():
         for key, bar in (("memory", 0.10), ("seconds", 0.30)):
-            low, value, high = statistics.quantiles(ratios[key], n=4, method="inclusive")
+            ratios = compared["ratios"][key]
+            low, value, high = statistics.quantiles(ratios, n=4, method="inclusive")
+            sides = [statistics.median(one[key] for one in compared[side]) for side in ("planned", "measured")]
+            told = "{:.0f} of {:.0f} MiB, peak resident set less import" if key == "memory" else "{:.3f} of {:.3f} s"
+            scale = 2**20 if key == "memory" else 1
             found.append(
                 {
                     "goal": f"planner, {stage}: {key} planned / measured",
                     "bar": f"within {bar:.0%}",
                     "value": round(value, 3),
                     "quartiles": [round(low, 3), round(high, 3)],
-                    "pairs": len(ratios[key]),
+                    "pairs": len(ratios),
                     "met": abs(value - 1) <= bar,
-                    "note": "peak resident set less import" if key == "memory" else "median step",
+                    "note": told.format(*(side / scale for side in sides)),
                 }
             )
     return found
@@ -228,17 +246,17 @@ def figures(quick: bool) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--real", choices=STAGES, help="train one stage here and say what it took")
-    parser.add_argument("--planned", nargs=3, metavar=("STAGE", "LENGTH", "SUPERVISED"), help="say what the plan says")
+    parser.add_argument("--planned", type=json.loads, metavar="JSON", help="say what the plan says of rows by stage")
     given = parser.parse_args()
     if given.real:
         print(json.dumps(real(given.real, given.steps)))
     elif given.planned:
-        print(json.dumps(planned(given.planned[0], *map(float, given.planned[1:]))))
+        print(json.dumps(planned(given.planned)))
     else:
-        print(json.dumps({stage: compare(stage, given.steps, given.runs) for stage in STAGES}, indent=1))
+        print(json.dumps(compare(given.steps, given.runs), indent=1))
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ def measure(case: str, rounds: int, folder: Path) -> dict[str, Any]:
     steps = rounds + WARMUP
     feed = workload.feed(number, key, steps * BATCH[number], folder)
     media = (
-        online(model, key, [workload.media(key, i, folder) for i in range(workload.COUNTS[key])])
+        online(model, key, [workload.media(key, i, folder) for i in range(2 * BATCH[number])])
         if case in ("1:image", "1:video")
         else None
     )

@@ -13,6 +13,7 @@ from shelves import picture, shards
 
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
+from anyx.data.skipped import READ
 from anyx.data.sources import UNREADABLE, Feed, Record, feed
 from anyx.media import Image
 
@@ -69,7 +70,9 @@ def check(feeds: list[Feed], workers: int, done: int, seed: int, bucket: bool) -
     whole = list(itertools.islice(loader(feeds, 0, seed, bucket), done + 6))
     rest = loader(feeds, workers, seed, bucket)
     if done:
-        rest.batches.load_state_dict(json.loads(json.dumps(whole[done - 1][1])))  # as a checkpoint keeps it
+        state = json.loads(json.dumps(whole[done - 1][1]))  # as a checkpoint keeps it
+        rest.batches.load_state_dict(state)
+        rest.report.load_state_dict(state[READ])
     assert list(itertools.islice(rest, 6)) == whole[done:]
 
 

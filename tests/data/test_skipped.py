@@ -13,7 +13,7 @@ import pytest
 
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
-from anyx.data.skipped import ENOUGH, KEPT, LOGGED, RECENT, BadDataError, Failure, Report
+from anyx.data.skipped import ENOUGH, KEPT, LOGGED, READ, RECENT, BadDataError, Failure, Report
 from anyx.data.sources import Feed, Record
 from anyx.faults import EmptyError, MissingError
 
@@ -136,3 +136,19 @@ def test_a_worker_that_is_killed_is_told_in_a_line() -> None:
         ChildProcessError, match=r"one of 2 data workers died .*memory has run out: give the stage fewer"
     ):
         list(itertools.islice(loader(Numbers(30), workers=2, deadly=7), 60))
+
+
+def test_a_run_that_goes_on_goes_on_counting() -> None:
+    sources = Numbers(40, 8), Numbers(20)
+    whole, begun, resumed = loader(*sources), loader(*sources), loader(*sources)
+    ends = [state for _, (_, state) in zip(range(30), whole, strict=False)]
+    middle = [state for _, (_, state) in zip(range(11), begun, strict=False)][-1]
+    resumed.batches.load_state_dict(middle)  # type: ignore[attr-defined]
+    resumed.report.load_state_dict(middle[READ])
+    again = [state for _, (_, state) in zip(range(19), resumed, strict=False)]
+    assert again == ends[11:]
+    assert resumed.report.failed == whole.report.failed
+    assert resumed.report.failed[0] > begun.report.failed[0] > 0
+    gone = Report(["source1"])
+    gone.load_state_dict(middle[READ])
+    assert gone.tried.total() == begun.report.tried[1]

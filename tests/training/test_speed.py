@@ -13,6 +13,7 @@ from components import TINY
 from hooked import batch, context, made
 from torch import nn
 
+from anyx.bodies import layers_of
 from anyx.context import carry
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.interfaces import Condition
@@ -49,7 +50,7 @@ def test_gradients_are_those_of_the_plain_body(switch: str) -> None:
         if "lora_B" in name:
             nn.init.normal_(p, std=0.3)
     plain = gradients(model, nullcontext())
-    layers = speed.layers_of(model.llm.model)
+    layers = layers_of(model.llm.model)
     ways = {"recomputed": speed.recomputed(layers), "compiled": speed.compiled(layers, backend="eager")}
     switched = gradients(model, ways[switch])
     again = gradients(model, nullcontext())
@@ -58,7 +59,7 @@ def test_gradients_are_those_of_the_plain_body(switch: str) -> None:
     for name, x in plain.items():
         torch.testing.assert_close(switched[name], x, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(again[name], x)
-    for layer in speed.layers_of(model.llm.model):
+    for layer in layers_of(model.llm.model):
         assert "forward" not in vars(layer)
         assert layer._compiled_call_impl is None
 
@@ -85,7 +86,7 @@ def test_adapters_read_their_own_context_when_layers_run_again(kind: str, maker:
         return {name: p.grad.clone() for name, p in adapter.named_parameters() if p.grad is not None}
 
     plain = run()
-    layers = speed.layers_of(model)
+    layers = layers_of(model)
     first = next(module for module in layers[-1].modules() if isinstance(module, nn.Linear))
     first.register_forward_hook(count)
     with speed.recomputed(layers):
@@ -105,7 +106,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_compiler_layers_run_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny.anyx()
     with speed.tuned(model, replace(PLAIN, compile=True), CPU):
-        assert [layer._compiled_call_impl for layer in speed.layers_of(model.llm.model)] == [None] * 2
+        assert [layer._compiled_call_impl for layer in layers_of(model.llm.model)] == [None] * 2
     assert [record.message for record in caplog.records] == [
         "compile: a C++ compiler is not here; layers run as they are"
     ]
@@ -140,7 +141,7 @@ def test_convolutions_read_by_pixel_and_say_the_same() -> None:
 
 def test_layers_are_the_outermost_list() -> None:
     """Not the experts of a layer, of which there may be more."""
-    assert len(speed.layers_of(tiny.anyx().llm.model)) == 2
+    assert len(layers_of(tiny.anyx().llm.model)) == 2
 
 
 def test_a_run_goes_on_with_other_switches(tmp_path: Path) -> None:
