@@ -10,10 +10,12 @@ works beside its host.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import os
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,12 +24,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaModel
 
 from anyx import yamls
 from anyx.training.rehearsal import Kind, Memory, Rehearsal, Work
 
 HEAP = 1.85  # bytes of the resident set a byte that comes and goes, by glibc's heap: experiments/benchmarks/planner.py
 RUN = 13 << 20  # bytes of Lightning's and our own objects in a run, there too
+STEP = 4000  # calls' worth of host time that Lightning, the loader and AdamW's Python take a step, there too
 
 GIB, HERE = 1 << 30, "here"
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -36,7 +40,7 @@ Curve = Sequence[tuple[float, float]]  # (size of a call, rate), by size
 
 @dataclass(frozen=True)
 class Device:
-    """Memory and reserve in bytes, rates in operations or bytes a second, dispatch in seconds a call.
+    """Memory and reserve in bytes, rates in operations or bytes (random numbers) a second, dispatch in seconds a call.
 
     `rates` by what a call is and its type; `traffic` is one for all types; `link` is what devices of a kind send each
     other. `waits`: the host's time and the device's add up. `held` bytes are taken for one that comes and goes.
@@ -65,11 +69,13 @@ class Device:
     def seconds(self, works: Mapping[Work, int], calls: int) -> float:
         """How long calls take, of which the works are those that do something."""
         busy = sum(self.takes(work) * count for work, count in works.items())
-        return busy + calls * self.dispatch if self.waits else max(busy, calls * self.dispatch)
+        host = (calls + STEP) * self.dispatch
+        return busy + host if self.waits else max(busy, host)
 
     def takes(self, work: Work) -> float:
         """How long one call keeps the device busy, in seconds."""
-        moving = work.moved / at(self.traffic, work.moved) if work.moved else 0.0
+        drawn = self.rates.get((work.kind, work.dtype)) if work.kind == "random" else None
+        moving = work.moved / at(drawn or self.traffic, work.moved) if work.moved else 0.0
         if not work.operations:
             return moving
         curve = self.rates.get((work.kind, work.dtype)) or self.rates[work.kind, torch.float32]
@@ -114,8 +120,14 @@ def device(name: str) -> Device:
 
 
 PRODUCTS = ((16, 128, 128), (64, 512, 512), (256, 512, 1408), (512, 1024, 4096))  # rows, width read, width made
-ATTENTION = ((4, 8, 64, 64), (2, 8, 512, 64))  # rows, heads, positions, features of a head
+ATTENTION = (
+    (8, 8, 52, 64),
+    (2, 8, 512, 64),
+)  # rows, heads, positions, features of a head
+DRAWN = 1 << 18  # random numbers of a call
 NUMBERS = (1 << 12, 1 << 16, 1 << 20, 1 << 22, 1 << 24)  # of three tensors of float32
+COLD = 64 << 20  # bytes that are gone through before the same come again: more than caches hold
+TINY = {"vocab_size": 8, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16}
 SLICE = 0.1  # seconds that each point of a curve is measured for, at least three times
 
 
@@ -126,6 +138,7 @@ def here() -> Device:
     for dtype in (torch.float32, torch.bfloat16) if native else (torch.float32,):
         rates["products", dtype] = [products(*shape, dtype) for shape in PRODUCTS]
         rates["attention", dtype] = [attention(*shape, dtype) for shape in ATTENTION]
+        rates["random", dtype] = [drawing(DRAWN, dtype)]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     traffic = [moving(count) for count in NUMBERS]
     return Device(HERE, pages, RUN, rates, traffic, dispatched(), link=1e9, waits=True, held=HEAP)
@@ -144,11 +157,15 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def products(rows: int, read: int, made: int, dtype: torch.dtype) -> tuple[float, float]:
-    """(operations of a product, operations a second): through a frozen map and back."""
-    weight = torch.randn(made, read, dtype=dtype)
+    """(operations of a product, operations a second): through frozen maps and back, one after the other.
+
+    They are so many that none is still in a cache when its turn comes again, as in a step through all layers.
+    """
+    like = torch.randn(made, read, dtype=dtype)
+    weights = itertools.cycle([like.clone() for _ in range(max(1, COLD // like.nbytes))])
     x = torch.randn(rows, read, dtype=dtype, requires_grad=True)
     gradient = torch.ones(rows, made, dtype=dtype)
-    seconds = timed(lambda: torch.autograd.grad(F.linear(x, weight), x, gradient))
+    seconds = timed(lambda: torch.autograd.grad(F.linear(x, next(weights)), x, gradient))
     operations = 2.0 * rows * read * made
     return operations, 2 * operations / seconds
 
@@ -167,21 +184,28 @@ def attention(rows: int, heads: int, positions: int, features: int, dtype: torch
 
 
 def moving(count: int) -> tuple[float, float]:
-    """(bytes of a call, bytes a second) of the sum of two tensors, the memory of the result taken anew as in a step."""
-    a, b = torch.ones(count), torch.ones(count)
-    moved = 3.0 * a.numel() * a.element_size()
-    return moved, moved / timed(lambda: a + b)
+    """(bytes of a call, bytes a second) of a sum of tensors not met for a while, which is kept for a while."""
+    many = max(2, COLD // (4 * count))
+    given, kept = itertools.cycle(torch.ones(many, count).unbind()), deque[Tensor](maxlen=many)
+    moved = 3.0 * 4 * count
+    return moved, moved / timed(lambda: kept.append(next(given) + next(given)))
+
+
+def drawing(count: int, dtype: torch.dtype) -> tuple[float, float]:
+    """(bytes of a call, bytes a second) of random numbers, which a processor draws one by one."""
+    numbers = torch.empty(count, dtype=dtype)
+    moved = 2.0 * numbers.nbytes
+    return moved, moved / timed(lambda: numbers.bernoulli_(0.9))
 
 
 def dispatched() -> float:
-    """Seconds that a call takes before anything is computed: a chain of tiny maps, there and back."""
-    maps = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(50)).requires_grad_(False)
-    x = torch.ones(1, 4, requires_grad=True)
+    """Seconds that a call takes before anything is computed: a tiny LLM, there and back."""
+    body = LlamaModel(LlamaConfig(**TINY)).requires_grad_(False)
+    x = torch.ones(1, 4, TINY["hidden_size"], requires_grad=True)
 
     def run() -> Tensor:
-        y = x
-        for part in maps:
-            y = F.silu(part(y)) * y.mean(-1, keepdim=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = body(inputs_embeds=x, use_cache=False).last_hidden_state
         return torch.autograd.grad(y.sum(), x)[0]
 
     with Rehearsal() as seen:

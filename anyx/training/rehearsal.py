@@ -27,8 +27,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
-Kind = Literal["products", "attention", "traffic"]
+Kind = Literal["products", "attention", "random", "traffic"]
 CHOSEN = (aten.index, aten.index_put, aten.index_put_)  # they take masks too
+DRAWN = (aten.bernoulli, aten.bernoulli_, aten.native_dropout, aten.randn, aten.rand_like, aten.randn_like)
 FOUND = (aten.embedding, aten.index, aten.index_select, aten.gather)  # they read what they find, not the table
 
 
@@ -168,7 +169,7 @@ class Rehearsal(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet in (aten.empty, aten.new_empty, aten.empty_like, aten.empty_strided, aten.detach, aten._unsafe_view):
             return
         moved = 2 * written if packet in FOUND else written + sum(map(size, read))
-        kind: Kind = "traffic"
+        kind: Kind = "random" if packet in DRAWN else "traffic"
         operations = 0
         if packet in ATTENTION:
             kind, operations = "attention", ATTENTION[packet](*args, **given)

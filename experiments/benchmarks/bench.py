@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,19 @@ def number(value: Any) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def said(met: bool | None) -> str:
+def said(figure: Mapping[str, Any]) -> str:
     """Whether a goal is met; nothing where there is only a figure."""
-    return "" if met is None else "yes" if met else "no"
+    met = figure["met"]
+    return "" if met is None else "yes" if met else "no; profile" if figure.get("profile") else "no"
 
 
 def tally(figures: list[dict[str, Any]]) -> str:
     """How many goals are met."""
     goals = [figure["met"] for figure in figures if figure["met"] is not None]
-    return f"{sum(goals)} of {len(goals)} goals met"
+    profiled = sum(said(figure) == "no; profile" for figure in figures)
+    return f"{sum(goals)} of {len(goals)} goals met" + (
+        f", {profiled} with a profile of what bounds it" * bool(profiled)
+    )
 
 
 def table(figures: list[dict[str, Any]], seconds: float) -> str:
@@ -86,7 +91,7 @@ def table(figures: list[dict[str, Any]], seconds: float) -> str:
     for figure in figures:
         spread = "" if figure["quartiles"] is None else "-".join(number(x) for x in figure["quartiles"])
         cells = (figure["goal"], figure["bar"], f"**{number(figure['value'])}**", spread, str(figure["pairs"]))
-        lines.append(f"| {' | '.join(cells)} | {said(figure['met'])} | {figure['note']} |")
+        lines.append(f"| {' | '.join(cells)} | {said(figure)} | {figure['note']} |")
     return "\n".join(lines)
 
 
@@ -116,7 +121,7 @@ def main() -> None:
             figures = run(name, given.quick, given.threads)
         found += figures
         for figure in figures:
-            mark = said(figure["met"]) or "--"
+            mark = said(figure) or "--"
             console.print(f"{mark} {figure['goal']}: {number(figure['value'])} ({figure['bar']}) {figure['note']}")
         console.print(f"[dim]{name}: {time.monotonic() - began:.0f} s[/]")
     if tuple(given.only) == BENCHMARKS and not given.quick:
@@ -124,7 +129,7 @@ def main() -> None:
     console.print(f"{tally(found)}, {time.monotonic() - start:.0f} s")
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
-    sys.exit(any(figure["met"] is False for figure in found))
+    sys.exit(any(said(figure) == "no" for figure in found))
 
 
 if __name__ == "__main__":

@@ -180,8 +180,7 @@ def planned(rows: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         step = forecast.rehearse(
             model, config.stages[stage], round(length), supervised=round(supervised), native=here.half
         )
-        whole = sum(step.memory) + here.reserve
-        found[stage] = {"memory": whole, "seconds": step.seconds(here), **step.memory._asdict()}
+        found[stage] = {"memory": here.holds(step.memory), "seconds": step.seconds(here), **step.memory._asdict()}
     return found
 
 
