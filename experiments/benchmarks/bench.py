@@ -75,9 +75,8 @@ def tally(figures: list[dict[str, Any]]) -> str:
     """How many goals are met."""
     goals = [figure["met"] for figure in figures if figure["met"] is not None]
     profiled = sum(said(figure) == "no; profile" for figure in figures)
-    return f"{sum(goals)} of {len(goals)} goals met" + (
-        f", {profiled} with a profile of what bounds it" * bool(profiled)
-    )
+    more = f", {profiled} with a profile of what bounds it" if profiled else ""
+    return f"{sum(goals)} of {len(goals)} goals met{more}"
 
 
 def table(figures: list[dict[str, Any]], seconds: float) -> str:

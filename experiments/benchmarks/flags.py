@@ -152,7 +152,7 @@ def kept() -> float:
 
 def figures(quick: bool) -> list[dict[str, Any]]:
     """Each switch's ratio, for `make bench`; the bar is that it has one, and what is on by default costs nothing."""
-    usual = ("fused AdamW", "precision: bf16 / fp32")
+    usual = ("fused AdamW", "precision: bf16 / fp32", "attention: sdpa / eager")
     rows = []
     for name, ratio in measured(quick).items():
         rows.append(
