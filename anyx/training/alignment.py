@@ -62,7 +62,8 @@ def align(
             mine = functional.pad(ids, (0, longest - ids.shape[1]), value=-1)
             real = (mine >= 0).any(1).nonzero().flatten()
             right = sent((mine[real][:, None] == told).all(-1).int().argmax(1), there)
-            said = Tokens(*(x[sent(real, there)] for x in (tokens.values, tokens.mask)))
+            items = sent(real, there)
+            said = Tokens(tokens.values[items], tokens.mask[items])
             found[key][TOLD] = over_items(losses.tell_apart(said, could, right, scale), len(right))
     return Found(found, within={"": 1.0, TOLD: contrast}) if found else None
 
