@@ -36,7 +36,7 @@ from anyx.speaking.events import answers
 from anyx.speaking.features import Features
 from anyx.speaking.making import Maker, Studio
 from anyx.speaking.session import Session
-from anyx.splice import Side, Spliced, picked, sent
+from anyx.splice import Side, Spliced, following, picked, sent
 from anyx.templates import Template
 from anyx.waiting import Encoders, Waiting
 
@@ -96,14 +96,12 @@ class AnyX(nn.Module, ModelHubMixin):
         states = prefix.states(self.llm, spliced, prefix.learning(self.llm, batch.ids, places), pack)
         supervised = spliced.labels[:, 1:] != IGNORE
         row, before = supervised.nonzero(as_tuple=True)
-        width, made = states.shape[1], {}
+        made = {}
         for key, target in batch.targets.items() if conditions else ():
-            start = spliced.index[target.rows, target.positions]
-            columns = start[:, None] + torch.arange(self.outputs[key].tokens, device=start.device)
-            said = picked(states, (target.rows[:, None] * width + columns).flatten())
-            made[key] = self.condition(key, said.reshape(*columns.shape, -1))
+            n = self.outputs[key].tokens
+            made[key] = self.condition(key, following(states, spliced.index, target.rows, target.positions, n))
         labels = sent(spliced.labels[:, 1:][supervised], states.device)
-        return Output(picked(states, row * width + before), labels, made, tokens)
+        return Output(picked(states, row * states.shape[1] + before), labels, made, tokens)
 
     def read(self, batch: Batch, *, side: Side = "right") -> tuple[Spliced, dict[str, Tokens]]:
         """Encode, project and splice the media of a batch; the projected tokens by key."""

@@ -41,7 +41,7 @@ class Spliced(NamedTuple):
 
 
 def sent(x: Tensor, device: torch.device | str) -> Tensor:
-    """On a device, without waiting for what that still has to do."""
+    """On a device, without waiting for what that still has to do; for the way there, as what comes back may be late."""
     return x.to(device, non_blocking=True)
 
 
@@ -90,6 +90,14 @@ def splice(
 def picked(x: Float[Tensor, "b s d"], places: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
     """What stands at places among (b * s)."""
     return x.flatten(0, 1).index_select(0, sent(places, x.device))
+
+
+def following(
+    states: Float[Tensor, "b t d"], index: Int[Tensor, "b s"], rows: Int[Tensor, " m"], old: Int[Tensor, " m"], n: int
+) -> Float[Tensor, "m n d"]:
+    """The states at `n` positions, from where old positions stand now on."""
+    columns = index[rows, old][:, None] + torch.arange(n, device=index.device)
+    return picked(states, (rows[:, None] * states.shape[1] + columns).flatten()).reshape(*columns.shape, -1)
 
 
 def standing(

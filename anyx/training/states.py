@@ -24,7 +24,7 @@ from anyx.interfaces import TextBatch
 from anyx.model import AnyX, Output
 from anyx.processor import Batch, MediaBatch, TargetBatch
 from anyx.schema import Pack
-from anyx.splice import picked
+from anyx.splice import following
 
 BOUND = 1 << 30  # bytes
 TOKENS = 1024  # of a pass of the LLM, pads included: rows of like length, few enough to stay near the processor
@@ -93,10 +93,8 @@ class SignalStates:
         found: list[Row] = [{} for _ in batch.ids]
         for key, target in batch.targets.items():
             assert bool((target.rows.diff() >= 0).all()), "targets stand in the order of their rows"
-            start = spliced.index[target.rows, target.positions]
-            columns = start[:, None] + torch.arange(self.model.outputs[key].tokens, device=start.device)
-            at = (target.rows[:, None] * states.shape[1] + columns).flatten()
-            groups = picked(states, at).reshape(*columns.shape, -1).float()
+            n = self.model.outputs[key].tokens
+            groups = following(states, spliced.index, target.rows, target.positions, n).float()
             owners = target.rows.tolist()
             for row in sorted(set(owners)):
                 found[row][key] = groups[owners.index(row) : len(owners) - owners[::-1].index(row)]
