@@ -18,6 +18,7 @@ from torch import Tensor
 
 from anyx.context import Context
 from anyx.interfaces import Tokens
+from anyx.layers import offsets
 
 PLACEHOLDER = -1  # the id that stands for one medium
 IGNORE = -100  # the label of a position that is not supervised
@@ -109,8 +110,8 @@ def standing(
         each = torch.arange(items * count, device=device)
         return each // max(count, 1), each % max(count, 1), None
     mask = tokens.mask.to(device)
-    item, _ = mask.nonzero(as_tuple=True)
-    return item, mask.cumsum(1)[mask] - 1, mask.flatten().nonzero().flatten()
+    item, place, _ = offsets(mask)
+    return item, place, mask.flatten().nonzero().flatten()
 
 
 def check_placeholders(ids: Int[Tensor, "b s"], media: Mapping[str, Media]) -> None:

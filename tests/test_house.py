@@ -46,7 +46,7 @@ SIDEWAYS = {
     ("waiting", "interfaces"), ("whole", "durable"), ("waiting", "frozen"),
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
-    ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"),
+    ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

@@ -120,7 +120,9 @@ def restore(folder: Path, trainee: Trainee) -> State | None:
         return None
     state, weights = found
     put_weights(folder / WEIGHTS.format(step), weights, trainee.thawed())
-    trainee.done, trainee.position = step, state["position"] | {READ: state.get("read", {}).get(trainee.ranks.rank)}
+    trainee.done, trainee.position = step, state["position"]
+    if trainee.position:  # a run that was stopped before its first step has none
+        trainee.position = trainee.position | {READ: state.get("read", {}).get(trainee.ranks.rank)}
     trainee.sums = {name: value for name, (value, _) in state["sums"].items()}
     trainee.counts = {name: count for name, (_, count) in state["sums"].items()}
     if trainee.average and state["average"]:

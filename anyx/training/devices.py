@@ -120,10 +120,7 @@ def device(name: str) -> Device:
 
 
 PRODUCTS = ((16, 128, 128), (64, 512, 512), (256, 512, 1408), (512, 1024, 4096))  # rows, width read, width made
-ATTENTION = (
-    (8, 8, 52, 64),
-    (2, 8, 512, 64),
-)  # rows, heads, positions, features of a head
+ATTENTION = ((8, 8, 52, 64), (2, 8, 512, 64))  # rows, heads, positions, features of a head
 DRAWN = 1 << 18  # random numbers of a call
 NUMBERS = (1 << 12, 1 << 16, 1 << 20, 1 << 22, 1 << 24)  # of three tensors of float32
 COLD = 64 << 20  # bytes that are gone through before the same come again: more than caches hold
