@@ -29,6 +29,7 @@ FLOORS = {
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
     "unpadded": 0, "lora": 0,
+    "scoring": 1,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
     "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
