@@ -1,0 +1,53 @@
+"""Short answers against references: exact match as GQA is scored, and ANLS (Biten et al. 2019, arXiv:1905.13648)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from anyx.scoring.parsers import named
+from anyx.scoring.result import Result
+from anyx.scoring.rows import Row, answered, mean
+
+
+def exact_match(rows: Sequence[Row], *, parser: str = "gqa@lmms") -> Result:
+    """Score rows of `references`, `prediction` by equality with the first reference, both as the parser writes them."""
+    read = named(parser, "gqa")
+    texts = answered("exact_match", rows, "references")
+    items = [float(read(text) == read(_references(row)[0])) for text, row in zip(texts, rows, strict=True)]
+    return Result("exact_match", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items)
+
+
+def anls(rows: Sequence[Row], *, parser: str = "anls@lmms", threshold: float = 0.5) -> Result:
+    """Score rows of `references`, `prediction` by the closest reference: 1 less edits over length, 0 below `threshold`.
+
+    The length is that of the longer one before blanks are folded, in capitals, as in the published scorer.
+    """
+    read = named(parser, "anls")
+    texts = answered("anls", rows, "references")
+    scores = [max(_near(text, one, read) for one in _references(row)) for text, row in zip(texts, rows, strict=True)]
+    items = [score if score >= threshold else 0.0 for score in scores]
+    return Result("anls", {"parser": parser, "threshold": f"{threshold}"}, {"anls": mean(items)}, len(rows), items)
+
+
+def _references(row: Row) -> Sequence[str]:
+    if not row["references"]:
+        raise ValueError("a row has no references; it needs one or more")
+    references: Sequence[str] = row["references"]
+    return references
+
+
+def _near(text: str, reference: str, read: Callable[[str], Any]) -> float:
+    longer = max(len(text.upper()), len(reference.upper()))
+    return 1 - _edits(read(text), read(reference)) / longer if longer else 1.0
+
+
+def _edits(one: str, other: str) -> int:
+    """Levenshtein's distance in characters, a row of the table at a time."""
+    above = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        here = [i]
+        for j, right in enumerate(other, 1):
+            here.append(min(above[j] + 1, here[-1] + 1, above[j - 1] + (left != right)))
+        above = here
+    return above[-1]
