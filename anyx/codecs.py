@@ -28,6 +28,7 @@ from anyx.faults import EmptyError, MediaError, TruncatedError, limits
 
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
+ANIMATIONS = {"gif": "GIF", "apng": "PNG"}
 PICTURES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "tif": "TIFF"}
 WHITE = 65535  # of deep grey in integers
 TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
@@ -257,11 +258,12 @@ def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
         return finite(samples), stream.rate
 
 
-def write_gif(pictures: Sequence[PILImage.Image], fps: float) -> bytes:
-    """An endless GIF; its clock ticks in hundredths of a second."""
+def write_animation(pictures: Sequence[PILImage.Image], fps: float, format: str) -> bytes:
+    """An endless GIF, whose clock ticks in hundredths of a second, or animated PNG, which loses nothing."""
     buffer = io.BytesIO()
     first, *rest = pictures
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    kind, duration = ANIMATIONS[format], round(1000 / fps)
+    first.save(buffer, kind, save_all=True, append_images=rest, duration=duration, loop=0)
     return buffer.getvalue()
 
 

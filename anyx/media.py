@@ -199,9 +199,9 @@ class Video:
         return ((torch.arange(num_frames) + 0.5) * len(self.frames) / num_frames).long()
 
     def to_bytes(self, format: str = "mp4") -> bytes:
-        """Encode as mp4 (H.264), webm (VP9) or gif (without sound)."""
-        if files.one_of(format, ("mp4", "webm", "gif")) == "gif":
-            return codecs.write_gif([Image(frame).to_pil() for frame in self.frames], self.fps)
+        """Encode as mp4 (H.264), webm (VP9), gif or apng, which keeps every pixel; the last two are without sound."""
+        if files.one_of(format, ("mp4", "webm", "gif", "apng")) in codecs.ANIMATIONS:
+            return codecs.write_animation([Image(frame).to_pil() for frame in self.frames], self.fps, format)
         sound = self.audio.mono().resample(codecs.SOUND_RATE).samples if self.audio else None
         return codecs.write_frames(self.frames, self.fps, sound, format)
 

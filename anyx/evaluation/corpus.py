@@ -24,6 +24,7 @@ class Corpus(Protocol):
     judged: Sequence[str]  # splits whose real media show how good a judge is
     synthetic: Mapping[str, Sequence[str]]  # split -> keys whose held-out media are made, not found
     labels: Sequence[str]  # the closed list
+    aspects: Mapping[str, Sequence[str]]  # by name the value that each label has: shape, colour; may be empty
 
     def chosen(self, split: str, limit: int | None) -> list[str]:
         """A fixed choice of at most `limit` concepts."""

@@ -1,10 +1,12 @@
-"""Records -> the figures of a run: a matrix for each split, what is reported apart, plain chat, the judges' ceilings.
+"""Records and verdicts -> the figures of a run: a matrix for each split, cycles, route decisions, plain chat, controls.
 
-`{"seen": {"text->image": {"n":, "valid":, "top1":, "top5":, "ci95": [lo, hi], "ceiling":, "chance":, ...}}, "unseen":
-..., "plain_chat": {...}}`. An invalid output counts as wrong. `ci95` is the Wilson interval of top1: a cell asks
-once for each concept, so its records are independent. `ceiling` is the judge's own top-1 on real held-out media of the
-output's kind, of the first split: outputs are in the styles and voices that training showed, whatever went in; the
-other splits' stand under `judges`. `chance` is top-1 when the cell's outputs are shuffled among its requests. `others`
+`{"seen": {"text->image": {"n":, "valid":, "top1":, "top5":, "ci95": [lo, hi], "ceiling":, "chance":, "fidelity": ...}},
+"unseen": ..., "cycles": {"seen": ...}, "decisions": {"seen": ...}, "plain_chat": {...}}`. An invalid output counts as
+wrong. `ci95` is the 95% interval of top1 by a bootstrap over samples, Wilson's where all are right or all wrong. Beside
+it stand the controls: `ceiling`, the judge's own top-1 on real held-out media of the output's kind (of the first split:
+outputs are in the styles and voices that training showed, whatever went in; the other splits' stand under `judges`);
+`chance`, top-1 when the cell's outputs are shuffled among its requests; and the floor of the fidelity, real against
+real. `aspects` are the shares of outputs right in one respect, where the corpus tells labels apart by some. `others`
 are further judges.
 """
 
@@ -14,11 +16,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.decisions import decisions
+from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import Judges, rankings
-from anyx.evaluation.metrics import chance, hits, wilson
+from anyx.evaluation.metrics import chance, hits
 from anyx.evaluation.records import Job, Record, Records
-from anyx.evaluation.routes import PLAIN
+from anyx.evaluation.routes import PLAIN, first_leg
+from anyx.evaluation.scores import Verdict, Verdicts
 from anyx.evaluation.transcripts import interval, total, word_errors
+from anyx.scoring.bootstrap import cluster_means, percentiles
+from anyx.scoring.statistics import wilson
 
 Figures = dict[str, Any]
 
@@ -28,53 +35,107 @@ def matrix(
     judges: Judges,
     jobs: Sequence[Job],
     records: Records,
+    verdicts: Verdicts,
     ceilings: Figures,
     *,
+    fidelity: Fidelity | None = None,
     transcripts: Sequence[str] = (),
 ) -> Figures:
-    """All figures of a run, from the records that are there; in the cells of `transcripts` word errors too."""
-    numbers = {label: index for index, label in enumerate(corpus.labels)}
+    """All figures of a run, from the records that are there; in the routes of `transcripts` word errors too."""
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
-        groups.setdefault((job.split, job.cell), []).append(job)
+        groups.setdefault((job.split, job.route), []).append(job)
     found: Figures = {split: {} for split in (*corpus.splits, *corpus.apart)}
+    found |= {"cycles": {}, "decisions": {}}
     for (split, name), members in groups.items():
         rows = records.of(members)
+        judged = [verdicts[row.job] for row in rows]
         if split == PLAIN:
-            found["plain_chat"] = plain(rows)
+            found["plain_chat"] = share(judged, "plain")
             continue
-        source, _, target = name.partition("->")
-        targets = [numbers[corpus.label(row.job.concept)] for row in rows]
-        bar, *others = judges[target]
-        limits = ceilings[target]
-        cell = {"n": len(rows), **share("valid", rows), **share("exact", rows), **figures(rows, targets, bar)}
-        cell["ceiling"] = limits[bar][corpus.splits[0]]
-        cell["judge"] = bar
-        if others:
-            cell["others"] = {
-                other: {**figures(rows, targets, other), "ceiling": limits[other][corpus.splits[0]]} for other in others
-            }
+        cell = route(corpus, judges, rows, judged, ceilings)
+        if first_leg(members[0]) is not None:
+            found["cycles"].setdefault(split, {})[name] = cell
+            continue
+        if fidelity is not None:
+            cell["fidelity"] = fidelity(rows, judged)
         if name in transcripts:
-            cell["words"] = written(rows, [corpus.label(row.job.concept) for row in rows])
-        if source in corpus.synthetic.get(split, ()):
+            cell["words"] = written(rows, [corpus.label(row.job.sample) for row in rows])
+        if members[0].source in corpus.synthetic.get(split, ()):
             cell["synthetic_input"] = True
         found[split][name] = cell
+    plain = [job for job in jobs if job.split == PLAIN]
+    for split in corpus.splits:
+        single = [job for job in jobs if job.split == split and first_leg(job) is None]
+        found["decisions"][split] = decisions(records.of([*single, *plain]), corpus.keys)
     found["judges"] = ceilings
     found["labels"] = len(corpus.labels)
     return found
 
 
-def figures(rows: Sequence[Record], targets: Sequence[int], judge: str) -> Figures:
+def route(
+    corpus: Corpus, judges: Judges, rows: Sequence[Record], judged: Sequence[Verdict], ceilings: Figures
+) -> Figures:
+    """The figures of one route: what is valid, what each judge takes for right, and their ceilings."""
+    numbers = {label: index for index, label in enumerate(corpus.labels)}
+    targets = [numbers[corpus.label(row.job.sample)] for row in rows]
+    samples = [row.job.sample for row in rows]
+    target = rows[0].job.target if rows else "text"
+    bar, *others = judges[target]
+    limits = {name: ceilings[target][name][corpus.splits[0]] for name in judges[target]}
+    cell = {"n": len(rows), **shares(judged), **figures(judged, targets, samples, bar)}
+    cell |= {"ceiling": limits[bar], "judge": bar}
+    first = [verdict.ranked.get(bar, [])[:1] for verdict in judged]
+    if corpus.aspects:
+        cell["aspects"] = {
+            name: round(
+                sum(bool(said) and values[said[0]] == values[wanted] for said, wanted in zip(first, targets, strict=True))
+                / max(1, len(rows)),
+                4,
+            )
+            for name, values in corpus.aspects.items()
+        }
+    if others:
+        cell["others"] = {
+            other: {**figures(judged, targets, samples, other), "ceiling": limits[other]} for other in others
+        }
+    return cell
+
+
+def figures(judged: Sequence[Verdict], targets: Sequence[int], samples: Sequence[str], judge: str) -> Figures:
     """top-1, top-5, interval and chance by one judge."""
-    ranked = [row.ranked.get(judge, []) for row in rows]
-    first = hits(ranked, targets, 1)
-    total = max(1, len(rows))
+    ranked = [verdict.ranked.get(judge, []) for verdict in judged]
+    right = [float(target in row[:1]) for row, target in zip(ranked, targets, strict=True)]
     return {
-        "top1": round(first / total, 4),
-        "top5": round(hits(ranked, targets, 5) / total, 4),
-        "ci95": [round(edge, 4) for edge in wilson(first, len(rows))],
+        "top1": round(sum(right) / max(1, len(right)), 4),
+        "top5": round(hits(ranked, targets, 5) / max(1, len(right)), 4),
+        "ci95": [round(edge, 4) for edge in bounds(right, samples)],
         "chance": round(chance(ranked, targets), 4),
     }
+
+
+def bounds(right: Sequence[float], samples: Sequence[str]) -> tuple[float, float]:
+    """The 95% interval of a share over answers of which those about one sample hang together."""
+    if 0 < sum(right) < len(right):
+        return percentiles(cluster_means(right, samples))
+    groups = len(set(samples))  # all are alike, so that drawing again shows nothing: one answer a sample counts
+    return wilson(groups if any(right) else 0, groups)
+
+
+def shares(judged: Sequence[Verdict]) -> Figures:
+    """The shares of verdicts that are valid, and exact."""
+    count = max(1, len(judged))
+    return {
+        "valid": round(sum(verdict.valid for verdict in judged) / count, 4),
+        "exact": round(sum(verdict.exact for verdict in judged) / count, 4),
+    }
+
+
+def share(judged: Sequence[Verdict], name: str) -> Figures:
+    """The share of exact ones under a name, with its interval."""
+    count = sum(verdict.exact for verdict in judged)
+    edges = [round(edge, 4) for edge in wilson(count, len(judged))]
+    return {"n": len(judged), name: round(count / max(1, len(judged)), 4), "ci95": edges}
 
 
 def written(rows: Sequence[Record], labels: Sequence[str]) -> Figures:
@@ -83,19 +144,6 @@ def written(rows: Sequence[Record], labels: Sequence[str]) -> Figures:
     together = total(errors)
     low, high = interval(errors)
     return {"error_rate": round(together.rate, 4), "ci95": [round(low, 4), round(high, 4)], **together._asdict()}
-
-
-def share(name: str, rows: Sequence[Record]) -> Figures:
-    """The share of records of which a flag is true."""
-    flags = [{"valid": row.valid, "exact": row.exact}[name] for row in rows]
-    return {name: round(sum(flags) / max(1, len(rows)), 4)}
-
-
-def plain(rows: Sequence[Record]) -> Figures:
-    """How much of the plain chat stayed words."""
-    kept = sum(row.exact for row in rows)
-    share_kept = round(kept / max(1, len(rows)), 4)
-    return {"n": len(rows), "plain": share_kept, "ci95": [round(edge, 4) for edge in wilson(kept, len(rows))]}
 
 
 def ceilings_of(corpus: Corpus, judges: Judges, *, limit: int | None, seed: int) -> Figures:
@@ -121,7 +169,7 @@ def has_media(cells: Sequence[str], key: str) -> bool:
 
 
 def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str]) -> str:
-    """The matrices as Markdown tables: top-1 in percent with its interval."""
+    """The matrices as Markdown tables: top-1 in percent with its interval, and what shuffled outputs and real media get."""
     parts = []
     for split in splits:
         head = f"| {split}: in \\ out | " + " | ".join(keys) + " |"
@@ -130,11 +178,12 @@ def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str
             for source in keys
         ]
         parts.append("\n".join([head, "|---" * (len(keys) + 1) + "|", *rows]))
+    parts.append("Top-1 in percent (95% interval; chance of shuffled outputs / ceiling on real media).")
     return "\n\n".join(parts) + "\n"
 
 
 def _brief(cell: Mapping[str, Any] | None) -> str:
     if not cell or not cell["n"]:
         return "-"
-    low, high = (round(100 * edge) for edge in cell["ci95"])
-    return f"{100 * cell['top1']:.0f} ({low}-{high})"
+    low, high, chance_of, ceiling = (round(100 * x) for x in (*cell["ci95"], cell["chance"], cell["ceiling"]))
+    return f"{100 * cell['top1']:.0f} ({low}-{high}; {chance_of} / {ceiling})"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import html
-import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,29 +14,37 @@ from typing import Any
 
 from anyx.evaluation import sheet
 from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.plots import bars
 from anyx.evaluation.records import Record
 from anyx.evaluation.routes import PLAIN, cells
+from anyx.evaluation.scores import Verdict, Verdicts
 
 EXAMPLES = 4  # pairs shown of a cell
+PICTURE = '<img alt="" src="{0}">'
+TAGS = {
+    ".png": ("image/png", PICTURE),
+    ".apng": ("image/apng", PICTURE),  # which moves in every browser
+    ".flac": ("audio/flac", '<audio controls src="{0}"></audio>'),
+}
 
 STYLE = """
 :root{color-scheme:light dark} body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem}
 table{border-collapse:collapse;margin:.6rem 0} td,th{padding:.45rem .8rem;border:1px solid #8884;text-align:center}
 td b{font-size:1.15rem} small{opacity:.75} .pair{display:inline-flex;gap:.5rem;align-items:center;margin:.25rem;
 padding:.4rem;border:1px solid #8884;border-radius:8px;vertical-align:top} .bad{border-color:#c33}
-.pair img,.pair video{width:72px;height:72px;image-rendering:pixelated;background:#fff} audio{width:150px;height:32px}
+.pair img{width:72px;height:72px;image-rendering:pixelated;background:#fff} audio{width:150px;height:32px}
 .side{max-width:190px;font-size:.85rem;text-align:left} .arrow{opacity:.5}
 """
 
 
 @contextmanager
-def progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     """A progress bar; yields what moves it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("requests"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not show) as bar:
-        task = bar.add_task("requests", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 
 
@@ -74,7 +81,9 @@ def _errors(cell: Mapping[str, Any], before: str) -> str:
     return f"{before}word errors {cell['words']['error_rate']:.1%} ({low:.1%}-{high:.1%})"
 
 
-def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], out: Path) -> None:
+def write(
+    found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], verdicts: Verdicts, out: Path
+) -> None:
     """Write `report.html` and one contact sheet a split."""
     parts = [
         f"<h1>What goes in, what comes out</h1><p>{found['labels']} labels in the closed list. {_plain(found)}</p>"
@@ -83,14 +92,14 @@ def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], o
         shown = [record for record in records if record.job.split == split]
         if not shown:
             continue
-        parts.append(f"<h2>{html.escape(split)}</h2>{_table(found[split], corpus)}")
-        groups = {name: [record for record in shown if record.job.cell == name] for name in cells(corpus.keys)}
+        parts.append(f"<h2>{html.escape(split)}</h2>{_table(found[split], corpus)}{bars(found[split])}")
+        groups = {name: [record for record in shown if record.job.route == name] for name in cells(corpus.keys)}
         for name, group in groups.items():
             if group:
-                pairs = "".join(_pair(record, corpus, out) for record in group[:EXAMPLES])
+                pairs = "".join(_pair(record, verdicts[record.job], corpus, out) for record in group[:EXAMPLES])
                 parts.append(f"<h3>{html.escape(name)}</h3><div>{pairs}</div>")
         if split in corpus.splits:
-            sheet.draw(groups, corpus, out).save(out / f"contact_sheet_{split}.png")
+            sheet.draw(groups, verdicts, corpus, out).save(out / f"contact_sheet_{split}.png")
     parts.append(_plain_chat([record for record in records if record.job.split == PLAIN]))
     page = f"<!doctype html><meta charset=utf-8><title>anyx: the matrix</title><style>{STYLE}</style>{''.join(parts)}"
     (out / "report.html").write_text(page, encoding="utf-8")
@@ -126,11 +135,11 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
     )
 
 
-def _pair(record: Record, corpus: Corpus, out: Path) -> str:
-    right = sheet.named_right(record, corpus)
+def _pair(record: Record, verdict: Verdict, corpus: Corpus, out: Path) -> str:
+    right = sheet.named_right(record, verdict, corpus)
     request = f"{_media(record.given, out)}<div class=side>{html.escape(record.request)}</div>"
-    reply = f"<div class=side>{html.escape(record.text)}</div>{_media(record.shown, out)}"
-    title = html.escape(f"{corpus.label(record.job.concept)}; judged {'right' if right else 'wrong'}", quote=True)
+    reply = f"<div class=side>{html.escape(record.text)}</div>{_media(record.shown(record.job.target), out)}"
+    title = html.escape(f"{corpus.label(record.job.sample)}; judged {'right' if right else 'wrong'}", quote=True)
     kind = "pair" if right else "pair bad"
     return f'<div class="{kind}" title="{title}">{request}<span class=arrow>&rarr;</span>{reply}</div>'
 
@@ -138,13 +147,9 @@ def _pair(record: Record, corpus: Corpus, out: Path) -> str:
 def _media(place: str | None, out: Path) -> str:
     if place is None:
         return ""
-    kind = mimetypes.guess_type(place)[0] or "application/octet-stream"
-    source = f"data:{kind};base64,{base64.b64encode((out / place).read_bytes()).decode()}"
-    if kind.startswith("image/"):
-        return f'<img alt="" src="{source}">'
-    if kind.startswith("audio/"):
-        return f'<audio controls src="{source}"></audio>'
-    return f'<video autoplay loop muted playsinline src="{source}"></video>'
+    path = out / place
+    kind, tag = TAGS.get(path.suffix, ("application/octet-stream", '<a download href="{0}">values</a>'))
+    return tag.format(f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}")
 
 
 def _plain_chat(records: Sequence[Record]) -> str:

@@ -1,7 +1,8 @@
-"""`evaluate`: a folder with an `evaluation.yaml` and a model -> records, `matrix.json`, `report.html`, a contact sheet.
+"""`evaluate`: a folder with an `evaluation.yaml` and a model -> records, then scores, `matrix.json`, `report.html`.
 
 The YAML names a corpus (`corpus: corpus.py:MyCorpus`), the judges of each key, the model's folder, and the sizes of a
-run. A stopped run goes on where it was; a folder with the records of another model, judge or setting is refused.
+run. A stopped run goes on where it was; a folder with the records of another model or setting is refused. `score` reads
+records alone: it needs no model, and judges again what other judges judged.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +18,14 @@ from torch import nn
 
 from anyx import yamls
 from anyx.data.digests import module_digest
+from anyx.evaluation import compare as comparison
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import build
 from anyx.evaluation.matrix import ceilings_of, markdown, matrix
-from anyx.evaluation.records import Records
+from anyx.evaluation.records import Job, Records
+from anyx.evaluation.scores import Verdicts, digest_of, judge_all
 from anyx.imports import find
 from anyx.signatures import Count, Errors, check_fields
 
@@ -31,7 +35,9 @@ class Settings:
     """What an `evaluation.yaml` may say: the corpus's class, judges by key and name, and what else is measured how.
 
     `cells` are the routes to measure (`speech->text`), all of the corpus unless given. In those that `transcripts`
-    names the reply should be the label and nothing else: their word error rate is told too.
+    names the reply should be the label and nothing else: their word error rate is told too. `cycles` are routes with one
+    leg more (`text->image->text`), on which the model meets what it made itself. `embedders` say by key what tells how
+    like real media the outputs are; none is told of keys that are not named.
     """
 
     corpus: str
@@ -42,6 +48,12 @@ class Settings:
     max_new_tokens: Count = 32
     cells: Sequence[str] | None = None
     transcripts: Sequence[str] = ()
+    cycles: Sequence[str] = ()
+    embedders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of_records(self) -> dict[str, Any]:
+        """What the records depend on: a run may grow, and be scored otherwise; the model is told by its weights."""
+        return {"corpus": self.corpus, "batch": self.batch, "max_new_tokens": self.max_new_tokens}
 
 
 def evaluate(
@@ -62,45 +74,112 @@ def evaluate(
     or where to load one from. A run goes on in the same `out` with the same model only: one that is given as an object
     is known by its weights, and by its class alone where it is no `nn.Module`.
     """
-    folder, out = Path(folder), Path(out)
-    settings = read_settings(folder, overrides)
-    folder = folder if folder.is_dir() else folder.parent
-    corpus: Corpus = find(settings.corpus, "corpus", folder)()
-    check_cells(settings, corpus)
+    out = Path(out)
+    settings, folder, corpus = opened(folder, overrides)
     size = None if all else limit if limit is not None else settings.limit
     if model is None or isinstance(model, str | Path):
         place = folder / settings.model if model is None else Path(model)
         identity, model = fingerprint(place), load_model(place, device)
     else:
         identity = identity_of(model)
-    world = fingerprint(folder, without=(folder / settings.model, out))
-    # a run may grow, and the model is told by its weights; word errors are counted from records
-    told = asdict(settings).items()
-    kept = {name: value for name, value in told if name not in ("limit", "model", "cells", "transcripts")}
-    claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": kept})
-    judges = build(settings.judges, corpus.labels, folder)
+    scorers = [folder / str(node["path"]) for named in settings.judges.values() for node in named.values() if "path" in node]
+    world = fingerprint(folder, without=(folder / settings.model, out, folder / "evaluation.yaml", *scorers))
+    claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": settings.of_records()})
     records = Records(out / "records.jsonl")
-    jobs = [job for job in routes.plan(corpus, limit=size, seed=seed) if measured(settings, job.cell)]
-    with report.progress(len(jobs), show) as advance:
+    jobs = planned(settings, corpus, size, seed)
+    with report.progress("requests", len(jobs), show) as advance:
         routes.run(
             model,
             corpus,
-            judges,
             jobs,
             records,
             out,
+            identity=identity,
             batch=settings.batch,
             max_new_tokens=settings.max_new_tokens,
             progress=advance,
         )
-    ceilings = ceilings_of(corpus, judges, limit=size, seed=seed)
-    found = matrix(corpus, judges, jobs, records, ceilings, transcripts=settings.transcripts)
+    return scored(settings, folder, corpus, jobs, records, out, limit=size, seed=seed, show=show)
+
+
+def score(
+    folder: str | Path, out: str | Path, overrides: Sequence[str] = (), *, show: bool = True
+) -> dict[str, Any]:
+    """Score the records that lie in `out`, without a model; returns what `matrix.json` holds."""
+    out = Path(out)
+    settings, folder, corpus = opened(folder, overrides)
+    records = Records(out / "records.jsonl")
+    if not len(records):
+        raise ValueError(f"out: there are no records in {out}; `anyx evaluate` without --score-only makes them")
+    jobs = [record.job for record in records]
+    samples = max(len({job.sample for job in jobs if job.split == split}) for split in corpus.splits)
+    return scored(settings, folder, corpus, jobs, records, out, limit=samples, seed=jobs[0].seed, show=show)
+
+
+def scored(
+    settings: Settings,
+    folder: Path,
+    corpus: Corpus,
+    jobs: Sequence[Job],
+    records: Records,
+    out: Path,
+    *,
+    limit: int | None,
+    seed: int,
+    show: bool,
+) -> dict[str, Any]:
+    """Judge what has not been judged, and write the figures and the report."""
+    judges = build(settings.judges, corpus.labels, folder)
+    verdicts = Verdicts(out / "verdicts.jsonl", digest_of(settings.judges, judges, folder))
+    with report.progress("verdicts", len(jobs), show) as advance:
+        judge_all(records.of(jobs), judges, out, verdicts, advance)
+    found = matrix(
+        corpus,
+        judges,
+        jobs,
+        records,
+        verdicts,
+        ceilings_of(corpus, judges, limit=limit, seed=seed),
+        fidelity=Fidelity(corpus, settings.embedders, out),
+        transcripts=settings.transcripts,
+    )
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "matrix.md").write_text(markdown(found, corpus.keys, corpus.splits), encoding="utf-8")
-    report.write(found, corpus, records.of(jobs), out)
+    report.write(found, corpus, records.of(jobs), verdicts, out)
     if show:
         report.show(found, corpus)
     return found
+
+
+def compare(
+    folder: str | Path, runs: Sequence[Path], overrides: Sequence[str] = (), *, show: bool = True
+) -> dict[str, Any]:
+    """Two folders with records of the same requests, cell by cell; see `anyx.evaluation.compare`."""
+    settings, folder, corpus = opened(folder, overrides)
+    judges = build(settings.judges, corpus.labels, folder)
+    found = comparison.compare(corpus, judges, runs, digest_of(settings.judges, judges, folder))
+    if show:
+        comparison.show(found, [str(run) for run in runs])
+    return found
+
+
+def opened(folder: str | Path, overrides: Sequence[str]) -> tuple[Settings, Path, Corpus]:
+    """The settings of an experiment, its folder and its corpus."""
+    place = Path(folder)
+    settings = read_settings(place, overrides)
+    place = place if place.is_dir() else place.parent
+    corpus: Corpus = find(settings.corpus, "corpus", place)()
+    check_routes(settings, corpus)
+    return settings, place, corpus
+
+
+def planned(settings: Settings, corpus: Corpus, limit: int | None, seed: int) -> list[Job]:
+    """The jobs that the settings ask for: of `cells`, cycles whose first leg is measured, and plain chat."""
+    jobs = routes.plan(corpus, limit=limit, seed=seed, cycles=settings.cycles)
+    if settings.cells is None:
+        return jobs
+    wanted = {*settings.cells, routes.PLAIN}
+    return [job for job in jobs if (routes.first_leg(job) or job).route in wanted]
 
 
 def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -117,20 +196,17 @@ def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
     return Settings(**given)
 
 
-def check_cells(settings: Settings, corpus: Corpus) -> None:
-    """Refuse cells that the corpus has not, and transcripts that are no words."""
+def check_routes(settings: Settings, corpus: Corpus) -> None:
+    """Refuse routes that the corpus has not, transcripts that are no words, and embedders of no media."""
     known = routes.cells(corpus.keys)
     for name, given, allowed in (
         ("cells", settings.cells or (), known),
         ("transcripts", settings.transcripts, [cell for cell in known if cell.endswith("->text")]),
+        ("cycles", settings.cycles, routes.cycles(corpus.keys)),
+        ("embedders", list(settings.embedders), [key for key in corpus.keys if key != "text"]),
     ):
         if unknown := [cell for cell in given if cell not in allowed]:
             raise ValueError(f"{name}: {unknown[0]!r} is not one of {', '.join(allowed)}")
-
-
-def measured(settings: Settings, cell: str) -> bool:
-    """Whether a cell is among those to measure; plain chat always is, where the corpus has any."""
-    return settings.cells is None or cell in settings.cells or cell == routes.PLAIN
 
 
 def load_model(place: Path, device: str) -> routes.Model:
@@ -141,13 +217,13 @@ def load_model(place: Path, device: str) -> routes.Model:
 
 
 def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
-    """A digest of a folder's files, but for notes and what lies in the folders `without`; a Hub id is its own."""
+    """A digest of a folder's files, but for notes and what is, or lies in, one of `without`; a Hub id is its own."""
     if not place.is_dir():
         return str(place)
     state = hashlib.blake2b(digest_size=12)
-    left = {folder.resolve() for folder in without}
+    left = {one.resolve() for one in without}
     for file in sorted(place.rglob("*")):
-        if file.is_file() and file.suffix not in (".md", ".pyc") and left.isdisjoint(file.resolve().parents):
+        if file.is_file() and file.suffix not in (".md", ".pyc") and left.isdisjoint([file.resolve(), *file.resolve().parents]):
             state.update(file.relative_to(place).as_posix().encode())
             with file.open("rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())

@@ -15,20 +15,23 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from anyx.evaluation.corpus import Corpus
-from anyx.evaluation.records import Record
-from anyx.media import Audio, Video
+from anyx.evaluation.records import Record, read
+from anyx.evaluation.scores import Verdict, Verdicts
+from anyx.media import Audio, Image, Video
 
 TILE, GAP, EXAMPLES = 64, 6, 2
 GREEN, RED, GREY = (46, 160, 67), (207, 34, 46), (120, 120, 120)
 
 
-def named_right(record: Record, corpus: Corpus) -> bool:
-    """Whether the first judge's best label is the concept's."""
-    ranked = next(iter(record.ranked.values()), [])
-    return bool(ranked) and corpus.labels[ranked[0]] == corpus.label(record.job.concept)
+def named_right(record: Record, verdict: Verdict, corpus: Corpus) -> bool:
+    """Whether the first judge's best label is the sample's."""
+    ranked = next(iter(verdict.ranked.values()), [])
+    return bool(ranked) and corpus.labels[ranked[0]] == corpus.label(record.job.sample)
 
 
-def draw(groups: Mapping[str, Sequence[Record]], corpus: Corpus, out: Path) -> PILImage.Image:
+def draw(
+    groups: Mapping[str, Sequence[Record]], verdicts: Verdicts, corpus: Corpus, out: Path
+) -> PILImage.Image:
     """The sheet of one split: rows are what goes in, columns what comes out."""
     keys = corpus.keys
     wide, high = 3 * TILE + 3 * GAP, EXAMPLES * (TILE + GAP) + 3 * GAP
@@ -44,9 +47,9 @@ def draw(groups: Mapping[str, Sequence[Record]], corpus: Corpus, out: Path) -> P
                 x, y = left + column * wide, top + row * high + number * (TILE + GAP)
                 page.paste(tile(record.given, record.request, out), (x, y))
                 pen.text((x + TILE + GAP // 2, y + TILE // 2), ">", fill=GREY, font=font, anchor="mm")
-                shown = tile(record.shown, record.text, out, TILE * 2 - 2 * GAP)
+                shown = tile(record.shown(target), record.text, out, TILE * 2 - 2 * GAP)
                 page.paste(shown, (x + TILE + GAP, y))
-                edge = GREEN if named_right(record, corpus) else RED
+                edge = GREEN if named_right(record, verdicts[record.job], corpus) else RED
                 pen.rectangle((x + TILE + GAP - 1, y - 1, x + 3 * TILE - GAP, y + TILE), outline=edge)
     return page
 
@@ -59,14 +62,14 @@ def tile(place: str | None, text: str, out: Path, width: int = TILE) -> PILImage
         lines = textwrap.wrap(text, max(8, width // 5))[: TILE // 11]
         ImageDraw.Draw(box).multiline_text((2, 2), "\n".join(lines), fill=(40, 40, 40), font=font, spacing=1)
         return box
-    path = out / place
-    if path.suffix == ".png":
-        box.paste(PILImage.open(path).convert("RGB").resize((TILE, TILE)), ((width - TILE) // 2, 0))
-    elif path.suffix == ".ogg":
-        box.paste(spectrogram(Audio.read(path)).resize((width, TILE)), (0, 0))
-    else:
+    media = read(out / place)
+    if isinstance(media, Image):
+        box.paste(media.to_pil().resize((TILE, TILE)), ((width - TILE) // 2, 0))
+    elif isinstance(media, Audio):
+        box.paste(spectrogram(media).resize((width, TILE)), (0, 0))
+    elif isinstance(media, Video):
         size = min(TILE, width // 3) if width > TILE else TILE
-        clip = Video.read(path).sample(3 if width > TILE else 1)
+        clip = media.sample(3 if width > TILE else 1)
         for index, frame in enumerate(clip.frames):
             picture = PILImage.fromarray(frame.permute(1, 2, 0).numpy()).resize((size, size))
             box.paste(picture, (index * size, (TILE - size) // 2))

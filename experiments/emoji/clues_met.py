@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anyx.data.sources import JSONLSource
-from anyx.evaluation.records import Records
-from anyx.evaluation.routes import words_of
+from anyx.evaluation.judges import rankings
+from anyx.evaluation.labels import LabelJudge
+from anyx.evaluation.records import Records, words_of
 from anyx.imports import import_file
 
 HERE = Path(__file__).parent
@@ -47,15 +48,16 @@ def main(folder: Path) -> None:
     for question in questions():
         asked.setdefault(letters_of(question), []).append(question)
     corpus = dialogues.corpus.EmojiCorpus()
+    judge = LabelJudge(corpus.labels)
     counts: dict[tuple[str, bool], list[bool]] = {}
     for record in Records(folder / "records.jsonl"):
-        if record.job.cell != CELL:
+        if record.job.route != CELL:
             continue
-        words = dialogues.clues()[record.job.concept]
+        words = dialogues.clues()[record.job.sample]
         clue = clue_of(record.request, words)
         met = any(clue_of(question, words) == clue for question in asked.get(clue[0], ()))
-        first = record.ranked.get("label", [])[:1]
-        right = [corpus.labels[index] for index in first] == [corpus.label(record.job.concept)]
+        first = rankings(judge, [record.text])[0][:1]
+        right = [corpus.labels[index] for index in first] == [corpus.label(record.job.sample)]
         counts.setdefault((record.job.split, met), []).append(right)
     for (split, met), rights in sorted(counts.items()):
         said = "asked" if met else "never asked"

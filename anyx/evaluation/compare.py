@@ -1,0 +1,94 @@
+"""Two runs over the same requests: cell by cell the difference in top-1, its interval, and whether it could be chance.
+
+Requests are paired: only those that both runs answered count, and the interval is of their differences (bootstrap over
+samples), the p that of the exact sign test on requests of which one run was right and the other wrong. `holm` is the p
+after Holm's correction for as many cells as there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.judges import Judges
+from anyx.evaluation.records import Job, Records
+from anyx.evaluation.routes import PLAIN
+from anyx.evaluation.scores import Verdict, Verdicts, judge_all
+from anyx.scoring.bootstrap import paired_bootstrap, sign_test
+
+Figures = dict[str, Any]
+
+
+def compare(corpus: Corpus, judges: Judges, runs: Sequence[Path], digest: str) -> Figures:
+    """`{split: {route: {"n":, "a":, "b":, "difference":, "ci95":, "p":, "holm":}}}` of two folders with records."""
+    found: list[dict[Job, Verdict]] = []
+    for run in runs:
+        records = Records(run / "records.jsonl")
+        if not len(records):
+            raise ValueError(f"compare: there are no records in {run}")
+        verdicts = Verdicts(run / "verdicts.jsonl", digest)
+        judge_all(list(records), judges, run, verdicts)
+        found.append(verdicts.found)
+    first, second = found
+    both = [job for job in first if job in second and job.split != PLAIN]
+    if not both:
+        raise ValueError(f"compare: {runs[0]} and {runs[1]} have no request in common (splits, samples and seed count)")
+    numbers = {label: index for index, label in enumerate(corpus.labels)}
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for job in both:
+        groups.setdefault((job.split, job.route), []).append(job)
+    rows: dict[tuple[str, str], Figures] = {}
+    for key, jobs in groups.items():
+        bar = next(iter(judges[jobs[0].target]))
+        right = [
+            [float(verdicts[job].ranked.get(bar, [])[:1] == [numbers[corpus.label(job.sample)]]) for job in jobs]
+            for verdicts in found
+        ]
+        rows[key] = paired(*right, [job.sample for job in jobs])
+    corrected(list(rows.values()))
+    told: Figures = {}
+    for (split, name), row in rows.items():
+        told.setdefault(split, {})[name] = row
+    return told
+
+
+def paired(a: Sequence[float], b: Sequence[float], samples: Sequence[str]) -> Figures:
+    """One cell: both shares, b's less a's with its 95% interval, and the sign test's p; no test of a single request."""
+    low, high = paired_bootstrap(b, a, samples) if len(a) > 1 else (-1.0, 1.0)
+    return {
+        "n": len(a),
+        "a": round(sum(a) / len(a), 4),
+        "b": round(sum(b) / len(b), 4),
+        "difference": round((sum(b) - sum(a)) / len(a), 4),
+        "ci95": [round(low, 4), round(high, 4)],
+        "p": round(sign_test(b, a), 6) if len(a) > 1 else 1.0,
+    }
+
+
+def corrected(rows: Sequence[Figures]) -> None:
+    """Add Holm's p: the smallest times as many as there are, the next times one less, never falling."""
+    held = 0.0
+    for place, row in enumerate(sorted(rows, key=lambda row: row["p"])):
+        held = max(held, min(1.0, row["p"] * (len(rows) - place)))
+        row["holm"] = round(held, 6)
+
+
+def show(found: Mapping[str, Mapping[str, Figures]], names: Sequence[str]) -> None:
+    """Print the comparison; what differs after Holm's correction (p < 0.05) is marked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for split, cells in found.items():
+        table = Table(title=f"{split}: top-1 of A = {names[0]} and B = {names[1]}")
+        for head in ("cell", "n", "A", "B", "B - A (95%)", "p", "Holm"):
+            table.add_column(head, justify="left" if head == "cell" else "right")
+        for name, row in cells.items():
+            low, high = row["ci95"]
+            mark = " *" if row["holm"] < 0.05 else ""
+            table.add_row(
+                name, str(row["n"]), f"{row['a']:.0%}", f"{row['b']:.0%}",
+                f"{row['difference']:+.0%} ({low:+.0%} to {high:+.0%})", f"{row['p']:.3g}", f"{row['holm']:.3g}{mark}",
+            )  # fmt: skip
+        Console().print(table)
