@@ -18,7 +18,8 @@ from anyx.evaluation.judges import Judges, rankings
 from anyx.evaluation.metrics import chance, hits, wilson
 from anyx.evaluation.records import Job, Record, Records
 from anyx.evaluation.routes import PLAIN
-from anyx.evaluation.transcripts import interval, total, word_errors
+from anyx.evaluation.transcripts import interval, word_errors
+from anyx.scoring.edits import total
 
 Figures = dict[str, Any]
 
