@@ -1,8 +1,8 @@
 """Edits between two sequences of words or characters, and the rates they make: WER, CER, MER, WIL.
 
 Rates of several texts are of the summed counts, so that long ones count for more. WER and CER may be over 1, MER and
-WIL may not. Of several shortest ways the one is counted that jiwer counts, which matters to MER and WIL alone: common ends
-are left out, and from the end a deletion goes before a substitution, and that before an insertion.
+WIL may not. Of several shortest ways the one is counted that jiwer counts, which matters to MER and WIL alone: common
+ends are left out, and from the end a deletion goes before a substitution, and that before an insertion.
 
 Letters: n units of the reference, m units that were written.
 """
