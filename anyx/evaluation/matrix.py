@@ -23,8 +23,9 @@ from anyx.evaluation.metrics import chance, hits
 from anyx.evaluation.records import Job, Record, Records
 from anyx.evaluation.routes import PLAIN, first_leg
 from anyx.evaluation.scores import Verdict, Verdicts
-from anyx.evaluation.transcripts import interval, total, word_errors
+from anyx.evaluation.transcripts import interval, word_errors
 from anyx.scoring.bootstrap import cluster_means, percentiles
+from anyx.scoring.edits import total
 from anyx.scoring.statistics import wilson
 
 Figures = dict[str, Any]

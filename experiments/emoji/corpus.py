@@ -136,6 +136,7 @@ class EmojiCorpus:
     apart: Mapping[str, Sequence[str]] = {"espeak": ("audio->text",), "sound": ("audio->text",)}
     judged: tuple[str, ...] = ("seen", "unseen", "espeak")
     synthetic: Mapping[str, Sequence[str]] = {"unseen": ("video",)}
+    aspects: Mapping[str, Sequence[str]] = {}
 
     def __init__(self) -> None:
         self.concepts = {concept.id: concept for concept in core()}

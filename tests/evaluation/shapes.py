@@ -35,6 +35,7 @@ class Shapes:
     judged: Sequence[str] = ("seen", "unseen")
     synthetic: Mapping[str, Sequence[str]] = {"unseen": ("image",)}
     labels: Sequence[str] = LABELS
+    aspects: Mapping[str, Sequence[str]] = {"dark": ("no", "no", "no", "yes"), "hue": ("red", "green", "blue", "red")}
 
     def chosen(self, split: str, limit: int | None) -> list[str]:
         return [str(index) for index in range(4)][:limit]

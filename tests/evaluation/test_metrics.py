@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyx.evaluation.metrics import chance, hits, sound, wilson
+from anyx.evaluation.metrics import chance, hits, sound
+from anyx.scoring.statistics import wilson
 from anyx.media import Audio, Image, Video
 
 

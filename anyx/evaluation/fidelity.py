@@ -1,0 +1,52 @@
+"""How like real ones the outputs of a route are, whatever they show: one figure beside a floor, real against real.
+
+Words are compared with a right reply to the same request (ROUGE-L, the mean over replies). Media are compared as a set
+with real held-out media of the same samples, in the space of the embedder that the YAML names: the kernel distance
+(KID, unbiased, so that a few score as many would, on average) and the Frechet distance, which few samples inflate: read
+it against its floor, the distance of two real sets of the same size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.records import Record
+from anyx.evaluation.scores import Verdict
+from anyx.scoring.captions import captions
+
+LEAST = 8  # media below which a distance of sets says nothing
+APART = 1000  # added to the seed of the real media that a floor compares with
+
+
+class Fidelity:
+    """Fidelity of routes of one run, whose media lie in `folder`; `embedders` are nodes by key."""
+
+    def __init__(self, corpus: Corpus, embedders: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+        self.corpus = corpus
+        self.folder = folder
+        self.embedders = embedders
+
+    def __call__(self, rows: Sequence[Record], judged: Sequence[Verdict]) -> dict[str, Any] | None:
+        """The figures of one route; None where nothing tells or too little is valid."""
+        valid = [row for row, verdict in zip(rows, judged, strict=True) if verdict.valid]
+        if not valid:
+            return None
+        if valid[0].job.target == "text":
+            return self.words(valid)
+        return None
+
+    def words(self, rows: Sequence[Record]) -> dict[str, Any]:
+        """ROUGE-L of replies and, for the floor, of other right replies."""
+        right = {str(place): [self.real(row, 0)] for place, row in enumerate(rows)}
+        said = {str(place): row.text for place, row in enumerate(rows)}
+        other = {str(place): self.real(row, APART) for place, row in enumerate(rows)}
+        found, floor = (captions(right, texts) for texts in (said, other))
+        return {"metric": "rouge_l", **found.by, "value": found.figures["rouge_l"], "floor": floor.figures["rouge_l"]}
+
+    def real(self, row: Record, apart: int) -> Any:
+        """A right output of a request."""
+        job = row.job
+        return self.corpus.real(job.split, job.target, job.sample, job.seed + apart)
