@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 from anyx.media import Audio, Image, Video
-
-Z95 = 1.959964
-
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a share; (0, 1) where nothing was measured."""
-    if not total:
-        return 0.0, 1.0
-    share, z2 = hits / total, Z95**2
-    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
+from anyx.scoring.statistics import wilson as wilson  # the interval of every share below
 
 
 def hits(ranked: Sequence[Sequence[int]], targets: Sequence[int], k: int) -> int:

@@ -1,6 +1,6 @@
 """Boxes said for a referring sentence: RefCOCO, RefCOCO+, RefCOCOg (Kazemzadeh et al. 2014), one row a sentence.
 
-Boxes are (left, top, right, bottom), in the same unit on both sides; the published prompt asks for shares of the width and height.
+Boxes are (left, top, right, bottom), in the same unit on both sides; the published prompt wants shares of the picture.
 """
 
 from __future__ import annotations
