@@ -1,5 +1,5 @@
-"""Measuring a model: requests from a corpus, records, judges, the matrix and its report."""
+"""Measuring a model: requests from a corpus, records, verdicts of judges, the matrix and its report."""
 
-from anyx.evaluation.run import evaluate
+from anyx.evaluation.run import compare, evaluate, score
 
-__all__ = ["evaluate"]
+__all__ = ["compare", "evaluate", "score"]

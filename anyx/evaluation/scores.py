@@ -20,8 +20,10 @@ BATCH = 32  # outputs of one route that a judge sees at once
 
 
 class Verdict(NamedTuple):
-    """`valid`: it holds a usable output of the kind asked for; `exact`: and no medium that was not. `ranked` are
-    labels by judge, best first."""
+    """`valid`: it holds a usable output of the kind asked for; `exact`: and no medium that was not.
+
+    `ranked` are labels by judge, best first.
+    """
 
     valid: bool
     exact: bool
@@ -36,7 +38,8 @@ class Verdicts:
         self.found: dict[Job, Verdict] = {}
         for line in whole_lines(path):
             if line.pop("by") == digest:
-                self.found[Job(**line.pop("job"))] = Verdict(**line)
+                job = Job(**line.pop("job"))
+                self.found[job] = Verdict(**line)
 
     def __getitem__(self, job: Job) -> Verdict:
         return self.found[job]

@@ -100,3 +100,17 @@ class Oracle:
     def heard(self, media: Image | Audio) -> int:
         judge = ColourJudge(LABELS) if isinstance(media, Image) else ToneJudge(LABELS)
         return int(judge([media])[0].argmax())
+
+
+class Mute(Oracle):
+    """Says nothing."""
+
+    def reply(self, content: Any) -> Reply:
+        return Reply([])
+
+
+class Painter(Oracle):
+    """Draws, whatever is asked."""
+
+    def reply(self, content: Any) -> Reply:
+        return Reply(["A red:", picture(0, 7)])

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from shapes import Oracle
+from shapes import Mute, Oracle, Painter
 
-from anyx.evaluation import evaluate
+from anyx.evaluation import compare, evaluate, score
 from anyx.evaluation.matrix import markdown
+from anyx.evaluation.records import Job, Records, read
 from anyx.evaluation.run import identity_of
 
 YAML = """
@@ -150,3 +151,74 @@ def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> No
     assert all(cell["top1"] <= cell["valid"] and cell["ceiling"] == 1 for cell in found["seen"].values())
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     assert len(records) == sum(cell["n"] for split in ("seen", "unseen", "loud") for cell in found[split].values()) + 2
+
+
+def test_records_are_scored_again_without_a_model(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = evaluate(folder, out, model=Oracle(), show=False)
+    lines = (out / "verdicts.jsonl").read_text()
+    (out / "verdicts.jsonl").unlink()
+    assert score(folder, out, show=False) == found
+    assert (out / "verdicts.jsonl").read_text() == lines
+    changed = YAML.replace('{colour: {type: "shapes:ColourJudge"}}', '{tint: {type: "shapes:ColourJudge"}}')
+    (folder / "evaluation.yaml").write_text(changed)
+    again = score(folder, out, show=False)  # by a judge of another name
+    assert again["seen"]["text->image"] == {**found["seen"]["text->image"], "judge": "tint"}
+    assert (out / "verdicts.jsonl").read_text().startswith(lines)
+    with pytest.raises(ValueError, match="there are no records in"):
+        score(folder, tmp_path / "empty", show=False)
+
+
+def test_a_cycle_meets_what_the_model_made(folder: Path, tmp_path: Path) -> None:
+    (folder / "evaluation.yaml").write_text(YAML + "cycles: [text->image->text, audio->image->audio]\n")
+    out = tmp_path / "out"
+    found = evaluate(folder, out, model=Oracle(), show=False)
+    for split in ("seen", "unseen"):
+        assert {name: cell["top1"] for name, cell in found["cycles"][split].items()} == {
+            "text->image->text": 1,
+            "audio->image->audio": 1,
+        }
+    records = Records(out / "records.jsonl")
+    second = records[Job("seen", "text->image->text", "2", 0)]
+    first = records[Job("seen", "text->image", "2", 0)]
+    assert torch.equal(read(out / (second.given or "")).pixels, read(out / (first.shown("image") or "")).pixels)  # type: ignore[union-attr]
+    deaf = evaluate(folder, tmp_path / "deaf", model=Oracle(deaf=True), show=False)  # it draws all things red
+    assert deaf["cycles"]["seen"]["text->image->text"]["top1"] == 0.25
+
+
+def test_a_cycle_without_a_first_leg_is_wrong_not_an_error(folder: Path, tmp_path: Path) -> None:
+    (folder / "evaluation.yaml").write_text(YAML + "cells: [text->image]\ncycles: [text->image->text]\n")
+    found = evaluate(folder, tmp_path / "out", model=Mute(), show=False)
+    assert found["cycles"]["seen"]["text->image->text"]["valid"] == 0
+    assert found["decisions"]["seen"]["image"] == {
+        "precision": None, "precision_ci95": [0, 1], "recall": 0, "recall_ci95": [0, 0.4899], "asked": 4, "came": 0, "both": 0
+    }  # fmt: skip
+
+
+def test_decisions_count_media_that_nobody_asked_for(folder: Path, tmp_path: Path) -> None:
+    """Asked 24 times for media over 3 x 3 cells of 4 things; it draws whatever is asked, and plain chat (2) too."""
+    found = evaluate(folder, tmp_path / "out", model=Painter(), show=False)["decisions"]["seen"]
+    counts = {key: (row["asked"], row["came"], row["both"]) for key, row in found.items()}
+    assert counts == {"media": (24, 38, 24), "image": (12, 38, 12), "audio": (12, 0, 0)}
+    assert found["image"]["precision"] == round(12 / 38, 4)
+    assert found["image"]["recall"] == 1
+    assert found["audio"]["precision"] is None
+
+
+def test_aspects_are_right_where_labels_share_them(folder: Path, tmp_path: Path) -> None:
+    """A deaf model says red to red, green, blue and dark red: not dark in three, red in hue in two."""
+    found = evaluate(folder, tmp_path / "out", model=Oracle(deaf=True), show=False)
+    assert {tuple(cell["aspects"].items()) for cell in found["seen"].values()} == {(("dark", 0.75), ("hue", 0.5))}
+
+
+def test_two_runs_are_compared_request_by_request(folder: Path, tmp_path: Path) -> None:
+    """By hand: of four things the deaf run is wrong in three: sign test 2 / 2^3 = 0.25, Holm's for 19 cells 1."""
+    runs = [tmp_path / name for name in ("deaf", "oracle")]
+    evaluate(folder, runs[0], model=Oracle(deaf=True), show=False)
+    evaluate(folder, runs[1], model=Oracle(), show=False)
+    row = compare(folder, runs, show=False)["seen"]["image->text"]
+    low, high = row.pop("ci95")
+    assert row == {"n": 4, "a": 0.25, "b": 1.0, "difference": 0.75, "p": 0.25, "holm": 1.0}
+    assert low <= 0.75 <= high
+    with pytest.raises(ValueError, match="there are no records in"):
+        compare(folder, [runs[0], tmp_path / "nowhere"], show=False)
