@@ -1,7 +1,6 @@
 """`anyx evaluate`: the measurements that an experiment's evaluation.yaml names, resumable record by record."""
 
 import json
-
 from pathlib import Path
 from typing import Annotated
 

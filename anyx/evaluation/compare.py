@@ -15,7 +15,7 @@ from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import Judges
 from anyx.evaluation.records import Job, Records
 from anyx.evaluation.routes import PLAIN
-from anyx.evaluation.scores import Verdict, Verdicts, judge_all
+from anyx.evaluation.scores import Verdicts, judge_all
 from anyx.scoring.bootstrap import paired_bootstrap, sign_test
 
 Figures = dict[str, Any]
@@ -23,35 +23,39 @@ Figures = dict[str, Any]
 
 def compare(corpus: Corpus, judges: Judges, runs: Sequence[Path], digest: str) -> Figures:
     """`{split: {route: {"n":, "a":, "b":, "difference":, "ci95":, "p":, "holm":}}}` of two folders with records."""
-    found: list[dict[Job, Verdict]] = []
-    for run in runs:
-        records = Records(run / "records.jsonl")
-        if not len(records):
-            raise ValueError(f"compare: there are no records in {run}")
-        verdicts = Verdicts(run / "verdicts.jsonl", digest)
-        judge_all(list(records), judges, run, verdicts)
-        found.append(verdicts.found)
-    first, second = found
-    both = [job for job in first if job in second and job.split != PLAIN]
-    if not both:
-        raise ValueError(f"compare: {runs[0]} and {runs[1]} have no request in common (splits, samples and seed count)")
-    numbers = {label: index for index, label in enumerate(corpus.labels)}
+    first, second = (right_of(corpus, judges, run, digest) for run in runs)
     groups: dict[tuple[str, str], list[Job]] = {}
-    for job in both:
-        groups.setdefault((job.split, job.route), []).append(job)
-    rows: dict[tuple[str, str], Figures] = {}
-    for key, jobs in groups.items():
-        bar = next(iter(judges[jobs[0].target]))
-        right = [
-            [float(verdicts[job].ranked.get(bar, [])[:1] == [numbers[corpus.label(job.sample)]]) for job in jobs]
-            for verdicts in found
-        ]
-        rows[key] = paired(*right, [job.sample for job in jobs])
+    for job in first:
+        if job in second:
+            groups.setdefault((job.split, job.route), []).append(job)
+    if not groups:
+        raise ValueError(f"compare: {runs[0]} and {runs[1]} have no request in common (splits, samples and seed count)")
+    rows = {
+        key: paired([first[job] for job in jobs], [second[job] for job in jobs], [job.sample for job in jobs])
+        for key, jobs in groups.items()
+    }
     corrected(list(rows.values()))
     told: Figures = {}
     for (split, name), row in rows.items():
         told.setdefault(split, {})[name] = row
     return told
+
+
+def right_of(corpus: Corpus, judges: Judges, run: Path, digest: str) -> dict[Job, float]:
+    """1.0 for every request of a run whose first judge's best label is the right one, else 0.0; plain chat left out."""
+    records = Records(run / "records.jsonl")
+    if not len(records):
+        raise ValueError(f"there are no records in {run}")
+    verdicts = Verdicts(run / "verdicts.jsonl", digest)
+    judge_all(list(records), judges, run, verdicts)
+    numbers = {label: index for index, label in enumerate(corpus.labels)}
+    found: dict[Job, float] = {}
+    for record in records:
+        job = record.job
+        if job.split != PLAIN:
+            said = verdicts[job].ranked.get(next(iter(judges[job.target])), [])[:1]
+            found[job] = float(list(said) == [numbers[corpus.label(job.sample)]])
+    return found
 
 
 def paired(a: Sequence[float], b: Sequence[float], samples: Sequence[str]) -> Figures:

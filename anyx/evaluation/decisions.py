@@ -1,4 +1,4 @@
-"""Whether media should come at all: how often a reply shows a kind of medium when it was asked for, and when it was not.
+"""Whether media should come at all: how often a reply shows media when they were asked for, and when they were not.
 
 Over all replies of a split's routes and of plain chat: `recall` is the share of those asked for a key that show it,
 `precision` the share of those that show it which were asked for it. `media` counts any key but words.

@@ -14,20 +14,30 @@ from typing import Any
 
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.records import Record
-from anyx.evaluation.scores import Verdict
+from anyx.evaluation.scores import Verdict, output_of
+from anyx.imports import find
 from anyx.scoring.captions import captions
+from anyx.scoring.embedders import Embedder, Handcrafted, embed
+from anyx.scoring.frechet import frechet
+from anyx.scoring.kernel import kid
 
 LEAST = 8  # media below which a distance of sets says nothing
 APART = 1000  # added to the seed of the real media that a floor compares with
 
 
 class Fidelity:
-    """Fidelity of routes of one run, whose media lie in `folder`; `embedders` are nodes by key."""
+    """Fidelity of routes of one run, whose media lie in `folder`.
 
-    def __init__(self, corpus: Corpus, embedders: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    `embedders` are nodes by key, `{type: "module:Class", **keywords}` or "file.py:Class" of the folder `home`; keys that
+    it does not name are compared by `Handcrafted`, which has no weights.
+    """
+
+    def __init__(
+        self, corpus: Corpus, embedders: Mapping[str, Mapping[str, Any]], folder: Path, home: Path | None = None
+    ) -> None:
         self.corpus = corpus
         self.folder = folder
-        self.embedders = embedders
+        self.embedders = {key: made(node, f"embedders.{key}", home) for key, node in embedders.items()}
 
     def __call__(self, rows: Sequence[Record], judged: Sequence[Verdict]) -> dict[str, Any] | None:
         """The figures of one route; None where nothing tells or too little is valid."""
@@ -36,7 +46,25 @@ class Fidelity:
             return None
         if valid[0].job.target == "text":
             return self.words(valid)
-        return None
+        return self.media(valid) if len(valid) >= LEAST else None
+
+    def media(self, rows: Sequence[Record]) -> dict[str, Any]:
+        """KID with its error over blocks, and the Frechet distance, each with its floor."""
+        embedder = self.embedders.get(rows[0].job.target, Handcrafted())
+        shown = embed([output_of(row, self.folder) for row in rows], embedder)
+        real, other = (embed([self.real(row, apart) for row in rows], embedder) for apart in (0, APART))
+        near, floor = (kid(real, features) for features in (shown, other))
+        far, least = (frechet(real, features) for features in (shown, other))
+        return {
+            "metric": "kid",
+            **near.by,
+            "value": near.figures["kid"],
+            "error": near.figures["kid_error"],
+            "floor": floor.figures["kid"],
+            "frechet": far.figures[far.metric],
+            "frechet_floor": least.figures[least.metric],
+            "n": near.n,
+        }
 
     def words(self, rows: Sequence[Record]) -> dict[str, Any]:
         """ROUGE-L of replies and, for the floor, of other right replies."""
@@ -50,3 +78,16 @@ class Fidelity:
         """A right output of a request."""
         job = row.job
         return self.corpus.real(job.split, job.target, job.sample, job.seed + apart)
+
+
+def made(node: Mapping[str, Any], path: str, home: Path | None) -> Embedder:
+    """The embedder of a node."""
+    options = dict(node)
+    if "type" not in options:
+        raise ValueError(f"{path}.type: missing; it is 'file.py:Class' or 'module:Class'")
+    kind = find(str(options.pop("type")), f"{path}.type", home)
+    try:
+        embedder: Embedder = kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return embedder

@@ -90,7 +90,10 @@ def route(
     if corpus.aspects:
         cell["aspects"] = {
             name: round(
-                sum(bool(said) and values[said[0]] == values[wanted] for said, wanted in zip(first, targets, strict=True))
+                sum(
+                    bool(said) and values[said[0]] == values[wanted]
+                    for said, wanted in zip(first, targets, strict=True)
+                )
                 / max(1, len(rows)),
                 4,
             )
@@ -170,7 +173,7 @@ def has_media(cells: Sequence[str], key: str) -> bool:
 
 
 def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str]) -> str:
-    """The matrices as Markdown tables: top-1 in percent with its interval, and what shuffled outputs and real media get."""
+    """The matrices as Markdown tables: top-1 in percent with its interval and its controls."""
     parts = []
     for split in splits:
         head = f"| {split}: in \\ out | " + " | ".join(keys) + " |"

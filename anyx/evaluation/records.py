@@ -1,4 +1,4 @@
-"""What a model was asked and what it answered: one JSON line a request. Scores are made of these lines, never of a model.
+"""What a model was asked and what it answered: one JSON line a request. Scores are made of these, never of a model.
 
 Media stand beside the lines as files that lose nothing (PNG, FLAC, animated PNG), so that what is judged today can be
 judged again, by other judges, tomorrow. A stopped run goes on where it was.

@@ -81,9 +81,7 @@ def _errors(cell: Mapping[str, Any], before: str) -> str:
     return f"{before}word errors {cell['words']['error_rate']:.1%} ({low:.1%}-{high:.1%})"
 
 
-def write(
-    found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], verdicts: Verdicts, out: Path
-) -> None:
+def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], verdicts: Verdicts, out: Path) -> None:
     """Write `report.html` and one contact sheet a split."""
     parts = [
         f"<h1>What goes in, what comes out</h1><p>{found['labels']} labels in the closed list. {_plain(found)}</p>"

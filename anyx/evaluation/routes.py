@@ -1,7 +1,7 @@
 """Asking a model: jobs -> conversations -> replies -> records.
 
-A route is "input->output". A cycle has one leg more ("text->image->text"): the model is shown what it made itself on the
-first leg, and asked for the last. Jobs run in batches of one route.
+A route is "input->output". A cycle has one leg more ("text->image->text"): the model is shown what it made itself on
+the first leg, and asked for the last. Jobs run in batches of one route.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ class Settings:
     """What an `evaluation.yaml` may say: the corpus's class, judges by key and name, and what else is measured how.
 
     `cells` are the routes to measure (`speech->text`), all of the corpus unless given. In those that `transcripts`
-    names the reply should be the label and nothing else: their word error rate is told too. `cycles` are routes with one
-    leg more (`text->image->text`), on which the model meets what it made itself. `embedders` say by key what tells how
-    like real media the outputs are; none is told of keys that are not named.
+    names the reply should be the label and nothing else: their word error rate is told too. `cycles` are routes with
+    one leg more (`text->image->text`), on which the model meets what it made itself. `embedders` say by key what tells
+    how like real media the outputs are; see `anyx.evaluation.fidelity`.
     """
 
     corpus: str
@@ -82,7 +82,9 @@ def evaluate(
         identity, model = fingerprint(place), load_model(place, device)
     else:
         identity = identity_of(model)
-    scorers = [folder / str(node["path"]) for named in settings.judges.values() for node in named.values() if "path" in node]
+    scorers = [
+        folder / str(node["path"]) for named in settings.judges.values() for node in named.values() if "path" in node
+    ]
     world = fingerprint(folder, without=(folder / settings.model, out, folder / "evaluation.yaml", *scorers))
     claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": settings.of_records()})
     records = Records(out / "records.jsonl")
@@ -102,9 +104,7 @@ def evaluate(
     return scored(settings, folder, corpus, jobs, records, out, limit=size, seed=seed, show=show)
 
 
-def score(
-    folder: str | Path, out: str | Path, overrides: Sequence[str] = (), *, show: bool = True
-) -> dict[str, Any]:
+def score(folder: str | Path, out: str | Path, overrides: Sequence[str] = (), *, show: bool = True) -> dict[str, Any]:
     """Score the records that lie in `out`, without a model; returns what `matrix.json` holds."""
     out = Path(out)
     settings, folder, corpus = opened(folder, overrides)
@@ -140,7 +140,7 @@ def scored(
         records,
         verdicts,
         ceilings_of(corpus, judges, limit=limit, seed=seed),
-        fidelity=Fidelity(corpus, settings.embedders, out),
+        fidelity=Fidelity(corpus, settings.embedders, out, folder),
         transcripts=settings.transcripts,
     )
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -161,6 +161,13 @@ def compare(
     if show:
         comparison.show(found, [str(run) for run in runs])
     return found
+
+
+def rights(folder: str | Path, out: Path) -> dict[Job, float]:
+    """1.0 or 0.0 for every request whose record lies in `out`, by the first judge of its output."""
+    settings, folder, corpus = opened(folder, ())
+    judges = build(settings.judges, corpus.labels, folder)
+    return comparison.right_of(corpus, judges, out, digest_of(settings.judges, judges, folder))
 
 
 def opened(folder: str | Path, overrides: Sequence[str]) -> tuple[Settings, Path, Corpus]:
@@ -223,7 +230,11 @@ def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
     state = hashlib.blake2b(digest_size=12)
     left = {one.resolve() for one in without}
     for file in sorted(place.rglob("*")):
-        if file.is_file() and file.suffix not in (".md", ".pyc") and left.isdisjoint([file.resolve(), *file.resolve().parents]):
+        if (
+            file.is_file()
+            and file.suffix not in (".md", ".pyc")
+            and left.isdisjoint([file.resolve(), *file.resolve().parents])
+        ):
             state.update(file.relative_to(place).as_posix().encode())
             with file.open("rb") as stream:
                 state.update(hashlib.file_digest(stream, "sha256").digest())

@@ -29,9 +29,7 @@ def named_right(record: Record, verdict: Verdict, corpus: Corpus) -> bool:
     return bool(ranked) and corpus.labels[ranked[0]] == corpus.label(record.job.sample)
 
 
-def draw(
-    groups: Mapping[str, Sequence[Record]], verdicts: Verdicts, corpus: Corpus, out: Path
-) -> PILImage.Image:
+def draw(groups: Mapping[str, Sequence[Record]], verdicts: Verdicts, corpus: Corpus, out: Path) -> PILImage.Image:
     """The sheet of one split: rows are what goes in, columns what comes out."""
     keys = corpus.keys
     wide, high = 3 * TILE + 3 * GAP, EXAMPLES * (TILE + GAP) + 3 * GAP

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyx.evaluation.metrics import chance, hits, sound
-from anyx.scoring.statistics import wilson
 from anyx.media import Audio, Image, Video
+from anyx.scoring.statistics import wilson
 
 
 def test_wilson_equals_the_published_example() -> None:

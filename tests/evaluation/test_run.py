@@ -191,7 +191,8 @@ def test_a_cycle_without_a_first_leg_is_wrong_not_an_error(folder: Path, tmp_pat
     found = evaluate(folder, tmp_path / "out", model=Mute(), show=False)
     assert found["cycles"]["seen"]["text->image->text"]["valid"] == 0
     assert found["decisions"]["seen"]["image"] == {
-        "precision": None, "precision_ci95": [0, 1], "recall": 0, "recall_ci95": [0, 0.4899], "asked": 4, "came": 0, "both": 0
+        "precision": None, "precision_ci95": [0, 1], "recall": 0, "recall_ci95": [0, 0.4899],
+        "asked": 4, "came": 0, "both": 0,
     }  # fmt: skip
 
 
