@@ -17,17 +17,20 @@ from anyx.scoring.rows import Row, needed
 
 WINNERS = ("a", "b", "draw")
 PRIOR = 0.1
+STEPS = 200
 
 
 def arena(rows: Sequence[Row], *, prior: float = PRIOR, repeats: int = REPEATS, seed: int = 0) -> Result:
     """Strengths from votes, rows of `a` and `b` (names of models) and `winner` ("a", "b" or "draw").
 
-    `prior` is how many draws are added between two models that met: without any, a model that never lost is infinitely
-    strong. Figures are strengths by name, the strongest first; `details` have each one's 95% interval over votes drawn
+    `prior`, above 0, is how many draws are added between two models that met, so that one that never lost has a
+    strength. Figures are strengths by name, the strongest first; `details` have each 95% interval over votes drawn
     again (low, high), its votes and its share of them won. ValueError: models between whom no chain of votes leads, a
-    vote for a model against itself, another winner.
+    vote on a model against itself, another winner, a prior that is not above 0.
     """
     needed("arena", rows, "a", "b", "winner")
+    if prior <= 0:
+        raise ValueError(f"arena: prior is {prior}; allowed: above 0")
     names = sorted({str(row[side]) for row in rows for side in ("a", "b")})
     order = {name: place for place, name in enumerate(names)}
     cells = np.zeros((3, len(names), len(names)))  # by winner, of a and b
@@ -59,12 +62,12 @@ def arena(rows: Sequence[Row], *, prior: float = PRIOR, repeats: int = REPEATS, 
 def strengths(wins: NDArray[np.float64]) -> NDArray[np.float64]:
     """The likeliest strengths (repeats, models) for wins (repeats, models, models) of row over column.
 
-    Newton's steps on the concave likelihood, none longer than one; ValueError where they do not settle.
+    Newton's steps on the concave likelihood, none longer than one. Each model has to have won and lost, or drawn.
     """
     games = wins + wins.transpose(0, 2, 1)
     models = games.shape[1]
     found = np.zeros(games.shape[:2])
-    for _ in range(200):
+    for _ in range(STEPS):
         chance = 1 / (1 + np.exp(found[:, None, :] - found[:, :, None]))  # of row over column
         slope = (wins - games * chance).sum(-1)
         if np.abs(slope).max() < 1e-9 * max(1.0, games.max()):
@@ -73,7 +76,7 @@ def strengths(wins: NDArray[np.float64]) -> NDArray[np.float64]:
         curve = np.eye(models) * bend.sum(-1, keepdims=True) - bend + 1 / models  # the last fixes the mean
         step = np.linalg.solve(curve, slope[..., None])[..., 0]
         found += step / np.maximum(1.0, np.abs(step).max(-1, keepdims=True))
-    raise ValueError("arena: the strengths have no end; a prior above 0 keeps them finite")
+    raise AssertionError(f"strengths have not settled in {STEPS} steps")
 
 
 def _wins(cells: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ of each item, of which whole ones are drawn; without any, each item stands for i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -90,10 +89,11 @@ def permutation_test(
 
 def sign_test(values: Sequence[float], baseline: Sequence[float]) -> float:
     """The exact two-sided p of the items won and lost if either were as likely; items that are equal say nothing."""
+    from scipy import stats
+
     difference = numbers(values) - numbers(baseline, like=values)
     won, lost = int(np.count_nonzero(difference > 0)), int(np.count_nonzero(difference < 0))
-    tail = sum(math.comb(won + lost, k) for k in range(min(won, lost) + 1))
-    return min(1.0, 2 * tail / 2 ** (won + lost))
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def _blocks(repeats: int, width: int) -> Iterator[int]:

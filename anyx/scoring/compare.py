@@ -1,4 +1,4 @@
-"""How sure a result is, and whether it differs from another's on the same items: what a report prints beside figures."""
+"""How sure a result is, and whether it differs from another on the same items: what a report prints beside it."""
 
 from __future__ import annotations
 

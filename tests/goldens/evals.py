@@ -44,7 +44,8 @@ def golden(name: str) -> dict[str, Any]:
     try:
         return _read(name)
     except ValueError as error:
-        pytest.fail(f"{error}", pytrace=False)
+        missing = str(error)
+    pytest.fail(missing, pytrace=False)
 
 
 def keys(name: str, *path: str) -> list[Any]:
