@@ -33,7 +33,7 @@ def smooth(x: Floats) -> Floats:
 
 
 def ssim(a: Image, b: Image) -> float:
-    """Structural similarity (Wang, 2004), the mean over channels and windows within the picture, 11 pixels a side or more.
+    """Structural similarity (Wang, 2004), over windows of 11 by 11 that lie within the picture; the mean of them.
 
     torchmetrics also counts windows that reach over the mirrored border, which moves the third digit.
     """
