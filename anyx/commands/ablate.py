@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,17 +59,14 @@ def ablate(
     for variant in made:  # every error of every variant, before the first is trained
         load(config, [*fixed, *variant.overrides])
     runs = {(variant.name, seed): out / variant.name / f"seed{seed}" for variant in made for seed in chosen}
-    measure = [] if limit is None else ["--limit", str(limit)]
-    measure += [] if cells is None else [f"cells=[{cells}]"]
-    with ThreadPoolExecutor(jobs) as pool:
+    changes = {variant.name: variant.overrides for variant in made}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         tasks = [
-            pool.submit(
-                _run, experiment, (*fixed, *variant.overrides, f"seed={seed}"), measure, runs[variant.name, seed], jobs
-            )
-            for variant in made
-            for seed in chosen
+            pool.submit(_run, experiment, (*fixed, *changes[name], f"seed={seed}"), folder, limit, cells, threads)
+            for (name, seed), folder in runs.items()
         ]
-        for task in track(tasks, "variants", console=console):
+        for task in track(as_completed(tasks), "variants", len(tasks), console=console):
             task.result()
     found = table(
         {v.name: {seed: rights(experiment, runs[v.name, seed] / "evaluation") for seed in chosen} for v in made},
@@ -83,25 +81,26 @@ def _refuse(seeds: str) -> int:
     raise ValueError(f"--seeds {seeds!r}: whole numbers between commas are allowed, e.g. 0,1,2")
 
 
-def _run(experiment: Path, overrides: Sequence[str], measure: Sequence[str], folder: Path, jobs: int) -> None:
-    """Train and measure one variant in processes of their own, with its share of the cores."""
+def _run(
+    experiment: Path, overrides: Sequence[str], folder: Path, limit: int | None, cells: str | None, threads: int
+) -> None:
+    """Train and measure one variant, in a process of its own and with its share of the cores."""
+    import torch
+
+    from anyx.config import load
+    from anyx.evaluation import evaluate
+    from anyx.training.run import train
+
+    torch.set_num_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    resume = ["--resume"] if (folder / "config.yaml").is_file() else []
-    commands = [
-        ["train", str(experiment / "experiment.yaml"), *overrides, "--out", str(folder), *resume],
-        ["evaluate", str(experiment), "--model", str(folder), "--out", str(folder / "evaluation"), *measure],
-    ]
-    log = folder / "run.log"
-    with log.open("a", encoding="utf-8") as stream:
-        for command in commands:
-            done = subprocess.run(
-                [sys.executable, "-m", "anyx", *command], stdout=stream, stderr=subprocess.STDOUT, env=environment
-            )
-            if done.returncode:
-                last = log.read_text(encoding="utf-8").strip().splitlines()[-3:]
-                raise ValueError(f"anyx {command[0]} of {folder} ended with {done.returncode}: {' '.join(last)}")
+    measured = [] if cells is None else [f"cells=[{cells}]"]
+    with (
+        (folder / "run.log").open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        train(load(experiment / "experiment.yaml", overrides), out=folder, resume=(folder / "config.yaml").is_file())
+        evaluate(experiment, folder / "evaluation", measured, model=folder, limit=limit)
 
 
 def _costs(variant: Variant, folders: Iterable[Path]) -> dict[str, Any]:
@@ -114,16 +113,9 @@ def _costs(variant: Variant, folders: Iterable[Path]) -> dict[str, Any]:
         seconds.append(sum(last.values()))
         with safe_open(folder / "model.safetensors", "pt") as file:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-        parameters = sum(_count(shape) for shape in shapes)
+        parameters = sum(map(math.prod, shapes))
     return {
         "overrides": list(variant.overrides),
         "parameters": parameters,
         "seconds": round(sum(seconds) / len(seconds), 1),
     }
-
-
-def _count(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

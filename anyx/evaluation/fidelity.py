@@ -28,8 +28,8 @@ APART = 1000  # added to the seed of the real media that a floor compares with
 class Fidelity:
     """Fidelity of routes of one run, whose media lie in `folder`.
 
-    `embedders` are nodes by key, `{type: "module:Class", **keywords}` or "file.py:Class" of the folder `home`; keys that
-    it does not name are compared by `Handcrafted`, which has no weights.
+    `embedders` are nodes by key: `type`, "module:Class" or "file.py:Class" in the folder `home`, and its keywords. Keys
+    that are not named are compared by `Handcrafted`, which has no weights.
     """
 
     def __init__(

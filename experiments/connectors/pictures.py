@@ -17,6 +17,7 @@ class PictureCorpus(emoji.EmojiCorpus):  # type: ignore[name-defined, misc]
     apart: Mapping[str, Sequence[str]] = {}
     judged: tuple[str, ...] = ("seen", "unseen")
     synthetic: Mapping[str, Sequence[str]] = {}
+    aspects: Mapping[str, Sequence[str]] = {}
 
     def plain(self) -> list[str]:
         """No chat is asked."""

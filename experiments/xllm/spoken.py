@@ -95,6 +95,7 @@ class SpokenCorpus:
     apart: Mapping[str, Sequence[str]] = {"espeak": ("speech->text",)}
     judged: Sequence[str] = ("seen",)
     synthetic: Mapping[str, Sequence[str]] = {}
+    aspects: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, *, utterances: int = 300) -> None:
         self.concepts = {str(index): drawn("test", index)[0] for index in range(utterances)}
