@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -87,4 +88,13 @@ def test_what_cannot_be_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="METEOR needs Java"):
         captions({"x": ["a"]}, {"x": "a"}, meteor=True)
     with pytest.raises(ValueError, match="ptb-java needs Java"):
+        captions({"x": ["a"]}, {"x": "a"}, tokenizer="ptb-java")
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="without Java that is what is missing")
+@pytest.mark.skipif(find_spec("pycocoevalcap") is not None, reason="pycocoevalcap is installed")
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match=r"METEOR needs `pip install anyx\[captions\]`"):
+        captions({"x": ["a"]}, {"x": "a"}, meteor=True)
+    with pytest.raises(ValueError, match=r"ptb-java needs `pip install anyx\[captions\]`"):
         captions({"x": ["a"]}, {"x": "a"}, tokenizer="ptb-java")

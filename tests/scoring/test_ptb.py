@@ -24,6 +24,7 @@ from anyx.scoring.ptb import cut
         ("a forgotten.Blank 2nd., end", "a forgotten.blank 2nd. end"),
         ("see http://example.com/a.html, @user #tag", "see http://example.com/a.html @user #tag"),
         ("emoji \U0001f600 \u2764\ufe0f &amp; caf\u00e9", "emoji \u2764 & caf\u00e9"),
+        ("'tis's gonna's cannot, cannot's", "'t is 's gonna 's can not cannot 's"),
         ("", ""),
     ],
 )
