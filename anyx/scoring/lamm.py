@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from anyx.scoring.bleu import matches, plain_bleu
+from anyx.scoring.boxes import iou
 from anyx.scoring.lamm_answers import PARSER, chosen, mentions, number, quoted, says, smiling
-from anyx.scoring.lamm_places import boxes, inside, near, overlap, overlap_in_space, places, shares
+from anyx.scoring.lamm_places import boxes, inside, near, overlap_in_space, places, shares
 from anyx.scoring.result import Result
 
 JOINTS = 14  # of a person in LSP
@@ -70,7 +71,7 @@ def found_boxes(row: Row) -> Hits:
     """For each object, whether its class is mentioned and some box overlaps it by more than a half."""
     read = boxes(row["prediction"])
     return [
-        float(mentions(each["label"], row["prediction"]) and any(overlap(box, each["bbox"]) > 0.5 for box in read))
+        float(mentions(each["label"], row["prediction"]) and any(iou(box, each["bbox"]) > 0.5 for box in read))
         for each in row["objects"]
     ]
 

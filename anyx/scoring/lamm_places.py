@@ -31,14 +31,6 @@ def boxes(text: str) -> list[list[float]]:
     return [box for box in places(text, 4) if box[0] < box[2] and box[1] < box[3]]
 
 
-def overlap(a: Place, b: Place) -> float:
-    """IoU of two boxes of a picture."""
-    wide, high = (min(a[side + 2], b[side + 2]) - max(a[side], b[side]) for side in (0, 1))
-    shared = max(0.0, wide) * max(0.0, high)
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - shared
-    return shared / union if union else 0.0
-
-
 def overlap_in_space(a: Place, b: Place) -> float:
     """IoU of two boxes in space as published: corners to the millimetre, and 0 where the quotient is no share.
 
