@@ -111,12 +111,9 @@ def scored(
 ) -> dict[str, Any]:
     """Write and print the result of these rows."""
     family = named(name)
-    unknown = [
-        line for line in lines if not {"answer", "answers", "references", "box", "reference"} & line["row"].keys()
-    ]
-    if unknown:
+    if unknown := sum(RIGHT.isdisjoint(line["row"]) for line in lines):
         raise ValueError(
-            f"{name}: {len(unknown)} samples come without answers: {out} has records to send, not to score"
+            f"{name}: {unknown} samples have no right answer: the records in {out} are to send, not to score"
         )
     review = review_of(family, judge_prompt)
     with progress("judged", len(lines), show and family.review is not None) as advance:

@@ -1,45 +1,17 @@
-"""Benchmarks as they are released, two or three samples each, around flat pictures of red, green and blue.
-
-`Seer` answers for a model: it sees which colours the pictures have, and says what a function of words and colours says.
-"""
+"""Benchmarks as they are released, two or three samples each, around flat pictures of red, green and blue."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 from PIL import Image as PILImage
 from pyarrow import parquet
-
-from anyx.evaluation.corpus import Message
-from anyx.reply import Reply
-
-COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
-Say = Callable[[str, list[str]], str]
-
-
-class Seer:
-    def __init__(self, say: Say) -> None:
-        self.say = say
-        self.texts: list[str] = []
-        self.batches: list[int] = []
-
-    def generate(
-        self, conversations: Sequence[Sequence[Message]], *, max_new_tokens: int, seeds: Sequence[int]
-    ) -> list[Reply]:
-        self.batches.append(len(conversations))
-        return [self.reply(turns[-1]["content"]) for turns in conversations]
-
-    def reply(self, content: list[dict[str, Any]]) -> Reply:
-        seen = [part["media"].pixels.float().mean((1, 2)) for part in content if part["type"] == "image"]
-        words = "".join(part["text"] if part["type"] == "text" else "(picture)" for part in content)
-        self.texts.append(words)
-        return Reply([self.say(words, [list(COLOURS)[int(mean.argmax())] for mean in seen])])
+from seers import COLOURS
 
 
 def png(colour: str) -> bytes:
@@ -49,9 +21,9 @@ def png(colour: str) -> bytes:
 
 
 def put(path: Path, content: Any) -> None:
-    """Text or bytes as they are, other things as JSON, the name of a colour as a picture (lossless, whatever suffix)."""
+    """Text or bytes as they are, other things as JSON, the name of a colour as a picture (PNG, whatever the suffix)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if content in COLOURS if isinstance(content, str) else False:
+    if isinstance(content, str) and content in COLOURS:
         content = png(content)
     data = content if isinstance(content, str | bytes) else json.dumps(content)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -82,9 +54,22 @@ def mme(folder: Path) -> None:
 
 def mmbench(folder: Path) -> None:
     red, blue = (base64.b64encode(png(colour)).decode() for colour in ("red", "blue"))
-    heads = "index question hint A B C D answer category l2-category image split".split()
+    heads = ["index", "question", "hint", "A", "B", "C", "D", "answer", "category", "l2-category", "image", "split"]
     rows = [
-        ["7", '"Which\ncolour?"', "Look.", "red", "green", "blue", "", "A", "colour", "attribute_reasoning", red, "dev"],
+        [
+            "7",
+            '"Which\ncolour?"',
+            "Look.",
+            "red",
+            "green",
+            "blue",
+            "",
+            "A",
+            "colour",
+            "attribute_reasoning",
+            red,
+            "dev",
+        ],
         ["8", "And this?", "", "green", "blue", "", "", "B", "colour", "logic_reasoning", blue, "dev"],
     ]
     put(folder / "mmbench_dev_en.tsv", "".join("\t".join(row) + "\n" for row in (heads, *rows)))
@@ -193,7 +178,14 @@ def seedbench(folder: Path) -> None:
     choices = {"choice_a": "green", "choice_b": "red", "choice_c": "blue", "choice_d": "grey"}
     asked = {"question": "Which colour?", **choices}
     one = {**asked, "question_id": "101", "question_type_id": 1, "data_type": "image", "data_id": "9_9", "answer": "B"}
-    two = {**asked, "question_id": "v2", "question_type_id": 10, "data_type": "video", "data_id": "c.mp4", "answer": "C"}
+    two = {
+        **asked,
+        "question_id": "v2",
+        "question_type_id": 10,
+        "data_type": "video",
+        "data_id": "c.mp4",
+        "answer": "C",
+    }
     types = {"Scene Understanding": 1, "Action Recognition": 10}
     put(folder / "SEED-Bench.json", {"question_type": types, "questions": [one, two]})
     put(folder / "SEED-Bench-image/9_9", "red")

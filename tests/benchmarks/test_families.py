@@ -10,35 +10,11 @@ from typing import Any
 
 import pytest
 import released
-from released import COLOURS, Say, Seer
+from seers import Say, Seer, boxed, caption, colour, letter, yes_no
 
 from anyx.benchmarks import benchmark
 from anyx.benchmarks.table import BENCHMARKS
 from anyx.benchmarks.table import benchmark as named
-
-
-def colour(text: str, seen: list[str]) -> str:
-    return seen[0]
-
-
-def yes_no(text: str, seen: list[str]) -> str:
-    asked = next(name for name in COLOURS if name in text)
-    return "yes" if asked == seen[0] else "no"
-
-
-def letter(text: str, seen: list[str]) -> str:
-    """The letter of the option that names the first picture's colour; of one without a picture, A."""
-    found = re.search(rf"([A-D])\. {seen[0]}", text) if seen else None
-    return found[1] if found else "3" if "How many" in text else "A"
-
-
-def boxed(text: str, seen: list[str]) -> str:
-    return "[0.25, 0.25, 0.75, 0.75]"
-
-
-def caption(text: str, seen: list[str]) -> str:
-    return f"a {seen[0]} square"
-
 
 # Of a family: its files, who answers, the parser, the figures.
 # The box: left 2, top 1, 4 wide, 2 high in a picture of 8 by 4 is 0.25, 0.25, 0.75, 0.75.
@@ -136,7 +112,11 @@ def test_rotations(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert texts[0].startswith("(picture)Look. Which\ncolour? There are")
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
-    assert [(row["sample"], row["row"]["answer"]) for row in rows[:3]] == [("7", "A"), ("1000007", "C"), ("2000007", "B")]
+    assert [(row["sample"], row["row"]["answer"]) for row in rows[:3]] == [
+        ("7", "A"),
+        ("1000007", "C"),
+        ("2000007", "B"),
+    ]
     assert len(list((tmp_path / "out" / "media" / "mmbench").iterdir())) == 2, "a picture is written once"
 
 
