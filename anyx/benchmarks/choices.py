@@ -8,8 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from anyx.benchmarks.folders import found
 from anyx.benchmarks.judges import Kept, Replay, TextJudge
 from anyx.benchmarks.samples import Benchmark, Review
+from anyx.benchmarks.table import benchmark as named
+
+
+def ready(
+    name: str, data: Path, split: str | None, parser: str | None, judge_prompt: Path | None
+) -> tuple[Benchmark, str, str, list[Path]]:
+    """The benchmark, its parser and split, the files it is read from; ValueError before a model is loaded in vain."""
+    family = named(name)
+    split = family.split if split is None else split
+    review_of(family, judge_prompt)
+    return family, parser_of(family, parser), split, found(family, data, split)
 
 
 def held(name: str, out: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ do not compare.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from anyx.scoring.compare import interval
 from anyx.scoring.reviews import first_places
 
 NAME = "lamm-rank@anyx-1"
+RIGHT = ("reference", "references", "answers", "box", "answer")  # a row of boxes has a sentence as `answer`
 TEMPLATE = """\
 Two assistants answered a question about a picture that you cannot see.
 
@@ -101,10 +102,13 @@ def rank(name: str, runs: Sequence[Path], judge: TextJudge, kept: Path) -> dict[
     }
 
 
-def right(row: dict[str, Any]) -> str:
+def right(row: Mapping[str, Any]) -> str:
     """The right answers of a row in words, as the judge reads them; nothing where it has none in words."""
-    found = next((row[key] for key in ("reference", "references", "answers", "answer") if key in row), "")
-    words = found if isinstance(found, str) else "; ".join(dict.fromkeys(map(str, found)))
+    found = next((row[key] for key in RIGHT if key in row), "")
+    if isinstance(found, int):
+        found = row["choices"][found]
+    listed = found if isinstance(found, list) and isinstance(found[0], str) else [found]
+    words = "; ".join(dict.fromkeys(map(str, listed)))
     return f"Right: {words}\n" if words else ""
 
 

@@ -67,9 +67,7 @@ class HttpJudge:
             try:
                 return said(self.post(prompt), self.url)
             except urllib.error.HTTPError as error:
-                with error:
-                    told = error.read(500).decode(errors="replace").strip()
-                failed = self.without_key(f"{error.code} {error.reason}: {told}")
+                failed = self.without_key(f"{error.code} {error.reason}: {told(error)}")
                 if error.code not in PASSING:
                     raise ValueError(f"the judge at {self.url} refused: {failed}") from None
                 pause = max(pause, seconds(error.headers.get("Retry-After")))
@@ -99,6 +97,15 @@ class HttpJudge:
         with self.opener.open(request, timeout=self.timeout) as reply:
             body: bytes = reply.read()
         return body
+
+
+def told(error: urllib.error.HTTPError) -> str:
+    """What a server said to its refusal, as far as it comes."""
+    try:
+        with error:
+            return error.read(500).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 def said(body: bytes, url: str) -> str:

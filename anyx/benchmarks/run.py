@@ -17,8 +17,7 @@ from typing import Any
 
 from anyx.benchmarks import results
 from anyx.benchmarks.asking import ask, chosen, read
-from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
-from anyx.benchmarks.folders import found
+from anyx.benchmarks.choices import held, judge_of, parser_of, ready, review_of
 from anyx.benchmarks.judges import TextJudge
 from anyx.benchmarks.table import benchmark as named
 from anyx.evaluation.records import Records
@@ -52,12 +51,8 @@ def benchmark(
     `identity` tells the model, by its weights unless given. `limit` asks so many groups of samples, spread evenly.
     ValueError: an unknown name or parser, a folder of another form, an `out` with another run.
     """
-    family = named(name)
-    parser = parser_of(family, parser)
-    review_of(family, judge_prompt)
-    split = family.split if split is None else split
+    family, parser, split, files = ready(name, data, split, parser, judge_prompt)
     tokens = family.max_new_tokens if max_new_tokens is None else max_new_tokens
-    files = found(family, data, split)
     wanted = chosen(read(family, data, split), limit)
     run: dict[str, Any] = {
         "benchmark": name,

@@ -80,6 +80,7 @@ def benchmark(
     from anyx.benchmarks import compare as versus
     from anyx.benchmarks import rank as ranked
     from anyx.benchmarks import score
+    from anyx.benchmarks.choices import ready
     from anyx.benchmarks.table import BENCHMARKS
     from anyx.benchmarks.table import benchmark as named
 
@@ -104,6 +105,7 @@ def benchmark(
     else:
         if data is None:
             raise ValueError(f"--data: the folder with the files of {name} is missing: {named(name).holds}")
+        ready(name, data, split, parser, judge_prompt)
         answering, identity = _model(model, device, overrides)
         found = measure(
             name,
