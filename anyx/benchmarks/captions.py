@@ -55,7 +55,7 @@ def score(rows: Sequence[Row], tokenizer: str) -> Result:
         f"domain {name}": scored([rows[place] for place in places], tokenizer).figures
         for name, places in subsets(rows, "domain").items()
     }
-    return replace(whole, details={**parts, **whole.details})
+    return replace(whole, details={**parts, **{f"image {name}": one for name, one in whole.details.items()}})
 
 
 def scored(rows: Sequence[Row], tokenizer: str) -> Result:

@@ -21,6 +21,7 @@ from anyx.scoring.rows import Row
 
 Line = Mapping[str, Any]  # of rows.jsonl, with the row's `prediction`
 SHOWN = 40  # details that a table prints
+EACH = ("question", "image ")  # details of single questions and pictures, which are in the file alone
 FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -70,7 +71,7 @@ def shown(review: Review, row: Row) -> str:
 
 def told(name: str, result: Result, out: Path, lines: Sequence[Line]) -> dict[str, Any]:
     """What `result.json` holds; one run's is the same each time."""
-    bounds = interval(result)
+    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
     there = {line["sample"] for line in lines}
     last = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
     return {
@@ -105,7 +106,7 @@ def show(found: Mapping[str, Any]) -> None:
         (f"{key}: {name}", value)
         for key, values in found["details"].items()
         for name, value in values.items()
-        if key != "question"
+        if not key.startswith(EACH)
     ]
     for name, value in cells if len(cells) <= SHOWN else ():
         table.add_row(name, number(value), "")

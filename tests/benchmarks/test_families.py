@@ -134,7 +134,7 @@ def test_a_table_of_rotations_is_left_as_it_is(tmp_path: Path) -> None:
 def test_domains_have_figures(tmp_path: Path) -> None:
     found = figures("nocaps", released.nocaps, caption, tmp_path)
     assert found["details"]["domain in-domain"]["bleu_1"] == pytest.approx(1)
-    assert found["details"]["domain out-domain"]["rouge_l"] > 0
+    assert found["details"]["domain out-domain"] == found["details"]["image 2"] | {"cider": 0}, "log 1 of one image"
 
 
 def test_all_families_are_tried() -> None:

@@ -135,6 +135,12 @@ def test_intervals_are_over_pictures(tmp_path: Path) -> None:
     assert (found["interval"]["low"], found["interval"]["high"]) == pytest.approx((0, 0.3))
 
 
+def test_one_picture_has_no_interval(tmp_path: Path) -> None:
+    released.pope(tmp_path / "data")
+    found = run(tmp_path / "data", tmp_path / "out", Seer(yes_no), "pope")
+    assert (found["samples"], found["clusters"], found["interval"]) == (6, 1, None)
+
+
 def test_comparing_two_runs(tmp_path: Path) -> None:
     """One is always right, the other in 1 of 2 questions: the difference is a half."""
     released.mmbench(tmp_path / "data")
