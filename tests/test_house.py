@@ -33,7 +33,7 @@ FLOORS = {
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
     "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3,
-    "training": 4, "evaluation": 4, "converters": 4,
+    "training": 4, "evaluation": 4, "benchmarks": 4, "converters": 4,
     "commands": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 SIDEWAYS = {
@@ -48,6 +48,7 @@ SIDEWAYS = {
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
+    ("benchmarks", "evaluation"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

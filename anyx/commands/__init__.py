@@ -9,7 +9,22 @@ from collections.abc import Sequence
 
 import typer
 
-from anyx.commands import ablate, cache, chat, check, convert, data, demo, doctor, evaluate, fetch, plan, run, train
+from anyx.commands import (
+    ablate,
+    benchmark,
+    cache,
+    chat,
+    check,
+    convert,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    fetch,
+    plan,
+    run,
+    train,
+)
 
 COMMANDS = (
     run.run,
@@ -17,6 +32,7 @@ COMMANDS = (
     demo.demo,
     train.train,
     evaluate.evaluate,
+    benchmark.benchmark,
     ablate.ablate,
     plan.plan,
     check.check,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anyx.scoring.parsers_letters import mcq_mmmu, mcq_vlmeval, seed_first, sqa_llava, sqa_lmms
+from anyx.scoring.parsers_reviews import grade_first, rank_first, review_line
 from anyx.scoring.parsers_text import anls_lmms, box_brackets, gqa_llava, gqa_lmms, open_mmmu
 from anyx.scoring.parsers_vqa import vqa_m4c, vqa_official
 from anyx.scoring.parsers_yes_no import mme_lmms, mme_official, pope_llava, pope_lmms
@@ -32,6 +33,9 @@ PARSERS: Mapping[str, Callable[..., Any]] = {
     "gqa@llava": gqa_llava,
     "anls@lmms": anls_lmms,
     "box@brackets": box_brackets,  # text -> left, top, right, bottom, or None
+    "review@line": review_line,  # a judge's words -> points of two answers, or None
+    "grade@first": grade_first,  # -> a grade from 0 to 1, or None
+    "rank@first": rank_first,  # -> "1", "2" or "tie", or None
 }
 
 

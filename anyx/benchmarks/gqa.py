@@ -1,0 +1,31 @@
+"""GQA's release: `testdev_balanced_questions.json`, questions by their id; pictures in `images/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from anyx.benchmarks.folders import located, read_json
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.scoring.short_answers import exact_match
+
+
+def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
+    """One sample a question; of the test split without answers."""
+    (file,) = files
+    for name, asking in read_json(file).items():
+        row = {"question": asking["question"]}
+        row |= {"references": [asking["answer"]]} if "answer" in asking else {}
+        where = located(folder, f"{asking['imageId']}.jpg", "images", "")
+        yield Sample(name, asked(worded("gqa", row), where), row, source=asking["imageId"])
+
+
+GQA = Benchmark(
+    holds="GQA's testdev_balanced_questions.json and pictures in images/",
+    files=[["*questions*.json"]],
+    split="testdev_balanced",
+    read=read,
+    score=lambda rows, parser: exact_match(rows, parser=parser),
+    parsers=("gqa@lmms", "gqa@llava"),
+    prompt=f"gqa@{WORDING}",
+)

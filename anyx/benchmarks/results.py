@@ -1,0 +1,123 @@
+"""Rows with their answers -> a result -> JSON and a table: figures, what they depend on, how sure they are.
+
+Nothing here sees a model: a result is made of `records.jsonl`, `rows.jsonl` and what a judge said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anyx.benchmarks.judges import TextJudge
+from anyx.benchmarks.samples import Benchmark, Review
+from anyx.evaluation.records import Records, whole_lines
+from anyx.scoring import Result
+from anyx.scoring.compare import interval
+from anyx.scoring.rows import Row
+
+Line = Mapping[str, Any]  # of rows.jsonl, with the row's `prediction`
+SHOWN = 40  # details that a table prints
+EACH = ("question", "image ")  # details of single questions and pictures, which are in the file alone
+FIELD = re.compile(r"\{(\w+)\}")
+
+
+def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
+    """Rows with their answers, in the benchmark's order; `wanted` names the samples, all that are there by default.
+
+    Groups of which an answer is missing are left out whole. ValueError: no answer is there.
+    """
+    said = {record.job.sample: record.text for record in Records(out / "records.jsonl")}
+    lines = {line["sample"]: line for line in whole_lines(out / "rows.jsonl")}
+    names = [name for name in lines if name in said and (wanted is None or name in wanted)]
+    there = Counter(lines[name]["group"] for name in names)
+    whole = sorted(
+        (lines[name] for name in names if there[lines[name]["group"]] == lines[name]["size"]),
+        key=lambda line: line["place"],
+    )
+    if not whole:
+        raise ValueError(f"--out: there are no answers in {out} to score; a run without --score-only makes them")
+    return [{**line, "row": {**line["row"], "prediction": said[line["sample"]]}} for line in whole]
+
+
+def scored(benchmark: Benchmark, lines: Sequence[Line], parser: str, judge: TextJudge | None, review: Review) -> Result:
+    """The result of these rows; of a benchmark with a review, by a judge. What it depends on is named in `by`."""
+    rows: list[Row] = [line["row"] for line in lines]
+    by = {"prompt": benchmark.prompt}
+    if benchmark.review is not None:
+        assert judge is not None, "a judged benchmark is scored by a judge"
+        reviews = judge([shown(review, row) for row in rows])
+        rows = [{**row, "review": said} for row, said in zip(rows, reviews, strict=True)]
+        by |= {"judge": judge.name, "judge_prompt": review.name}
+    result = benchmark.score(rows, parser)
+    sources = [str(line["source"]) for line in lines]
+    together = len(result.items) == len(lines) > len(set(sources))
+    return replace(result, by={**result.by, **by}, clusters=sources if together else ())
+
+
+def shown(review: Review, row: Row) -> str:
+    """The judge's prompt for a row; ValueError where the template names what a row has not."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in row:
+            raise ValueError(f"--judge-prompt: {match[0]} is not one of {', '.join(f'{{{key}}}' for key in row)}")
+        return str(row[match[1]])
+
+    return FIELD.sub(value, review.template)
+
+
+def told(name: str, result: Result, out: Path, lines: Sequence[Line]) -> dict[str, Any]:
+    """What `result.json` holds; one run's is the same each time."""
+    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
+    there = {line["sample"] for line in lines}
+    last = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
+    return {
+        "benchmark": name,
+        "metric": result.metric,
+        "by": dict(result.by),
+        "n": result.n,
+        "samples": len(lines),
+        "skipped": dict(Counter(fault for sample, fault in last.items() if sample not in there)),
+        "figures": dict(result.figures),
+        "interval": bounds and {"of": next(iter(result.figures)), "low": bounds[0], "high": bounds[1], "level": 0.95},
+        "clusters": len(set(result.clusters)) or None,
+        "details": {key: dict(values) for key, values in result.details.items()},
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print a result: its figures, then the details where they are few."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    by = ", ".join(f"{key} {value}" for key, value in found["by"].items())
+    table = Table(title=f"{found['benchmark']} (n {found['n']}; {by})")
+    for head in ("figure", "value", "95%"):
+        table.add_column(head, justify="left" if head == "figure" else "right")
+    bounds = found["interval"]
+    for place, (name, value) in enumerate(found["figures"].items()):
+        sure = f"{number(bounds['low'])} to {number(bounds['high'])}" if bounds and not place else ""
+        table.add_row(name, number(value), sure)
+    cells = [
+        (f"{key}: {name}", value)
+        for key, values in found["details"].items()
+        for name, value in values.items()
+        if not key.startswith(EACH)
+    ]
+    for name, value in cells if len(cells) <= SHOWN else ():
+        table.add_row(name, number(value), "")
+    console.print(table)
+    if len(cells) > SHOWN:
+        console.print(f"{len(cells)} more figures by subset are in result.json", style="dim")
+    if found["skipped"]:
+        faults = ", ".join(f"{count} {fault}" for fault, count in found["skipped"].items())
+        console.print(f"skipped, not scored: {faults} (skipped.jsonl names them)", style="yellow")
+
+
+def number(value: float | None) -> str:
+    """Four digits after the point, none of a whole number, a dash of nothing."""
+    return "-" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")

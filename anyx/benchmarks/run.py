@@ -1,0 +1,131 @@
+"""`benchmark`: a model, a benchmark's name and its released files -> records -> `result.json`. See `anyx benchmark -h`.
+
+out/records.jsonl     what was asked and answered, a line a sample; a stopped run goes on after the last
+out/rows.jsonl        what scoring needs of each sample: right answers, categories
+out/skipped.jsonl     samples whose picture is missing or broken
+out/judgements.jsonl  what a judge said, by the digest of its prompt
+out/result.json       figures, their interval, details, and the parser, prompt and judge they hang on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anyx.benchmarks import results
+from anyx.benchmarks.asking import ask, chosen, read
+from anyx.benchmarks.choices import held, judge_of, parser_of, ready, review_of
+from anyx.benchmarks.judges import TextJudge
+from anyx.benchmarks.table import benchmark as named
+from anyx.evaluation.records import Records
+from anyx.evaluation.report import progress
+from anyx.evaluation.routes import Model
+from anyx.evaluation.run import claim, identity_of
+
+BATCH = 8
+RIGHT = frozenset({"answer", "answers", "references", "reference", "box"})  # keys of rows, one of which each has
+
+
+def benchmark(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    model: Model,
+    identity: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    batch: int = BATCH,
+    max_new_tokens: int | None = None,
+    seed: int = 0,
+    parser: str | None = None,
+    judge: TextJudge | None = None,
+    judge_prompt: Path | None = None,
+    show: bool = True,
+) -> dict[str, Any] | None:
+    """Ask a model and score it; returns what `result.json` holds, None where a judge is wanted and none is given.
+
+    `identity` tells the model, by its weights unless given. `limit` asks so many groups of samples, spread evenly.
+    ValueError: an unknown name or parser, a folder of another form, an `out` with another run.
+    """
+    family, parser, split, files = ready(name, data, split, parser, judge_prompt)
+    tokens = family.max_new_tokens if max_new_tokens is None else max_new_tokens
+    wanted = chosen(read(family, data, split), limit)
+    run: dict[str, Any] = {
+        "benchmark": name,
+        "data": digest_of(files),
+        "split": split,
+        "model": identity or identity_of(model),
+    }
+    run |= {"prompt": family.prompt, "batch": batch, "max_new_tokens": tokens, "seed": seed}
+    claim(out, run)
+    with progress(name, len(wanted), show) as advance:
+        ask(
+            model,
+            name,
+            read(family, data, split),
+            wanted,
+            Records(out / "records.jsonl"),
+            out,
+            identity=run["model"],
+            batch=batch,
+            max_new_tokens=tokens,
+            seed=seed,
+            progress=advance,
+        )
+    if family.review is not None and judge is None and not (out / "judgements.jsonl").is_file():
+        return None
+    return scored(name, out, results.lines_of(out, wanted), parser, judge, judge_prompt, show)
+
+
+def score(
+    name: str,
+    out: Path,
+    *,
+    parser: str | None = None,
+    judge: TextJudge | None = None,
+    judge_prompt: Path | None = None,
+    show: bool = True,
+) -> dict[str, Any]:
+    """Score all answers that lie in `out`; neither a model nor the benchmark's files are needed."""
+    held(name, out)
+    return scored(name, out, results.lines_of(out), parser_of(named(name), parser), judge, judge_prompt, show)
+
+
+def scored(
+    name: str,
+    out: Path,
+    lines: Sequence[results.Line],
+    parser: str,
+    judge: TextJudge | None,
+    judge_prompt: Path | None,
+    show: bool,
+) -> dict[str, Any]:
+    """Write and print the result of these rows."""
+    family = named(name)
+    if unknown := sum(RIGHT.isdisjoint(line["row"]) for line in lines):
+        raise ValueError(
+            f"{name}: {unknown} samples have no right answer: the records in {out} are to send, not to score"
+        )
+    review = review_of(family, judge_prompt)
+    with progress("judged", len(lines), show and family.review is not None) as advance:
+        asking = judge_of(family, out, judge, advance)
+        result = results.scored(family, lines, parser, asking, review)
+    told = results.told(name, result, out, lines)
+    (out / "result.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if show:
+        results.show(told)
+    return told
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """A digest of the files that a benchmark is read from, pictures left out."""
+    state = hashlib.blake2b(digest_size=12)
+    for file in files:
+        state.update(file.name.encode())
+        with file.open("rb") as stream:
+            state.update(hashlib.file_digest(stream, "sha256").digest())
+    return state.hexdigest()

@@ -1,0 +1,257 @@
+"""Judges: one over HTTP against a real server on this machine, replays of what was said, and the scores from both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import released
+from released import lines
+from seers import Seer
+
+from anyx.benchmarks import benchmark, compare, rank, score
+from anyx.benchmarks.comparing import right
+from anyx.benchmarks.http_judge import HttpJudge
+from anyx.benchmarks.judges import Kept, Replay, digest
+from anyx.benchmarks.llava_bench import LLAVA_BENCH
+from anyx.benchmarks.results import shown
+from anyx.benchmarks.samples import Review
+
+
+class Server(ThreadingHTTPServer):
+    """Answers requests by a list of scripts, the last of them for ever: a status, a body, seconds to wait before."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.scripts: list[tuple[int, Any, float]] = []
+        self.headers: dict[str, str] = {}
+        self.seen: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, self.headers["Authorization"], asked))
+        scripts = self.server.scripts
+        status, body, pause = scripts.pop(0) if len(scripts) > 1 else scripts[0]
+        time.sleep(pause)
+        body = body(asked["messages"][0]["content"]) if callable(body) else body
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        for name, value in {**self.server.headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        with contextlib.suppress(ConnectionError):  # who asked may have gone
+            self.end_headers()
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+def said(words: str) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": words}}]}
+
+
+def test_a_server_is_asked_as_openai_s(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "k-1")
+    server.scripts = [(200, lambda text: said(text.upper()), 0)]
+    judge = HttpJudge(server.url + "/", "big-model", key="SECRET", max_tokens=9)
+    assert judge(["one", "two"]) == ["ONE", "TWO"]
+    path, key, asked = server.seen[0]
+    assert (path, key) == ("/v1/chat/completions", "Bearer k-1")
+    assert asked == {
+        "model": "big-model", "messages": [{"role": "user", "content": "one"}], "temperature": 0, "max_tokens": 9,
+    }  # fmt: skip
+    assert HttpJudge(server.url, "m")(["x"]) == ["X"]
+    assert server.seen[-1][1] is None, "no key was named"
+
+
+def test_what_passes_is_tried_again(server: Server) -> None:
+    server.scripts = [(503, "busy", 0), (429, "slow down", 0), (200, said("fine"), 0)]
+    assert HttpJudge(server.url, "m", wait=0.01)(["x"]) == ["fine"]
+    assert len(server.seen) == 3
+
+
+def test_a_failing_server_is_given_up(server: Server) -> None:
+    server.scripts = [(500, "broken", 0)]
+    with pytest.raises(ConnectionError, match="did not answer in 3 tries: 500 Internal Server Error: broken"):
+        HttpJudge(server.url, "m", retries=2, wait=0.01)(["x"])
+    assert len(server.seen) == 3
+
+
+def test_a_slow_server_is_not_waited_for(server: Server) -> None:
+    server.scripts = [(200, said("late"), 3), (200, said("in time"), 0)]
+    began = time.monotonic()
+    assert HttpJudge(server.url, "m", timeout=0.1, wait=0.01)(["x"]) == ["in time"]
+    assert time.monotonic() - began < 3
+    server.scripts = [(200, said("late"), 3)]
+    with pytest.raises(ConnectionError, match="did not answer in 2 tries: timed out"):
+        HttpJudge(server.url, "m", timeout=0.1, wait=0.01, retries=1)(["x"])
+
+
+def test_refusals_are_told_at_once_and_without_the_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "k-1")
+    server.scripts = [(401, "k-1 is no key", 0)]
+    with pytest.raises(ValueError, match=r"refused: 401 Unauthorized: \*\*\* is no key"):
+        HttpJudge(server.url, "m", key="SECRET")(["x"])
+    server.scripts = [(200, {"choices": []}, 0)]
+    with pytest.raises(ValueError, match=r"choices\[0\]\.message\.content was expected"):
+        HttpJudge(server.url, "m")(["x"])
+    server.scripts, server.headers = [(302, "", 0)], {"Location": server.url}
+    with pytest.raises(ValueError, match="refused: 302"):
+        HttpJudge(server.url, "m", key="SECRET")(["x"])
+    assert len(server.seen) == 3
+    for settings, wanted in (
+        ({"url": "file:///etc"}, "begins with http"),
+        ({"key": "NOT_SET_"}, "NOT_SET_ is not set"),
+    ):
+        with pytest.raises(ValueError, match=wanted):
+            HttpJudge(**{"url": server.url, "model": "m", **settings})  # type: ignore[arg-type]
+
+
+class Points:
+    """Gives points by what it reads: the reference always 8, an answer with its picture's colour 6, another 2."""
+
+    name = "points"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, prompts: Any) -> list[str]:
+        self.asked += len(prompts)
+        return ["8 6\nIt is there." if "a red thing" in prompt else "8, 2" for prompt in prompts]
+
+
+def test_llava_bench_by_a_judge(tmp_path: Path) -> None:
+    """Two answers of 6 and one of 2 beside 8 each: 100 * 14 / 24; conv has one of each: 100 * 8 / 16."""
+    released.llava_bench(tmp_path / "data")
+    out, judge = tmp_path / "out", Points()
+    model = Seer(lambda text, seen: f"a {seen[0]} thing")
+    assert benchmark("llava-bench", tmp_path / "data", out, model=model, show=False) is None, "nobody judges yet"
+    with pytest.raises(ValueError, match="is scored by a judge: name one"):
+        score("llava-bench", out, show=False)
+    found = score("llava-bench", out, judge=judge, show=False)
+    assert found["figures"] == {"relative": pytest.approx(100 * 14 / 24), "reference": 80, "answer": pytest.approx(140 / 3), "unread": 0}  # fmt: skip  # noqa: E501
+    assert found["details"]["conv"]["relative"] == 50
+    assert found["by"] == {
+        "parser": "review@line",
+        "prompt": "the question alone",
+        "judge": "points",
+        "judge_prompt": "llava-bench@anyx-1",
+    }
+    assert score("llava-bench", out, show=False) == found, "what was said is kept"
+    assert score("llava-bench", out, judge=judge, show=False) == found
+    assert judge.asked == 3
+    own = tmp_path / "own.txt"
+    own.write_text("{question} {nothing}")
+    with pytest.raises(ValueError, match=r"--judge-prompt: \{nothing\} is not one of \{category\}, \{question\}"):
+        score("llava-bench", out, judge=judge, judge_prompt=own, show=False)
+    own.write_text("{prediction}, {context}")
+    assert score("llava-bench", out, judge=judge, judge_prompt=own, show=False)["by"]["judge_prompt"].startswith(
+        "own.txt@"
+    )
+
+
+def test_mm_vet_from_a_file_of_another_s_words(tmp_path: Path) -> None:
+    """Grades 0.5 and 1 and the same by another judge of 0: a total of 75; maths alone 50."""
+    released.mm_vet(tmp_path / "data")
+    out = tmp_path / "out"
+    benchmark("mm-vet", tmp_path / "data", out, model=Seer(lambda text, seen: seen[0]), show=False)
+    asked: list[str] = []
+
+    class Listening:
+        name = "listening"
+
+        def __call__(self, prompts: Any) -> list[str]:
+            asked.extend(prompts)
+            return ["?"] * len(prompts)
+
+    unread = score("mm-vet", out, judge=Listening(), show=False)
+    assert unread["figures"] == {"total": 0, "unread": 2}
+    assert "red <AND> 5\nAnswer: red\n" in asked[0]
+    rows = [(asked[0], "a", "0.5"), (asked[1], "a", "Grade: 1.0"), (asked[0], "b", "0"), (asked[1], "b", "0")]
+    file = tmp_path / "said.jsonl"
+    file.write_text(lines(*({"prompt": digest(p), "judge": j, "answer": a} for p, j, a in rows)))
+    found = score("mm-vet", out, judge=Replay(file, "a"), show=False)
+    assert found["figures"] == {"total": 75, "unread": 0}
+    assert found["details"] == {"capability": {"ocr": 75, "math": 50}, "integration": {"math+ocr": 50, "ocr": 100}}
+    assert found["by"]["judge"] == "a"
+    with pytest.raises(ValueError, match=r"None given; .* has answers of a, b"):
+        Replay(file)
+    with pytest.raises(ValueError, match="has no answer of b to 1 of 1 prompts"):
+        Replay(file, "b")(["never asked"])
+    file.write_text('{"prompt": "x"}\n')
+    with pytest.raises(ValueError, match="each line is"):
+        Replay(file)
+
+
+def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
+    inner = Points()
+    assert Kept(inner, tmp_path / "said.jsonl")(["a red thing", "x"]) == ["8 6\nIt is there.", "8, 2"]
+    assert Kept(inner, tmp_path / "said.jsonl")(["x", "y", "x"]) == ["8, 2"] * 3
+    assert inner.asked == 3
+    assert Replay(tmp_path / "said.jsonl")(["y"]) == ["8, 2"]
+
+
+def test_a_judge_over_http_ranks_two_runs(server: Server, tmp_path: Path) -> None:
+    """It likes the answer "red", and where there is none, the first place: won once, tied once over both orders."""
+    released.gqa(tmp_path / "data")
+    for name, said_ in (("a", lambda text, seen: seen[0]), ("b", lambda text, seen: "grey")):
+        benchmark("gqa", tmp_path / "data", tmp_path / name, model=Seer(said_), show=False)
+
+    def favour(prompt: str) -> dict[str, Any]:
+        second = prompt.split("--- Assistant 2 ---")[1]
+        return said("2" if "red" in second else "1")
+
+    server.scripts = [(200, favour, 0)]
+    runs = (tmp_path / "a", tmp_path / "b")
+    found = rank("gqa", runs, HttpJudge(server.url, "m"), tmp_path / "kept.jsonl")
+    assert found["figures"] == {"won": 0.75, "a": 0.75, "b": 0.25, "tie": 0, "unread": 0}
+    assert (found["n"], found["by"]["judge"], len(server.seen)) == (2, "m", 4)
+    assert "Right: red" in server.seen[0][2]["messages"][0]["content"]
+    assert rank("gqa", runs, Replay(tmp_path / "kept.jsonl"), tmp_path / "kept.jsonl") == found
+    assert compare("gqa", runs)["difference"] == 1
+
+
+def test_braces_in_answers_are_no_fields() -> None:
+    assert shown(Review("x", "{a} {b}"), {"a": "{b}", "b": "{a}"}) == "{b} {a}"
+    assert LLAVA_BENCH.review is not None
+    assert "{prediction}" in LLAVA_BENCH.review.template
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"answers": ["red", "red", "crimson"]}, "Right: red; crimson\n"),
+        ({"choices": ["so", "thus"], "answer": 1}, "Right: thus\n"),
+        ({"answer": "the red one", "box": [0.0, 0.5, 1.0, 1.0]}, "Right: [0.0, 0.5, 1.0, 1.0]\n"),
+        ({"question": "?"}, ""),
+    ],
+)
+def test_right_answers_in_words(row: dict[str, Any], wanted: str) -> None:
+    assert right(row) == wanted
