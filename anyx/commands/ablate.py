@@ -16,6 +16,8 @@ import typer
 
 from anyx.commands.options import console
 
+MODEL, EVALUATION = "model", "evaluation"  # within a variant's folder
+
 if TYPE_CHECKING:
     from anyx.evaluation.grid import Variant
 
@@ -69,8 +71,8 @@ def ablate(
         for task in track(as_completed(tasks), "variants", len(tasks), console=console):
             task.result()
     found = table(
-        {v.name: {seed: rights(experiment, runs[v.name, seed] / "evaluation") for seed in chosen} for v in made},
-        {v.name: _costs(v, [runs[v.name, seed] for seed in chosen]) for v in made},
+        {v.name: {seed: rights(experiment, runs[v.name, seed] / EVALUATION) for seed in chosen} for v in made},
+        {v.name: _costs(v, [runs[v.name, seed] / MODEL for seed in chosen]) for v in made},
     )
     save(found, out)
     console.print(markdown(found), markup=False, highlight=False)
@@ -99,8 +101,9 @@ def _run(
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        train(load(experiment / "experiment.yaml", overrides), out=folder, resume=(folder / "config.yaml").is_file())
-        evaluate(experiment, folder / "evaluation", measured, model=folder, limit=limit)
+        resume = (folder / MODEL / "config.yaml").is_file()
+        train(load(experiment / "experiment.yaml", overrides), out=folder / MODEL, resume=resume)
+        evaluate(experiment, folder / EVALUATION, measured, model=folder / MODEL, limit=limit)
 
 
 def _costs(variant: Variant, folders: Iterable[Path]) -> dict[str, Any]:

@@ -152,10 +152,10 @@ def _model(path: Path, device: str | None, overrides: list[str] | None) -> tuple
 
     from anyx.backends import WholeModel
     from anyx.benchmarks.asking import OneByOne
-    from anyx.evaluation.run import fingerprint
+    from anyx.evaluation.run import told_by
 
     found = options.load_answering(path, device, overrides)
-    told = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() if path.is_file() else fingerprint(path)
+    told = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() if path.is_file() else told_by(path)
     identity = " ".join([told, *(overrides or ())])
     return (OneByOne(found) if isinstance(found, WholeModel) else found), identity
 

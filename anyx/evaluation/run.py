@@ -79,7 +79,7 @@ def evaluate(
     size = None if all else limit if limit is not None else settings.limit
     if model is None or isinstance(model, str | Path):
         place = folder / settings.model if model is None else Path(model)
-        identity, model = fingerprint(place), load_model(place, device)
+        identity, model = told_by(place), load_model(place, device)
     else:
         identity = identity_of(model)
     scorers = [
@@ -223,10 +223,20 @@ def load_model(place: Path, device: str) -> routes.Model:
     return cast(routes.Model, AnyX.from_pretrained(str(place)).to(device).eval())
 
 
-def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
-    """A digest of a folder's files, but for notes and what is, or lies in, one of `without`; a Hub id is its own."""
+def told_by(place: Path) -> str:
+    """A digest of what a model folder is loaded from, not of its logs and curves; a Hub id is its own."""
     if not place.is_dir():
         return str(place)
+    state = hashlib.blake2b(digest_size=12)
+    for file in sorted([*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")]):
+        state.update(file.relative_to(place).as_posix().encode())
+        with file.open("rb") as stream:
+            state.update(hashlib.file_digest(stream, "sha256").digest())
+    return state.hexdigest()
+
+
+def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
+    """A digest of a folder's files, but for notes and what is, or lies in, one of `without`."""
     state = hashlib.blake2b(digest_size=12)
     left = {one.resolve() for one in without}
     for file in sorted(place.rglob("*")):
