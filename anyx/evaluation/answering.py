@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 
 from anyx.evaluation.corpus import Message
-from anyx.evaluation.report import progress
 from anyx.evaluation.received import read
+from anyx.evaluation.report import progress
 from anyx.media import MEDIA
 from anyx.model import AnyX
 from anyx.reply import Reply
