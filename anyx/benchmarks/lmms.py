@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks import results
-from anyx.benchmarks.exported import Exported, exported
+from anyx.benchmarks.exported import Exported, exported, figures_of, means_of, scored
 from anyx.evaluation.records import Job, Record, Records, whole_lines
 from anyx.evaluation.run import claim
 from anyx.scoring import Result
 from anyx.scoring.compare import compare as difference
 
 SCORES = "scores.jsonl"
-ERRORS = {"_stderr": "stderr", "_stderr_clt": "clt", "_stderr_clustered": "clustered"}
 SCALES = (1.0, 100.0)  # figures that are a mean are shares or points in a hundred
 
 
@@ -37,14 +35,15 @@ def imported(name: str, source: Path, out: Path, *, show: bool = True) -> dict[s
     found = exported(name, source)
     run = {"benchmark": name, "imported": found.file.name, "model": found.model, "form": found.form}
     claim(out, run)
-    lines = list(scored(found))
+    lines = scored(found)
     (out / SCORES).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     records = Records(out / "records.jsonl")
     for record in recorded(found):
         if record.job not in records:
             records.add(record)
     figures, errors = figures_of(found)
-    result = result_of(name, {"harness": found.version, "task": found.task}, figures, lines)
+    by = {"harness": found.version, "task": found.task}
+    result = result_of(name, by, figures, lines, means=means_of(found))
     told = results.told(name, result, out, lines) | {"stderr": errors, "scale": result.scale if result.items else None}
     (out / "result.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if show:
@@ -62,12 +61,13 @@ def compare(name: str, runs: Sequence[Path]) -> dict[str, Any]:
         raise ValueError(f"{runs[0]} and {runs[1]} have no sample of {name} in common with a score of {figure}")
     if any(first[sample][key] != second[sample][key] for sample in shared for key in ("target", "cluster")):
         raise ValueError(f"{runs[0]} and {runs[1]} are not of the same data; they do not compare")
+    scale = one["scale"] or other["scale"]
     a, b = (
-        result_of(name, held["by"], {figure: None}, [lines[sample] for sample in shared], one["scale"] or 1.0)
+        result_of(name, held["by"], {figure: None}, [lines[sample] for sample in shared], scale or 1.0)
         for held, lines in ((one, first), (other, second))
     )
     means = {side: result.scale * sum(result.items) / len(shared) for side, result in (("a", a), ("b", b))}
-    what = figure if one["scale"] else f"mean score a sample of {figure}"
+    what = figure if scale else f"mean score a sample of {figure}"
     return {
         "benchmark": name,
         "by": dict(a.by),
@@ -76,49 +76,6 @@ def compare(name: str, runs: Sequence[Path]) -> dict[str, Any]:
         **means,
         **difference(a, b)._asdict(),
     }
-
-
-def figures_of(found: Exported) -> tuple[dict[str, float | None], dict[str, dict[str, float]]]:
-    """The figures and their standard errors, where lmms-eval has any."""
-    figures: dict[str, float | None] = {}
-    errors: dict[str, dict[str, float]] = {}
-    for key, value in found.results.items():
-        metric, comma, used = key.rpartition(",")
-        ending = next((suffix for suffix in ERRORS if metric.endswith(suffix)), "")
-        name = shown(found, metric.removesuffix(ending), used)
-        if comma and not ending:
-            figures[name] = number(value)
-        elif comma and (error := number(value)) is not None:
-            errors.setdefault(name, {})[ERRORS[ending]] = error
-    return figures, errors
-
-
-def shown(found: Exported, metric: str, used: str) -> str:
-    """The name of a figure; of another filter of answers than the first it has that behind it."""
-    return metric if used == found.filters[0] else f"{metric},{used}"
-
-
-def scored(found: Exported) -> Sequence[dict[str, Any]]:
-    """A line a sample: its scores by figure, None where it has none; a sample is logged once a filter."""
-    lines: dict[str, dict[str, Any]] = {}
-    seen: Counter[str] = Counter()
-    cluster, key = found.config.get("cluster_key"), found.config.get("score_key") or "score"
-    for sample in found.samples:
-        name = str(sample["doc_id"])
-        used = found.filters[seen[name] % len(found.filters)]
-        seen[name] += 1
-        start = {"sample": name, "target": sample["target"], "cluster": None, "scores": {}}
-        line = lines.setdefault(name, start)
-        for full in found.results:
-            metric, _, of = full.rpartition(",")
-            if of != used or metric not in sample:
-                continue
-            value = sample[metric]
-            if isinstance(value, Mapping):
-                line["cluster"] = value.get(cluster) if cluster else None
-                value = value.get(key)
-            line["scores"][shown(found, metric, of)] = number(value)
-    return list(lines.values())
 
 
 def recorded(found: Exported) -> Sequence[Record]:
@@ -141,15 +98,19 @@ def result_of(
     figures: Mapping[str, float | None],
     lines: Sequence[Mapping[str, Any]],
     scale: float | None = None,
+    *,
+    means: Collection[str] = (),
 ) -> Result:
     """A result whose first figure is the one that most samples have a score of.
 
-    Items are there where that figure is `scale` times their mean; without `scale` it is found.
+    Items are there where that figure is `scale` times their mean; without `scale` it is found. `means` are figures that
+    are known to be means: of others nothing can be seen where all items are the same.
     """
     first = max(figures, key=lambda figure: len(having(lines, figure)))
     there = having(lines, first)
     items = [line["scores"][first] for line in there]
-    times = scale if scale is not None else scale_of(items, figures[first])
+    seen = first in means or len(set(items)) > 1
+    times = scale if scale is not None else scale_of(items, figures[first]) if seen else None
     clusters = [str(line["cluster"]) for line in there if line["cluster"] is not None]
     grouped = clusters if len(clusters) == len(there) > len(set(clusters)) else []
     if times is None:
@@ -169,26 +130,3 @@ def scale_of(items: Sequence[float], figure: float | None) -> float | None:
         return None
     mean = sum(items) / len(items)
     return next((scale for scale in SCALES if math.isclose(scale * mean, figure, rel_tol=1e-6, abs_tol=1e-9)), None)
-
-
-def number(value: Any) -> float | None:
-    """A score as JSON has it, perhaps as the text of a number or of a truth value; None of anything else."""
-    if value in ("True", "False"):
-        return float(value == "True")
-    if not isinstance(value, int | float | str):
-        return None
-    try:
-        found = float(value)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _held(name: str, run: Path) -> dict[str, Any]:
-    """The `result.json` of an imported run."""
-    if not (run / SCORES).is_file():
-        raise ValueError(f"--compare: {run} holds no imported run; two of one kind compare")
-    found: dict[str, Any] = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    if found["benchmark"] != name:
-        raise ValueError(f"--compare: {run} holds a run of {found['benchmark']!r}, not of {name!r}")
-    return found

@@ -105,6 +105,16 @@ def test_a_figure_that_is_no_mean_has_no_interval(tmp_path: Path) -> None:
     assert (told["figure"], told["a"], told["b"]) == ("mean score a sample of acc", 0.75, 0.5)
 
 
+def test_scores_that_are_all_alike_show_no_mean(tmp_path: Path) -> None:
+    """A sum of four zeros is their mean by chance alone; that of a task which says "mean" is one."""
+    zeros = (0.0,) * 4
+    assert bring(export(tmp_path / "a", zeros), tmp_path / "x")["interval"] is None
+    listed = [{"metric": "acc", "aggregation": "mean"}]
+    found = bring(export(tmp_path / "b", zeros, metric_list=listed), tmp_path / "y")
+    assert (found["interval"]["low"], found["scale"]) == (0, 1)
+    assert compare("toy", [tmp_path / "x", tmp_path / "y"])["figure"] == "acc"
+
+
 def test_scores_that_were_written_as_text(tmp_path: Path) -> None:
     """lmms-eval writes float32 and truth values of NumPy as text; a list is no score."""
     found = bring(export(tmp_path / "a", ("1.0", "False", "True", 1), figure=0.75), tmp_path / "x")
@@ -146,6 +156,10 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no results of 'elsewhere' with its samples; samples are there of toy"):
         imported("elsewhere", tmp_path / "lmms", tmp_path / "x")
     export(tmp_path / "lmms/b", (0.0,) * 4, date="20261123_1")
+    (file,) = export(tmp_path / "bare").glob("*results.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"results": {"toy": {"alias": "toy"}}}))
+    with pytest.raises(ValueError, match="has no figure of toy: alias"):
+        bring(tmp_path / "bare", tmp_path / "x")
     with pytest.raises(ValueError, match="has toy of several models; name one folder"):
         bring(tmp_path / "lmms", tmp_path / "x")
     bring(tmp_path / "lmms/a", tmp_path / "x")

@@ -1,6 +1,6 @@
 """The adapter inside lmms-eval itself: a tiny model, tasks and media in a folder, both contracts, no network.
 
-lmms-eval is in no lock of ours; `experiments/lmms_eval/README.md` says how to make its environment, and to run this there.
+lmms-eval is in no lock of ours: `experiments/lmms_eval/README.md` says how to make its environment and run this there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from PIL import Image as PILImage
 from anyx.build import build
 from anyx.config import check
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 lmms_eval = pytest.importorskip(
     "lmms_eval", reason="lmms-eval is not installed; it lives in an environment of its own (experiments/lmms_eval)"
 )
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # both libraries read them when they are imported
 
 TASK = """
 task: {name}
