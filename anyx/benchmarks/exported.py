@@ -135,13 +135,3 @@ def number(value: Any) -> float | None:
     except ValueError:
         return None
     return found if math.isfinite(found) else None
-
-
-def _held(name: str, run: Path) -> dict[str, Any]:
-    """The `result.json` of an imported run."""
-    if not (run / SCORES).is_file():
-        raise ValueError(f"--compare: {run} holds no imported run; two of one kind compare")
-    found: dict[str, Any] = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    if found["benchmark"] != name:
-        raise ValueError(f"--compare: {run} holds a run of {found['benchmark']!r}, not of {name!r}")
-    return found

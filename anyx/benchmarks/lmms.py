@@ -130,3 +130,13 @@ def scale_of(items: Sequence[float], figure: float | None) -> float | None:
         return None
     mean = sum(items) / len(items)
     return next((scale for scale in SCALES if math.isclose(scale * mean, figure, rel_tol=1e-6, abs_tol=1e-9)), None)
+
+
+def _held(name: str, run: Path) -> dict[str, Any]:
+    """The `result.json` of an imported run."""
+    if not (run / SCORES).is_file():
+        raise ValueError(f"--compare: {run} holds no imported run; two of one kind compare")
+    found: dict[str, Any] = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    if found["benchmark"] != name:
+        raise ValueError(f"--compare: {run} holds a run of {found['benchmark']!r}, not of {name!r}")
+    return found
