@@ -133,8 +133,13 @@ def test_the_choice_with_the_least_loss_wins(model: Path, tasks: Path) -> None:
 
 
 def test_what_it_can_not_do_is_one_line(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lmms_eval.api.instance import Instance
+
     from anyx.evaluation.lmms import AnyXSimple, rounded
 
+    bare = Instance("loglikelihood", ("", "red"), 0, {"task": "toy", "doc_id": 0, "repeats": 1})
+    with pytest.raises(ValueError, match="acc_mutual_info: lmms-eval takes the largest of what is best when small"):
+        AnyXSimple(str(model), device="cpu").loglikelihood([bare])
     with pytest.raises(ValueError, match="batch_size: 'auto' was given, but a whole number"):
         AnyXSimple(str(model), batch_size="auto")
     with pytest.raises(ValueError, match="what it asks next is a tuple of 5, but 'again' was found"):
