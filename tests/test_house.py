@@ -154,7 +154,7 @@ def test_third_parties_stay_in_their_rooms(package: str, rooms: set[str]) -> Non
 
 
 def test_every_third_party_is_a_dependency() -> None:
-    names = {"PIL": "pillow", "yaml": "pyyaml", "liger_kernel": "liger-kernel"}
+    names = {"PIL": "pillow", "yaml": "pyyaml", "liger_kernel": "liger-kernel", "lmms_eval": "lmms-eval"}
     declared = {re.split(r"[<>=\[ ]", line)[0].lower() for line in PYPROJECT["project"]["dependencies"]}
     for extra in PYPROJECT["project"]["optional-dependencies"].values():
         declared |= {re.split(r"[<>=\[ ]", line)[0].lower() for line in extra}

@@ -5,6 +5,7 @@ alone, so that old answers can be scored again, by another parser or judge.
 """
 
 from anyx.benchmarks.comparing import compare, rank
+from anyx.benchmarks.lmms import imported
 from anyx.benchmarks.run import benchmark, score
 
-__all__ = ["benchmark", "compare", "rank", "score"]
+__all__ = ["benchmark", "compare", "imported", "rank", "score"]

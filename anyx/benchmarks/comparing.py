@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anyx.benchmarks import results
+from anyx.benchmarks import lmms, results
 from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
 from anyx.benchmarks.judges import Kept, TextJudge
 from anyx.benchmarks.table import benchmark as named
@@ -46,6 +46,8 @@ def compare(
     judge_prompt: Path | None = None,
 ) -> dict[str, Any]:
     """The first figure of the first run less that of the second, on the samples that both answered: a paired test."""
+    if any((run / lmms.SCORES).is_file() for run in runs):
+        return lmms.compare(name, runs)
     family = named(name)
     review = review_of(family, judge_prompt)
     first, second = pairs(name, runs)

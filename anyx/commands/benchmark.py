@@ -41,6 +41,10 @@ def benchmark(
     ] = False,
     compare: Annotated[Runs, typer.Option(help="Two folders with records: a paired test of A less B.")] = None,
     rank: Annotated[Runs, typer.Option(help="Two folders with records: how often a judge puts A before B.")] = None,
+    brought: Annotated[
+        Path | None,
+        typer.Option("--import", help="A folder that lmms-eval wrote: its --output_path, with --log_samples."),
+    ] = None,
     judge_file: Annotated[Path | None, typer.Option(help="JSONL of what a judge said; nobody is asked.")] = None,
     judge_url: Annotated[
         str | None, typer.Option(help="A server to ask, OpenAI-compatible, such as http://localhost:8000/v1.")
@@ -63,6 +67,8 @@ def benchmark(
     goes on where it was. Records are scored without the model, by another parser too: the same MME answers are worth
     1078 or 1163. Broken or missing pictures are counted, not scored.
 
+    Results of lmms-eval's tasks are brought in by --import, under the task's name; two such runs compare too.
+
     Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url is given;
     what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
 
@@ -72,14 +78,15 @@ def benchmark(
     anyx benchmark mmbench --data mmbench --limit 20
     anyx benchmark vqav2 --data vqa --split val --batch 32
     anyx benchmark mme --compare out/mme out/before --out out/compared
+    anyx benchmark mme --import lmms --out out/lmms-mme
     anyx benchmark mm-vet --out out/mm-vet --score-only --judge-url https://api.example.com/v1 --judge-model gpt-4 \
 --judge-key API_KEY
     anyx benchmark mm-vet --rank out/mm-vet out/before --judge-file judged.jsonl
     """
     from anyx.benchmarks import benchmark as measure
     from anyx.benchmarks import compare as versus
+    from anyx.benchmarks import imported, score
     from anyx.benchmarks import rank as ranked
-    from anyx.benchmarks import score
     from anyx.benchmarks.choices import ready
     from anyx.benchmarks.table import BENCHMARKS
     from anyx.benchmarks.table import benchmark as named
@@ -90,7 +97,12 @@ def benchmark(
                 f"{known:12} {about}; --data: {named(known).holds}", markup=False, highlight=False, soft_wrap=True
             )
         return
-    named(name)
+    if brought is not None:
+        imported(name, brought, out)
+        console.print(str(out / "result.json"), style="cyan", markup=False, highlight=False)
+        return
+    if compare is None:
+        named(name)  # imported runs are of tasks that are not ours
     judge = _judge(judge_file, judge_url, judge_model, judge_key, judge_timeout)
     if compare is not None:
         _write(versus(name, compare, parser=parser, judge=judge, judge_prompt=judge_prompt), out / "comparison.json")
