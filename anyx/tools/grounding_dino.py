@@ -2,7 +2,7 @@
 
 The words go in as one text, "dog. cat.", and every box has a probability for each of its tokens. A box is kept by its
 best token, as transformers does. Which word it is of is not read from decoded tokens, which may run over two words
-("dog cat"), but from the tokens of each word: the best of them says the word. Woodpecker's four limits are the defaults.
+("dog cat"), but from the tokens of each word: the best of them says the word. Limits are Woodpecker's by default.
 
 Letters: q queries, s tokens.
 """

@@ -40,7 +40,7 @@ def _tool(role: str, path: str, options: Mapping[str, Any], device: str, known: 
 
     try:
         kind = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
-    except OSError as error:
+    except (OSError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise ValueError(
             f"{role}: {path!r} is neither module:Class nor has a config.json of transformers: {why}"

@@ -96,11 +96,11 @@ def test_the_text_and_the_places_of_words() -> None:
 
 
 def test_what_cannot_be_loaded(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="threshold: 2.0 given; it is from 0 to 1"):
+    with pytest.raises(ValueError, match=r"threshold: 2\.0 given; it is from 0 to 1"):
         detector(str(folder), {"threshold": 2.0})
     with pytest.raises(ValueError, match=r"detector\.treshold.*threshold"):
         detector(str(folder), {"treshold": 0.2})
-    with pytest.raises(ValueError, match="is neither module:Class nor has a config.json"):
+    with pytest.raises(ValueError, match=r"is neither module:Class nor has a config\.json"):
         detector(str(tmp_path))
     pickled = tmp_path / "pickled"
     pickled.mkdir()
@@ -108,5 +108,5 @@ def test_what_cannot_be_loaded(folder: Path, tmp_path: Path) -> None:
         if file.suffix != ".safetensors":
             (pickled / file.name).write_bytes(file.read_bytes())
     torch.save(GroundingDino.load(str(folder)).model.state_dict(), pickled / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="cannot be loaded: .*safetensors"):
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*safetensors"):
         detector(str(pickled))
