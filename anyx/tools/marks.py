@@ -27,10 +27,12 @@ from anyx.grounding.draw import Colour, colours
 from anyx.grounding.marks import MARK
 from anyx.media import Image
 from anyx.tools.interfaces import Segmenter
+from anyx.tools.sam import bounds
 
 MODES = ("mask", "contour", "box", "number")
 LEGIBLE = 10  # pixels that the smallest letters are high
 MARGIN = 1  # pixels around the digits
+SMALLER = 0.85  # letters that do not fit are tried in this share of their size
 
 
 class Mark(NamedTuple):
@@ -83,7 +85,7 @@ def marks(masks: Sequence[Bool[Tensor, "h w"]], most: int = 50) -> list[Mark]:
     for mask, left in zip(ordered, reversed(free), strict=True):
         number = len(found) + 1
         if placed := _placed(str(number), left.numpy()):
-            found.append(Mark(number, _bounds(mask), mask, *placed))
+            found.append(Mark(number, bounds(mask), mask, *placed))
     return found
 
 
@@ -129,27 +131,32 @@ def _placed(text: str, free: NDArray[np.bool_]) -> tuple[tuple[int, int, int, in
     from scipy.ndimage import distance_transform_edt
 
     depth = distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
-    for size in range(max(LEGIBLE, max(free.shape) // 12), LEGIBLE - 1, -1):
+    sums = np.pad(free, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
+    size = max(LEGIBLE, max(free.shape) // 12)
+    while True:
         left, top, right, bottom = _font(size).getbbox(text)
         wide, high = int(right - left) + 2 * MARGIN, int(bottom - top) + 2 * MARGIN
-        if high > free.shape[0] or wide > free.shape[1]:
-            continue
-        fits = np.lib.stride_tricks.sliding_window_view(free, (high, wide)).all((2, 3))
-        if fits.any():
-            middles = depth[high // 2 :, wide // 2 :][: fits.shape[0], : fits.shape[1]]
-            y, x = np.unravel_index(int(np.where(fits, middles, -1.0).argmax()), fits.shape)
-            return (int(x), int(y), int(x) + wide, int(y) + high), size
-    return None
+        if high <= free.shape[0] and wide <= free.shape[1]:
+            inside = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+            fits = inside == high * wide
+            if fits.any():
+                middles = depth[high // 2 :, wide // 2 :][: fits.shape[0], : fits.shape[1]]
+                y, x = np.unravel_index(int(np.where(fits, middles, -1.0).argmax()), fits.shape)
+                return (int(x), int(y), int(x) + wide, int(y) + high), size
+        if size == LEGIBLE:
+            return None
+        size = max(LEGIBLE, int(size * SMALLER))
 
 
 def _write(pen: ImageDraw.ImageDraw, mark: Mark, colour: Colour) -> None:
-    """A number on a ground of black or white, whichever its colour is told from."""
+    """A number in black or white, whichever is told better from the ground of its region's colour."""
     x0, y0, x1, y1 = mark.label
     font = _font(mark.size)
     left, top, _, _ = font.getbbox(str(mark.number))
-    bright = sum(colour) > 3 * 128
-    pen.rectangle((x0, y0, x1 - 1, y1 - 1), fill=(0, 0, 0) if bright else (255, 255, 255))
-    pen.text((x0 + MARGIN - left, y0 + MARGIN - top), str(mark.number), fill=colour, font=font)
+    bright = sum(part * weight for part, weight in zip(colour, (0.299, 0.587, 0.114), strict=True)) > 128
+    letters = (0, 0, 0) if bright else (255, 255, 255)
+    pen.rectangle((x0, y0, x1 - 1, y1 - 1), fill=colour)
+    pen.text((x0 + MARGIN - left, y0 + MARGIN - top), str(mark.number), fill=letters, font=font)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -161,9 +168,3 @@ def _edge(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     wide = np.pad(inside, 1)
     edge: NDArray[np.bool_] = inside & ~(wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:])
     return edge
-
-
-def _bounds(mask: Bool[Tensor, "h w"]) -> Box:
-    from anyx.tools.sam import bounds
-
-    return bounds(mask)

@@ -1,4 +1,4 @@
-"""Correction without a language model: things are words of a vocabulary, and what was not found is taken out of the text.
+"""Correction without a language model: things are words of a vocabulary, what was not found is taken out.
 
     A man and two dogs on a bench.   no bench, one dog  ->  A man and one dog.
     Is there a bench? Yes.           no bench           ->  No.
@@ -65,23 +65,20 @@ def corrected(reply: str, known: Phrases, there: Counts, answers: Mapping[str, s
 
 
 def _exact(text: str, known: Phrases, there: Counts, answers: Mapping[str, str], all_said: Sequence[str]) -> str:
-    """Numbers and colours put right, from the last to the first, so that places hold."""
-    for one in reversed(mentions(text, known)):
-        count = there.get(one.name, 0)
-        if count and one.count not in (None, count) and all_said.count(one.name) == 1:
-            thing = inflected(text[slice(*one.words)], one.name, count, known)
-            before = re.sub(
-                r"\b(there) (?:is|are)(\s*)$",
-                rf"\1 {'is' if count == 1 else 'are'}\2",
-                text[: one.number[0]],
-                flags=re.IGNORECASE,
-            )
-            between = text[one.number[1] : one.words[0]]
-            text = before + spelt(count, text[slice(*one.number)]) + between + thing + text[one.words[1] :]
-            one = next(other for other in mentions(text, known) if other.name == one.name)
+    """Colours and numbers put right, from the last to the first, so that places hold."""
+    for place in reversed(range(len(mentions(text, known)))):
+        one = mentions(text, known)[place]
         said = next((word for word in TOKEN.findall(answers.get(one.name, "").lower()) if word in COLOURS), None)
         if said and one.colour != (0, 0) and text[slice(*one.colour)].lower() != said:
             text = text[: one.colour[0]] + said + text[one.colour[1] :]
+            one = mentions(text, known)[place]
+        count = there.get(one.name, 0)
+        if count and one.count not in (None, count) and all_said.count(one.name) == 1:
+            thing = inflected(text[slice(*one.words)], one.name, count, known)
+            verb = rf"\1 {'is' if count == 1 else 'are'}\2"
+            before = re.sub(r"\b(there) (?:is|are)(\s*)$", verb, text[: one.number[0]], flags=re.IGNORECASE)
+            between = text[one.number[1] : one.words[0]]
+            text = before + spelt(count, text[slice(*one.number)]) + between + thing + text[one.words[1] :]
     return text
 
 

@@ -15,14 +15,18 @@ from anyx.scoring.chair import Phrases, phrases, places
 
 TOKEN = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 COUNTED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-ARTICLES = frozenset(
-    "a an the this that these those some any no several many few his her its their our my your another each".split()
-)
-JOINTS = frozenset(
-    "and or nor with without on onto in into inside at by near beside besides beneath behind under over above below "
-    "between among around along across next to front of top from as well for while".split()
-)
-COLOURS = frozenset("red orange yellow green blue purple pink brown black white grey gray".split())
+ARTICLES = frozenset({
+    "a", "an", "the", "this", "that", "these", "those", "some", "any", "no", "several", "many", "few", "his", "her",
+    "its", "their", "our", "my", "your", "another", "each",
+})  # fmt: skip
+JOINTS = frozenset({
+    "and", "or", "nor", "with", "without", "on", "onto", "in", "into", "inside", "at", "by", "near", "beside",
+    "besides", "beneath", "behind", "under", "over", "above", "below", "between", "among", "around", "along",
+    "across", "next", "to", "front", "of", "top", "from", "as", "well", "for", "while",
+})  # fmt: skip
+COLOURS = frozenset({
+    "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gray",
+})  # fmt: skip
 IRREGULAR = {
     "man": "men", "woman": "women", "child": "children", "person": "people", "foot": "feet", "tooth": "teeth",
     "mouse": "mice", "goose": "geese", "knife": "knives", "leaf": "leaves", "sheep": "sheep", "fish": "fish",
