@@ -45,7 +45,7 @@ def answered(question: str, reply: str, known: Phrases, there: Counts) -> str | 
         return reply if number(said.lower()) == right else reply.replace(said, spelt(right, said), 1)
     if not EXISTENCE.match(question):
         return None
-    right = all(there[one.name] == one.count if one.count is not None else there[one.name] for one in asked)
+    right = all(there[one.name] == one.amount if one.amount is not None else there[one.name] for one in asked)
     if _affirms(reply) == right:
         return reply
     word = "Yes" if right else "No"
@@ -73,7 +73,7 @@ def _exact(text: str, known: Phrases, there: Counts, answers: Mapping[str, str],
             text = text[: one.colour[0]] + said + text[one.colour[1] :]
             one = mentions(text, known)[place]
         count = there.get(one.name, 0)
-        if count and one.count not in (None, count) and all_said.count(one.name) == 1:
+        if count and one.amount not in (None, count) and all_said.count(one.name) == 1:
             thing = inflected(text[slice(*one.words)], one.name, count, known)
             verb = rf"\1 {'is' if count == 1 else 'are'}\2"
             before = re.sub(r"\b(there) (?:is|are)(\s*)$", verb, text[: one.number[0]], flags=re.IGNORECASE)
@@ -114,7 +114,7 @@ def _instead(sentence: str, left: Sequence[Mention]) -> str:
     things = [sentence[slice(*one.phrase)] for one in left]
     listed = " and ".join(filter(None, (", ".join(things[:-1]), things[-1])))
     space = sentence[len(sentence.rstrip()) :]
-    return f"There {'are' if (left[0].count or 1) > 1 else 'is'} {listed}.{space}"
+    return f"There {'are' if (left[0].amount or 1) > 1 else 'is'} {listed}.{space}"
 
 
 def _told(name: str, count: int) -> str:

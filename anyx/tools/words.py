@@ -37,14 +37,14 @@ BEFORE = 3  # words of a noun phrase before the thing itself, at most
 class Mention(NamedTuple):
     """A thing in a text: its name, the characters of its noun phrase and its words, and what is said of it.
 
-    `number` are the characters of a number, `count` the number, `colour` the characters of a colour, (0, 0) of none.
+    `number` are the characters of a number, `amount` the number, `colour` the characters of a colour, (0, 0) of none.
     """
 
     name: str
     phrase: tuple[int, int]
     words: tuple[int, int]
     number: tuple[int, int] = (0, 0)
-    count: int | None = None
+    amount: int | None = None
     colour: tuple[int, int] = (0, 0)
 
 

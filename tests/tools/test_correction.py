@@ -65,7 +65,7 @@ def test_mentions_and_what_is_said_of_them() -> None:
     assert [text[slice(*one.phrase)] for one in found] == [
         "Two big brown dogs", "a hot dog", "the 3 benches", "an orange", "guy",
     ]  # fmt: skip
-    assert [one.count for one in found] == [2, None, 3, None, None]
+    assert [one.amount for one in found] == [2, None, 3, None, None]
     assert [text[slice(*one.colour)] for one in found] == ["brown", "", "", "", ""]
 
 
