@@ -126,6 +126,12 @@ def spoken(text: str, marks: Sequence[Mark]) -> Spoken:
     return Spoken([by_number[number] for number in known], sum(number not in by_number for number in said))
 
 
+def first(text: str, last: int) -> int | None:
+    """The first number in brackets that a mark of 1 to `last` has; None without one."""
+    said = (int(found.strip("[ ]")) for found in re.findall(MARK, text))
+    return next((number for number in said if 1 <= number <= last), None)
+
+
 def _placed(text: str, free: NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], int] | None:
     """Where a number fits into a region, in the largest letters of up to a twelfth of the picture, and their size."""
     from scipy.ndimage import distance_transform_edt
