@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anyx.backends import WholeModel
+from anyx.benchmarks.aids import marked
 from anyx.benchmarks.folders import found
 from anyx.benchmarks.samples import Benchmark, Sample
 from anyx.evaluation.corpus import Message
@@ -23,6 +24,7 @@ from anyx.evaluation.routes import Model, seed_of
 from anyx.faults import MediaError, fault_of
 from anyx.media import MEDIA
 from anyx.reply import Reply
+from anyx.tools.marks import Marker
 
 log = logging.getLogger("anyx")
 MAGIC = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"RIFF": "webp", b"GIF8": "gif"}
@@ -97,6 +99,7 @@ def ask(
     batch: int,
     max_new_tokens: int,
     seed: int,
+    marker: Marker | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Ask what has no record yet."""
@@ -127,6 +130,8 @@ def ask(
             continue
         try:
             turns, inputs = opened(sample.turns, out, name)
+            if marker is not None:
+                turns, inputs = marked(turns, inputs, marker, out, sample.id, lambda data: stored(data, out, name))
         except MediaError as error:
             log.warning("%s: skipped: %s", sample.id, error)
             append(out / "skipped.jsonl", {"sample": sample.id, "fault": fault_of(error), "why": str(error)})

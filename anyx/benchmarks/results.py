@@ -96,12 +96,13 @@ def show(found: Mapping[str, Any]) -> None:
     console = Console()
     by = ", ".join(f"{key} {value}" for key, value in found["by"].items())
     table = Table(title=f"{found['benchmark']} (n {found['n']}; {by})")
-    for head in ("figure", "value", "95%"):
+    before = found.get("uncorrected", {})
+    for head in ("figure", "value", "95%", *(["uncorrected"] if before else [])):
         table.add_column(head, justify="left" if head == "figure" else "right")
     bounds = found["interval"]
     for place, (name, value) in enumerate(found["figures"].items()):
         sure = f"{number(bounds['low'])} to {number(bounds['high'])}" if bounds and not place else ""
-        table.add_row(name, number(value), sure)
+        table.add_row(name, number(value), sure, *([number(before[name])] if before else []))
     cells = [
         (f"{key}: {name}", value)
         for key, values in found["details"].items()

@@ -58,6 +58,18 @@ def benchmark(
         Path | None,
         typer.Option(help="A text to ask the judge by, with {question} {context} {reference} {prediction}."),
     ] = None,
+    correct: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DETECTOR,words=FILE", help="Score replies put right by what a detector finds, beside the raw ones."
+        ),
+    ] = None,
+    marks: Annotated[
+        str | None, typer.Option(metavar="SEGMENTER[,mode=MODE]", help="Ask about pictures with numbered regions.")
+    ] = None,
+    chair: Annotated[
+        str | None, typer.Option(metavar="SYNONYMS,objects=FILE", help="Measure CHAIR of captions, too.")
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = None,
 ) -> None:
@@ -72,6 +84,10 @@ def benchmark(
     Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url is given;
     what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
 
+    --correct takes a Grounding DINO (a folder, or module:Class of one's own) and the names of things, a line each, or
+    a language model: language=URL,model=NAME or language=said.jsonl; answerer=MODEL looks at colours. --marks takes a
+    SAM. Old records can be corrected without their model; marks are of the question.
+
     \b
     anyx benchmark mme --data MME_Benchmark_release_version --model runs/mine --out out/mme
     anyx benchmark mme --out out/mme --score-only --parser mme@lmms
@@ -82,6 +98,9 @@ def benchmark(
     anyx benchmark mm-vet --out out/mm-vet --score-only --judge-url https://api.example.com/v1 --judge-model gpt-4 \
 --judge-key API_KEY
     anyx benchmark mm-vet --rank out/mm-vet out/before --judge-file judged.jsonl
+    anyx benchmark pope --out out/pope --score-only --correct grounding-dino-tiny,words=coco.txt,threshold=0.3
+    anyx benchmark refcoco --data refcoco --marks sam-vit-base,mode=box,side=32
+    anyx benchmark coco --out out/coco --score-only --chair synonyms.json,objects=instances_val2017.json
     """
     from anyx.benchmarks import benchmark as measure
     from anyx.benchmarks import compare as versus
@@ -90,6 +109,7 @@ def benchmark(
     from anyx.benchmarks.choices import ready
     from anyx.benchmarks.table import BENCHMARKS
     from anyx.benchmarks.table import benchmark as named
+    from anyx.commands.aids import aids
 
     if name == "list":
         for known, (_, about) in BENCHMARKS.items():
@@ -104,6 +124,10 @@ def benchmark(
     if compare is None:
         named(name)  # imported runs are of tasks that are not ours
     judge = _judge(judge_file, judge_url, judge_model, judge_key, judge_timeout)
+    if (compare or rank) and (correct or marks or chair):
+        raise ValueError("--compare, --rank: --correct, --marks and --chair are of one run; they are not allowed here")
+    if score_only and marks is not None:
+        raise ValueError("--marks: marks are of the question; records without them cannot get some by --score-only")
     if compare is not None:
         _write(versus(name, compare, parser=parser, judge=judge, judge_prompt=judge_prompt), out / "comparison.json")
         return
@@ -113,11 +137,13 @@ def benchmark(
         _write(ranked(name, rank, judge, out / "judgements.jsonl"), out / "ranking.json")
         return
     if score_only:
-        score(name, out, parser=parser, judge=judge, judge_prompt=judge_prompt)
+        helped = aids(name, correct, None, chair, device, out)
+        score(name, out, parser=parser, judge=judge, judge_prompt=judge_prompt, aids=helped)
     else:
         if data is None:
             raise ValueError(f"--data: the folder with the files of {name} is missing: {named(name).holds}")
         ready(name, data, split, parser, judge_prompt)
+        helped = aids(name, correct, marks, chair, device, out)
         answering, identity = _model(model, device, overrides)
         found = measure(
             name,
@@ -133,6 +159,7 @@ def benchmark(
             parser=parser,
             judge=judge,
             judge_prompt=judge_prompt,
+            aids=helped,
         )
         if found is None:
             console.print(f"answers are in {out}; a judge scores them: --score-only with --judge-url or --judge-file")

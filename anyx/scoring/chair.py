@@ -6,7 +6,7 @@ and `es` count as the word; of words that overlap the longest counts, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from anyx.digests import digest
 from anyx.scoring.ptb import cut
@@ -28,19 +28,22 @@ def phrases(synonyms: Mapping[str, Sequence[str]]) -> Phrases:
 
 def mentioned(caption: str, known: Phrases) -> list[str]:
     """The objects of a caption, in order."""
-    tokens, found, place = cut(caption).split(), list[str](), 0
-    longest = max(map(len, known), default=0)
+    return [name for _, _, name in places(cut(caption).split(), known)]
+
+
+def places(tokens: Sequence[str], known: Phrases) -> Iterator[tuple[int, int, str]]:
+    """Where objects are mentioned: the first token, how many they are, the object; in order, none over another."""
+    place, longest = 0, max(map(len, known), default=0)
     while place < len(tokens):
         for size in range(min(longest, len(tokens) - place), 0, -1):
             *first, last = tokens[place : place + size]
             ways = [(*first, last.removesuffix(ending)) for ending in ("", "s", "es") if last.endswith(ending)]
             if name := next((known[way] for way in ways if way in known), None):
-                found.append(name)
+                yield place, size, name
                 place += size
                 break
         else:
             place += 1
-    return found
 
 
 def chair(captions: Sequence[str], objects: Sequence[Collection[str]], synonyms: Mapping[str, Sequence[str]]) -> Result:
