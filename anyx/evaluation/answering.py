@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,20 +53,20 @@ class Answering:
         self.keys = {model.processor.kinds[key]: key for key in reversed(list(model.inputs))}
         self.seen: Counter[str] = Counter()
 
-    def __call__(self, requests: Sequence[Asked], *, show: bool = False) -> list[str]:
-        """Replies in the order of the requests, cut where a request says; those that are sampled alike side by side."""
+    def __call__(self, requests: Iterable[Asked], *, bar: int = 0) -> list[str]:
+        """Replies in the order of the requests, cut where a request says; neighbours that are sampled alike in batches.
+
+        Requests are taken as they are needed, so that a generator holds the media of one batch; `bar` is how many a
+        progress bar counts to.
+        """
         said: list[str] = []
-        with progress("answered", len(requests), show) as advance:
+        with progress("answered", bar, bar > 0) as advance:
             for how, alike in groupby(requests, key=lambda asked: sampling(asked.settings, self.tokens)):
-                waiting = list(alike)
-                for start in range(0, len(waiting), self.batch):
-                    batch = waiting[start : start + self.batch]
-                    seeds = [self.repeated(asked) for asked in batch]
-                    chats = [asked.turns for asked in batch]
-                    replies = self.held[0].generate(
-                        chats, seeds=[self.seed + asked.number + 1_000_003 * n for asked, n in seeds], **how._asdict()
-                    )
-                    said += [self.told(reply, *seed) for reply, seed in zip(replies, seeds, strict=True)]
+                while batch := [self.repeated(asked) for asked in islice(alike, self.batch)]:
+                    seeds = [self.seed + asked.number + 1_000_003 * repeat for asked, repeat in batch]
+                    chats = [asked.turns for asked, _ in batch]
+                    replies = self.held[0].generate(chats, seeds=seeds, **how._asdict())
+                    said += [self.told(reply, *of) for reply, of in zip(replies, batch, strict=True)]
                     advance(len(batch))
         return said
 

@@ -69,7 +69,7 @@ class AnyXSimple(lmms):  # type: ignore[misc]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Replies as text, or as JSON with files where media are shown."""
-        return self.answering([self.asked(request) for request in requests], show=True)
+        return self.answering(map(self.asked, requests), bar=len(requests))
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
         """The loss of each continuation, and whether greedy decoding would say it."""

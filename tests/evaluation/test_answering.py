@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,21 @@ def test_replies_come_in_order_whatever_stands_beside_them(answering: Answering)
     assert together == apart
     alike = [request._replace(settings={"max_new_tokens": 4}) for request in requests]
     assert answering(alike) == [answering([request])[0] for request in alike]
+
+
+def test_media_are_read_a_batch_at_a_time(model: AnyX, answering: Answering) -> None:
+    """Of seven requests in batches of three: when the LLM first runs, three are read and at most one is looked at."""
+    taken: list[int] = []
+    seen: list[int] = []
+
+    def requests() -> Iterator[Asked]:
+        for place in range(7):
+            taken.append(place)
+            yield asked(answering, "?", place, max_new_tokens=1)
+
+    model.llm.model.get_decoder().register_forward_pre_hook(lambda *_: seen.append(len(taken)))
+    assert len(answering(requests())) == 7
+    assert (seen[0] in (3, 4), seen[-1], len(taken)) == (True, 7, 7)
 
 
 @pytest.mark.parametrize(
