@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks import lmms, results
+from anyx.benchmarks.aids import spoken
 from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
 from anyx.benchmarks.judges import Kept, TextJudge
 from anyx.benchmarks.table import benchmark as named
@@ -72,7 +73,7 @@ def pairs(name: str, runs: Sequence[Path]) -> tuple[list[results.Line], list[res
     one, other = (held(name, run) for run in runs)
     if differing := [key for key in ("data", "split", "prompt") if one[key] != other[key]]:
         raise ValueError(f"{runs[0]} and {runs[1]} are not of the same {' and '.join(differing)}; they do not compare")
-    first, second = (results.lines_of(run) for run in runs)
+    first, second = (spoken(run, results.lines_of(run)) for run in runs)
     shared = {line["sample"] for line in first} & {line["sample"] for line in second}
     if not shared:
         raise ValueError(f"{runs[0]} and {runs[1]} have no sample of {name} in common")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anyx.scoring.chair import Phrases
+from anyx.scoring.ptb import cut
 from anyx.tools.correction import Question, Seen
 from anyx.tools.interfaces import TextModel
-from anyx.tools.words import vocabulary
 
 NAME = "anyx-correct-1"
 THINGS = """\
@@ -50,7 +50,7 @@ class Prompted:
 
     def known(self, things: Sequence[str]) -> Phrases:
         """The things by their own words."""
-        return vocabulary(list(things))
+        return {tuple(cut(thing).split()): thing for thing in reversed(things)}
 
     def things(self, question: str, reply: str) -> list[str]:
         """What the model lists, each once; what has no letters is left out."""

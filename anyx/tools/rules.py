@@ -16,7 +16,19 @@ from collections.abc import Mapping, Sequence
 
 from anyx.scoring.chair import Phrases
 from anyx.tools.interfaces import Found
-from anyx.tools.words import COLOURS, JOINTS, TOKEN, Mention, inflected, mentions, number, plural, spelt
+from anyx.tools.words import (
+    ARTICLES,
+    COLOURS,
+    JOINTS,
+    TOKEN,
+    Mention,
+    inflected,
+    mentions,
+    number,
+    plural,
+    several,
+    spelt,
+)
 
 Counts = Mapping[str, int]
 EXISTENCE = re.compile(r"\s*(?:is|are) there\b", re.IGNORECASE)
@@ -61,7 +73,8 @@ def corrected(reply: str, known: Phrases, there: Counts, answers: Mapping[str, s
     sentences = [match[0] for match in SENTENCE.finditer(reply) if match[0]]
     once = [one.name for one in mentions(reply, known)]
     right = (_absent(_exact(one, known, there, answers, once), known, there) for one in sentences)
-    return "".join(one for one in right if one).strip() if sentences else reply
+    whole = "".join(right)
+    return reply if whole == reply else whole.strip()
 
 
 def _exact(text: str, known: Phrases, there: Counts, answers: Mapping[str, str], all_said: Sequence[str]) -> str:
@@ -84,37 +97,51 @@ def _exact(text: str, known: Phrases, there: Counts, answers: Mapping[str, str],
 
 def _absent(sentence: str, known: Phrases, there: Counts) -> str:
     """A sentence without the things that were looked for and not found; "" where nothing is left of it."""
-    found = mentions(sentence, known)
-    for one in reversed(found):
+    found, text = mentions(sentence, known), sentence
+    for place, one in reversed(list(enumerate(found))):
         if there.get(one.name) != 0:
             continue
-        before, after = sentence[: one.phrase[0]], sentence[one.phrase[1] :]
+        before, after = text[: one.phrase[0]], text[one.phrase[1] :]
+        rest = _listed(after, known)
         if before.strip() and not THERE.match(before):
-            sentence = _unjoined(before) + after
-        elif joined := JOINED.match(after):
-            rest = after[joined.end() :]
-            sentence = before + (rest if before.strip() else rest[:1].upper() + rest[1:])
+            short = _unjoined(before, found[place - 1].words[1] if place else 0)
+            text = before + rest if rest is not None and short == before.rstrip() else short + after
+        elif rest is not None:
+            text = before + (rest[:1].upper() + rest[1:] if not before.strip() and sentence[:1].isupper() else rest)
         else:
-            return _instead(sentence, [other for other in found if there.get(other.name, 1)])
-    return sentence
+            return _instead(sentence, [other for other in found if there.get(other.name, 1)], known)
+    return text
 
 
-def _unjoined(before: str) -> str:
-    """The words before a thing without those that joined it to them."""
+def _listed(after: str, known: Phrases) -> str | None:
+    """What follows a thing in a list, from the next thing on; None where no list goes on."""
+    if (joined := JOINED.match(after)) is None:
+        return None
+    rest = after[joined.end() :]
+    word = TOKEN.match(rest)
+    begins = word is not None and (word[0].lower() in ARTICLES or number(word[0].lower()) is not None)
+    return rest if begins or any(one.phrase[0] == 0 for one in mentions(rest, known)[:1]) else None
+
+
+def _unjoined(before: str, last: int) -> str:
+    """The words before a thing without those that joined it to them, which stand after the `last` thing."""
     text = before.rstrip(" ,")
-    while (words := list(TOKEN.finditer(text))) and words[-1].end() == len(text) and words[-1][0].lower() in JOINTS:
+    while (
+        (words := list(TOKEN.finditer(text, last))) and words[-1].end() == len(text) and words[-1][0].lower() in JOINTS
+    ):
         text = text[: words[-1].start()].rstrip(" ,")
     return text
 
 
-def _instead(sentence: str, left: Sequence[Mention]) -> str:
-    """A sentence that names what is left of another; "" of nothing."""
+def _instead(sentence: str, left: Sequence[Mention], known: Phrases) -> str:
+    """A sentence that names what is left of another, ending as it does; "" of nothing."""
     if not left:
         return ""
     things = [sentence[slice(*one.phrase)] for one in left]
     listed = " and ".join(filter(None, (", ".join(things[:-1]), things[-1])))
-    space = sentence[len(sentence.rstrip()) :]
-    return f"There {'are' if (left[0].amount or 1) > 1 else 'is'} {listed}.{space}"
+    there = "There" if sentence[:1].isupper() else "there"
+    are = "are" if several(sentence[slice(*left[0].words)], known) else "is"
+    return f"{there} {are} {listed}{sentence[len(sentence.rstrip('.!? ' + chr(10))) :]}"
 
 
 def _told(name: str, count: int) -> str:

@@ -41,7 +41,7 @@ class Sam:
         quality: float = 0.88,
         stability: float = 0.95,
         overlap: float = 0.7,
-        batch: int = 64,
+        batch: int = 16,
     ) -> None:
         if side < 1 or batch < 1:
             raise ValueError(f"side, batch: {side} and {batch} given; both are at least 1")
@@ -58,7 +58,7 @@ class Sam:
         quality: float = 0.88,
         stability: float = 0.95,
         overlap: float = 0.7,
-        batch: int = 64,
+        batch: int = 16,
         device: str = "cpu",
     ) -> Sam:
         """A folder or Hub id with a SAM, its processor, and its weights as safetensors."""

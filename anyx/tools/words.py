@@ -86,18 +86,26 @@ def spelt(count: int, like: str) -> str:
     return COUNTED[count].capitalize() if like[:1].isupper() else COUNTED[count]
 
 
+def ending_of(word: str, known: Phrases) -> str:
+    """What a thing's words have behind those of the vocabulary: "s", "es", or nothing."""
+    *first, last = TOKEN.findall(word.lower())
+    ends = (one for one in ("", "s", "es") if last.endswith(one) and (*first, last.removesuffix(one)) in known)
+    return next(ends, "")
+
+
+def several(word: str, known: Phrases) -> bool:
+    """Whether a thing's words are a plural."""
+    return bool(ending_of(word, known)) or TOKEN.findall(word.lower())[-1] in IRREGULAR.values()
+
+
 def inflected(word: str, name: str, count: int, known: Phrases) -> str:
     """A thing's words for one or for several, which they are not yet perhaps."""
-    tokens = tuple(word.lower().split())
-    ending = next(
-        e for e in ("", "s", "es") if (*tokens[:-1], tokens[-1].removesuffix(e)) in known and word.endswith(e)
-    )
-    several = bool(ending) or tokens[-1] in IRREGULAR.values()
-    if several == (count != 1):
+    if several(word, known) == (count != 1):
         return word
     if count != 1:
         return plural(word)
-    return word.removesuffix(ending) if ending else name
+    ending = ending_of(word, known)
+    return word[: -len(ending)] if ending else name
 
 
 def plural(word: str) -> str:

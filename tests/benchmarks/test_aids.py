@@ -14,7 +14,7 @@ from PIL import ImageDraw
 from seers import Seer
 from sights import Cutter, Painter, Sights
 
-from anyx.benchmarks import benchmark, score
+from anyx.benchmarks import benchmark, compare, score
 from anyx.benchmarks.aids import Aids
 from anyx.benchmarks.chairs import Chair, objects_of, table
 from anyx.evaluation.records import Records, whole_lines
@@ -167,6 +167,7 @@ def test_marks_change_the_question_and_are_read_back(tmp_path: Path) -> None:
     bare_found = benchmark("refcoco", tmp_path / "data", tmp_path / "bare", model=Seer(number), show=False)
     assert bare_found is not None
     assert (bare_found["figures"]["acc@0.5"], bare_found["figures"]["unread"]) == (0, 2)
+    assert compare("refcoco", (tmp_path / "out", tmp_path / "bare"))["difference"] == 1
 
 
 def test_what_has_no_regions_is_asked_as_it_is(tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_mentions_and_what_is_said_of_them() -> None:
         ("a dog", "dog dog", "a dog"),
         ("one dog left, one dog right", "dog dog dog", "one dog left, one dog right"),
         ("two men", "man", "one man"),
+        ("A cat watches a dog and a man on a bench.", "man bench", "There is a man and a bench."),
+        ("A man watches a cat and a dog.", "man dog", "A man watches a dog."),
+        ("a dog and a cat and a man", "man", "a man"),
+        ("a cat, sitting on benches", "bench", "there are benches"),
+        ("TWO DOGS!", "dog", "One DOG!"),
+        ("  A man.\n", "man", "  A man.\n"),
         ("one man and 2 buses", "man man bus", "two men and 1 bus"),
     ],
 )  # fmt: skip

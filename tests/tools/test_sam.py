@@ -86,5 +86,5 @@ def test_bounds_and_points() -> None:
 def test_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds a 'grounding-dino'; allowed: sam, or module:Class"):
         segmenter(str(grounding_dino(tmp_path)))
-    with pytest.raises(ValueError, match="side, batch: 0 and 64 given"):
+    with pytest.raises(ValueError, match="side, batch: 0 and 16 given"):
         segmenter(str(folder), {"side": 0})
