@@ -127,7 +127,17 @@ def test_random_models_of_the_real_classes(run: Run, tiny_llm_folder: str, tmp_p
         *("--marks", f"{sam},mode=box,side=2,quality=-1e9,stability=-1"),
     ]
     for name in ("a", "b"):
-        asking = ("pope", "--data", tmp_path / "data", "--out", tmp_path / name, "--model", model, "--max-new-tokens", 3)
+        asking = (
+            "pope",
+            "--data",
+            tmp_path / "data",
+            "--out",
+            tmp_path / name,
+            "--model",
+            model,
+            "--max-new-tokens",
+            3,
+        )
         code, _, error = run(*asking, *helped)
         assert code == 0, error
     for file in ("result.json", "corrections.jsonl", "run.json"):
