@@ -110,6 +110,16 @@ def test_chair_by_a_detector(tmp_path: Path) -> None:
     assert again["figures"]["chair_i"] == 1 / 2
 
 
+def test_what_references_name_is_there(tmp_path: Path) -> None:
+    """The table has no wall; a reference of the second picture has. Not there are two dogs and one wall, or both."""
+    released.coco(tmp_path / "data")
+    run("coco", tmp_path, Seer(caption))
+    for references, wanted in ((True, 3 / 6), (False, 4 / 6)):
+        asked = Chair(SHAPES, {"1": ["square"], "2": ["square"]}, references=references)
+        found = score("coco", tmp_path / "out", aids=Aids(chair=asked), show=False)
+        assert found["figures"]["chair_i"] == pytest.approx(wanted)
+
+
 def test_what_chair_wants(tmp_path: Path) -> None:
     released.pope(tmp_path / "data")
     with pytest.raises(ValueError, match="pope has no captions; allowed: coco, nocaps, flickr30k"):

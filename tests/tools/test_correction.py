@@ -157,6 +157,17 @@ def test_five_steps_on_a_drawn_picture() -> None:
     assert Corrector(oracle, Rules(WORDS), painter)(image, "Describe it.", "Three red dogs and a blue cat.") == made
 
 
+def test_what_was_not_asked_for_is_left_alone() -> None:
+    """A detector that finds other words than it was asked for."""
+
+    class Talkative(Oracle):
+        def __call__(self, image: Image, words: Sequence[str]) -> list[Found]:
+            return [*super().__call__(image, words), Found("zebra", (0, 0, 9, 9), 0.5)]
+
+    made = Corrector(Talkative({"dog": [(0, 0, 10, 10)]}), Rules(WORDS))(picture(), "What is it?", "A dog.")
+    assert [one.word for one in made.seen.found] == ["dog"]
+
+
 def test_without_an_answerer_and_without_things() -> None:
     oracle = Oracle({"dog": [(0, 0, 10, 10)]})
     corrector = Corrector(oracle, Rules(WORDS))

@@ -14,7 +14,7 @@ from anyx.grounding.draw import colours
 from anyx.grounding.marks import MarkCodec
 from anyx.media import Image
 from anyx.tools.loading import segmenter
-from anyx.tools.marks import Marker, drawn, marks, prompt, spoken
+from anyx.tools.marks import Marker, drawn, first, marks, prompt, spoken
 
 WIDE, HIGH = 120, 90
 
@@ -117,6 +117,7 @@ def test_a_reply_is_read_back() -> None:
     assert said.marks[0].box == (40, 30, 70, 60)
     assert torch.equal(said.marks[0].mask, SMALL)
     assert spoken("none", found) == ([], 0)
+    assert (first("[0], [9], then [2] or [1]", 2), first("[3] and 1", 2)) == (2, None)
     (region,) = MarkCodec(marks=[one.box for one in found]).parse("The cup [2]", Size(WIDE, HIGH)).regions
     assert region.boxes == ((40, 30, 70, 60),), "the codec of models reads the same numbers"
 

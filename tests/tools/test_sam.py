@@ -53,7 +53,8 @@ def test_masks_of_the_whole_picture(folder: Path, image: Image) -> None:
     few = segmenter(str(folder), {**ALL, "overlap": 0.5})(image)
     assert all(iou(bounds(a), bounds(b)) <= 0.5 for n, a in enumerate(few) for b in few[:n])
     assert len(few) <= len(boxes)
-    assert segmenter(str(folder), {**ALL, "quality": 1e9})(image).shape == (0, 90, 120)
+    for limit in ({"quality": 1e9}, {"stability": 1.0}):  # nothing is more stable than wholly
+        assert segmenter(str(folder), {**ALL, **limit})(image).shape == (0, 90, 120)
 
 
 def test_stability_is_transformers_own() -> None:
