@@ -136,9 +136,14 @@ def _placed(text: str, free: NDArray[np.bool_]) -> tuple[tuple[int, int, int, in
     """Where a number fits into a region, in the largest letters of up to a twelfth of the picture, and their size."""
     from scipy.ndimage import distance_transform_edt
 
+    rows, columns = (np.flatnonzero(free.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    size = max(LEGIBLE, max(free.shape) // 12)
+    down, across = int(rows[0]), int(columns[0])
+    free = free[down : rows[-1] + 1, across : columns[-1] + 1]
     depth = distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
     sums = np.pad(free, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
-    size = max(LEGIBLE, max(free.shape) // 12)
     while True:
         left, top, right, bottom = _font(size).getbbox(text)
         wide, high = int(right - left) + 2 * MARGIN, int(bottom - top) + 2 * MARGIN
@@ -147,8 +152,9 @@ def _placed(text: str, free: NDArray[np.bool_]) -> tuple[tuple[int, int, int, in
             fits = inside == high * wide
             if fits.any():
                 middles = depth[high // 2 :, wide // 2 :][: fits.shape[0], : fits.shape[1]]
-                y, x = np.unravel_index(int(np.where(fits, middles, -1.0).argmax()), fits.shape)
-                return (int(x), int(y), int(x) + wide, int(y) + high), size
+                row, column = np.unravel_index(int(np.where(fits, middles, -1.0).argmax()), fits.shape)
+                x, y = int(column) + across, int(row) + down
+                return (x, y, x + wide, y + high), size
         if size == LEGIBLE:
             return None
         size = max(LEGIBLE, int(size * SMALLER))
