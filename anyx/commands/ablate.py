@@ -16,7 +16,7 @@ import typer
 
 from anyx.commands.options import console
 
-MODEL, EVALUATION = "model", "evaluation"  # within a variant's folder
+MODEL, EVALUATION, DONE = "model", "evaluation", "trained.yaml"  # within a variant's folder
 
 if TYPE_CHECKING:
     from anyx.evaluation.grid import Variant
@@ -101,8 +101,10 @@ def _run(
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        resume = (folder / MODEL / "config.yaml").is_file()
-        train(load(experiment / "experiment.yaml", overrides), out=folder / MODEL, resume=resume)
+        config, mark = load(experiment / "experiment.yaml", overrides), folder / DONE
+        if not mark.is_file() or mark.read_text(encoding="utf-8") != config.to_yaml():
+            train(config, out=folder / MODEL, resume=(folder / MODEL / "config.yaml").is_file())
+            mark.write_text(config.to_yaml(), encoding="utf-8")
         evaluate(experiment, folder / EVALUATION, measured, model=folder / MODEL, limit=limit)
 
 

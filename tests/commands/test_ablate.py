@@ -18,13 +18,15 @@ SHAPES = Path(__file__).parents[1] / "evaluation" / "shapes.py"
 @pytest.fixture
 def experiment(tmp_path: Path, tiny_llm_folder: str) -> Path:
     """Two steps of a tiny model, on four colours."""
+    folder = tmp_path / "experiment"
+    folder.mkdir()
     lines = []
     for index in range(4):
-        Image(torch.full((3, 16, 16), 60 * index, dtype=torch.uint8)).save(tmp_path / f"{index}.png")
+        Image(torch.full((3, 16, 16), 60 * index, dtype=torch.uint8)).save(folder / f"{index}.png")
         asked = [{"type": "image", "path": f"{index}.png"}, {"type": "text", "text": "What?"}]
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "red"}]
         lines.append(json.dumps({"messages": turns}))
-    (tmp_path / "chat.jsonl").write_text("\n".join(lines))
+    (folder / "chat.jsonl").write_text("\n".join(lines))
     raw = {
         "llm": {"path": tiny_llm_folder},
         "encoders": {"eye": {"type": "imagebind", **components.TINY["encoders"]["imagebind"][1]}},
@@ -37,16 +39,14 @@ def experiment(tmp_path: Path, tiny_llm_folder: str) -> Path:
             }
         },
     }  # fmt: skip
-    (tmp_path / "experiment.yaml").write_text(dump(raw))
-    (tmp_path / "shapes.py").write_text(SHAPES.read_text())
+    (folder / "experiment.yaml").write_text(dump(raw))
+    (folder / "shapes.py").write_text(SHAPES.read_text())
     judges = {
         key: {"first": {"type": f"shapes.py:{kind}Judge"}} for key, kind in (("image", "Colour"), ("audio", "Tone"))
     }
     judges["text"] = {"label": {"type": "anyx.evaluation.labels:LabelJudge"}}
-    (tmp_path / "evaluation.yaml").write_text(
-        dump({"corpus": "shapes.py:Shapes", "judges": judges, "max_new_tokens": 3})
-    )
-    return tmp_path
+    (folder / "evaluation.yaml").write_text(dump({"corpus": "shapes.py:Shapes", "judges": judges, "max_new_tokens": 3}))
+    return folder
 
 
 def ended(words: list[str]) -> int:
