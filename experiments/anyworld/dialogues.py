@@ -200,7 +200,10 @@ def shown(part: Record) -> Record:
 
 
 class Pairs(Sequence[Record]):
-    """Media of `keys` and their caption, `copies` of every scene: what decoders and encoders alone learn from."""
+    """Media of `keys` and their caption, `copies` of every scene: what decoders learn from.
+
+    Half of the captions leave words out, each with even odds, so that every word comes to mean what it adds to others.
+    """
 
     def __init__(self, *, keys: Sequence[str], copies: int = 16, seed: int = 0) -> None:
         if unknown := [key for key in keys if key not in MEDIA]:
@@ -217,8 +220,7 @@ class Pairs(Sequence[Record]):
             return [self[i] for i in range(*index.indices(len(self)))]
         scene = self.scenes[index].caption  # an index too large ends an iteration here
         number = self.seed * len(self) + index % len(self)
-        return {
-            "id": f"pairs/{index}",
-            "media": {key: rendered(key, scene, number) for key in self.keys},
-            "caption": scene,
-        }
+        rng = random.Random(f"pairs/{scene}/{number}")
+        words = [word for word in scene.split() if rng.random() < 0.5] if rng.random() < 0.5 else [scene]
+        media = {key: rendered(key, scene, number) for key in self.keys}
+        return {"id": f"pairs/{index}", "media": media, "caption": " ".join(words)}

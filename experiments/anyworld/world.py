@@ -6,7 +6,7 @@ A scene is a count, a colour, a shape and a side: 3 x 4 x 3 x 2 = 72. Every attr
 |---|---|---|---|---|
 | words | number | adjective | noun | "on the left" |
 | picture, 48 x 48 | how many, one below the other | colour | outline | half of the picture |
-| sound, 1.28 s | beeps | pitch | timbre: sine, square wave, sawtooth | half of the time |
+| sound, 1.28 s | beeps | pitch | timbre: overtones, none, in a middle or in a high band | half of the time |
 | clip, 8 frames | as the picture | as the picture | as the picture | its half, and they move that way |
 
 Sound has one channel, since the decoders' has, so what is left and right in space comes first and last in time.
@@ -41,7 +41,7 @@ FRAMES, FPS = 8, 8.0
 RATE, SECONDS = 8000, 1.28  # Hz
 BEEP, BEAT, EDGE = 0.1, 0.2, 0.01  # seconds: a beep, from one to the next, its rise and fall
 PITCHES = {"red": 250.0, "green": 400.0, "blue": 640.0, "yellow": 1024.0}  # Hz
-PARTIALS = {"circle": (1,), "square": (1, 3, 5, 7, 9), "triangle": (1, 2, 3, 4, 5, 6, 7, 8, 9)}  # below 4 kHz, as 1 / n
+FORMANTS = {"circle": (0.0, 0.0), "square": (1200.0, 2200.0), "triangle": (2400.0, 3800.0)}  # Hz, from and to
 
 
 class Scene(NamedTuple):
@@ -103,7 +103,7 @@ def sound(scene: Scene, generator: Generator | None = None) -> Audio:
     beat = BEAT * tempo
     first = half * (0.5 + SIDES.index(scene.side)) - ((count - 1) * beat + BEEP) / 2 + late
     time = torch.arange(round(SECONDS * RATE)) / RATE
-    wave = sum(torch.sin(2 * math.pi * n * PITCHES[scene.colour] * time) / n for n in partials(scene))
+    wave = sum(share * torch.sin(2 * math.pi * n * PITCHES[scene.colour] * time) for n, share in partials(scene))
     since = time[:, None] - first - beat * torch.arange(count)
     gate = (torch.minimum(since, BEEP - since) / EDGE).clamp(0, 1).sum(1)
     samples = 0.3 * level * gate * wave
@@ -114,9 +114,11 @@ def sound(scene: Scene, generator: Generator | None = None) -> Audio:
     return Audio(samples.clamp(-1, 1)[None], RATE)
 
 
-def partials(scene: Scene) -> list[int]:
-    """The overtones of a scene's timbre that lie below half the rate."""
-    return [n for n in PARTIALS[scene.shape] if n * PITCHES[scene.colour] < RATE / 2]
+def partials(scene: Scene) -> list[tuple[int, float]]:
+    """Multiples of a scene's pitch with their amplitudes: the tone, and as loud together the overtones of its shape."""
+    low, high = FORMANTS[scene.shape]
+    above = [n for n in range(2, RATE) if low <= n * PITCHES[scene.colour] <= high]
+    return [(1, 1.0), *((n, len(above) ** -0.5) for n in above)]
 
 
 def drawn(generator: Generator | None, across: float, down: float) -> tuple[float, float, float, float]:
@@ -140,9 +142,9 @@ def shapes(scene: Scene, across: float, down: float, size: float) -> Tensor:
 def inside(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
     """How much of each pixel a shape around the origin covers, 0 to 1."""
     if shape == "circle":
-        depth = radius - (x.square() + y.square()).sqrt()
+        depth = 0.95 * radius - (x.square() + y.square()).sqrt()
     elif shape == "square":
-        depth = 0.9 * radius - torch.maximum(x.abs(), y.abs())
+        depth = radius - torch.maximum(x.abs(), y.abs())
     else:  # the point is up: from -radius to radius, as wide as high
         slope = 2 / math.sqrt(5)  # of a side that falls two while it goes one across
         depth = torch.minimum(slope * ((y + radius) / 2 - x.abs()), radius - y)
@@ -152,6 +154,6 @@ def inside(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
 def finished(pixels: Tensor, generator: Generator | None) -> Tensor:
     """Pixels (t, 3, h, w) as bytes, with a little noise where there is a generator."""
     if generator is not None:
-        noise = 8 * float(torch.rand((), generator=generator))
+        noise = 5 * float(torch.rand((), generator=generator))
         pixels = pixels + noise * torch.randn(pixels.shape, generator=generator)
     return pixels.round().clamp(0, 255).to(torch.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from anyx.evaluation.judges import build, rankings
 from anyx.evaluation.run import evaluate, read_settings
@@ -45,12 +46,12 @@ def right(render: Any, level: float) -> int:
 
 
 def test_a_scene_by_hand() -> None:
-    """Two red circles on the left: 2 x pi x 6^2 = 226 pixels, all left of 24, red; beeps at 250 Hz before 0.64 s."""
+    """Two red circles on the left: 2 x pi x 5.7^2 = 204 pixels, all left of 24, red; beeps at 250 Hz before 0.64 s."""
     scene = world.BY_LABEL["two red circles on the left"]
     assert scene == ("two", "red", "circle", "left")
     assert scene.caption == "two red circle left"
     pixels = world.picture(scene).pixels.float()
-    assert pixels[0].sum() / 235 == pytest.approx(226, rel=0.02)
+    assert pixels[0].sum() / 235 == pytest.approx(204, rel=0.02)
     assert pixels[:, :, 24:].sum() == 0
     assert pixels[:, 16, 12].tolist() == pixels[:, 32, 12].tolist() == [235, 60, 50]
     assert pixels[:, 24, 12].sum() == 0
@@ -126,7 +127,18 @@ def test_training_names_no_held_out_scene_and_every_other() -> None:
         said = {turn["content"][0]["text"].rstrip(".") for r in records for turn in r["messages"][1::2]
                 if not isinstance(turn["content"], str)}  # fmt: skip
         assert said == {scene.label for scene in corpus.scenes("seen")}
-    assert {record["caption"] for record in dialogues.Pairs(keys=["image"], copies=1)} == wanted
+
+
+def test_pairs_show_the_scenes_of_training_under_some_or_all_of_their_words() -> None:
+    counts = Counter()
+    for record in dialogues.Pairs(keys=["image"], copies=2):
+        shown = world.Scene(**readers.attributes(record["media"]["image"]))
+        assert not world.held_out(shown)
+        words = record["caption"].split()
+        assert [word for word in shown if word in words] == words
+        counts[len(words)] += 1
+    assert counts[4] > 60
+    assert min(counts[1], counts[2], counts[3]) >= 5
 
 
 def test_the_same_seed_makes_the_same_records() -> None:
@@ -215,6 +227,17 @@ class Oracle:
         scene = world.Scene(**readers.attributes(content[0].get("media", text)))
         (key,) = {key for form, key in self.forms.items() if re.fullmatch(form, text)}
         return Reply([f"{scene.label}.", *([] if key == "text" else [corpus.MEDIA[key](scene)])])
+
+
+def test_the_committed_tokenizer_is_what_the_script_writes() -> None:
+    make = import_file(WORLD / "make_tokenizer.py")
+    made, kept = make.tokenizer(), AutoTokenizer.from_pretrained(WORLD / "tokenizer")
+    assert made.get_vocab() == kept.get_vocab()
+    ids = kept("Two red circles, on the left.", add_special_tokens=False)["input_ids"]
+    assert kept.convert_ids_to_tokens(ids) == ["two", "red", "circle", "##s", ",", "on", "the", "left", "."]
+    assert kept.decode(ids) == "two red circles, on the left."
+    said = [kept(text, add_special_tokens=False)["input_ids"] for text in make.texts()]
+    assert not [ids for ids in said if kept.unk_token_id in ids]
 
 
 def test_who_reads_and_renders_exactly_has_every_cell(tmp_path: Path) -> None:
