@@ -1,6 +1,6 @@
 """Write what is trained small enough to be kept: `python experiments/anyworld/vendor.py WHAT RUN FOLDER`.
 
-`image` and `audio` take a run of backbones.yaml, `motion` one of motion.yaml: two bytes a weight. `model` takes a run of
+`image` and `audio` take a run of backbones.yaml, `motion` one of motion.yaml: two bytes a weight. `model` takes one of
 experiment.yaml: a byte a weight for what is between the parts, two for the parts that learnt as a whole.
 """
 
