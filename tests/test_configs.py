@@ -16,8 +16,9 @@ from anyx.training.stage import select
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = [path for folder in ("configs", "experiments") for path in sorted((ROOT / folder).rglob("*.yaml"))]
+FOREIGN = ROOT / "experiments/lmms_eval/tasks"  # in lmms-eval's own form, with tags that only it reads
 SECTIONS = {"base", "llm", "encoders", "inputs", "outputs", "stages"}  # what makes a YAML one of a model
-FILES = [path for path in SHIPPED if SECTIONS & read(path).keys()]
+FILES = [path for path in SHIPPED if FOREIGN not in path.parents and SECTIONS & read(path).keys()]
 NEXT_GPT = ROOT / "configs/models/nextgpt.yaml"
 
 

@@ -2,7 +2,7 @@
 
 `{"seen": {"text->image": {"n":, "valid":, "top1":, "top5":, "ci95": [lo, hi], "ceiling":, "chance":, "fidelity": ...}},
 "unseen": ..., "cycles": {"seen": ...}, "decisions": {"seen": ...}, "plain_chat": {...}}`. An invalid output counts as
-wrong. `ci95` is the 95% interval of top1 by a bootstrap over samples, Wilson's where all are right or all wrong. Beside
+wrong. `ci95` is the 95% interval of top1 by a bootstrap over labels, Wilson's where all are right or all wrong. Beside
 it stand the controls: `ceiling`, the judge's own top-1 on real held-out media of the output's kind (of the first split:
 outputs are in the styles and voices that training showed, whatever went in; the other splits' stand under `judges`);
 `chance`, top-1 when the cell's outputs are shuffled among its requests; and the floor of the fidelity, real against
@@ -79,8 +79,8 @@ def route(
 ) -> Figures:
     """The figures of one route: what is valid, what each judge takes for right, and their ceilings."""
     numbers = {label: index for index, label in enumerate(corpus.labels)}
-    targets = [numbers[corpus.label(row.job.sample)] for row in rows]
-    samples = [row.job.sample for row in rows]
+    samples = [corpus.label(row.job.sample) for row in rows]  # what hangs together: copies of one thing
+    targets = [numbers[label] for label in samples]
     target = rows[0].job.target if rows else "text"
     bar, *others = judges[target]
     limits = {name: ceilings[target][name][corpus.splits[0]] for name in judges[target]}

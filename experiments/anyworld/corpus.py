@@ -58,6 +58,7 @@ class AnyWorld:
 
     def __init__(self) -> None:
         self.labels = [scene.label for scene in world.SCENES]
+        self.aspects = {name: [scene[place] for scene in world.SCENES] for place, name in enumerate(world.VALUES)}
 
     def chosen(self, split: str, limit: int | None) -> list[str]:
         """The same `limit` concepts for every cell and every run: no scene twice before each was there once."""
