@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from anyx.evaluation.corpus import Corpus
+from anyx.evaluation.judges import made
 from anyx.evaluation.records import Record
 from anyx.evaluation.scores import Verdict, output_of
-from anyx.imports import find
 from anyx.scoring.captions import captions
 from anyx.scoring.embedders import Embedder, Handcrafted, embed
+from anyx.scoring.features import Features
 from anyx.scoring.frechet import frechet
 from anyx.scoring.kernel import kid
 
@@ -37,7 +38,10 @@ class Fidelity:
     ) -> None:
         self.corpus = corpus
         self.folder = folder
-        self.embedders = {key: made(node, f"embedders.{key}", home) for key, node in embedders.items()}
+        self.embedders: dict[str, Embedder] = {
+            key: made(node, f"embedders.{key}", home) for key, node in embedders.items()
+        }
+        self.known: dict[tuple[Any, ...], Features] = {}  # of real media, which the routes to one key share
 
     def __call__(self, rows: Sequence[Record], judged: Sequence[Verdict]) -> dict[str, Any] | None:
         """The figures of one route; None where nothing tells or too little is valid."""
@@ -52,7 +56,7 @@ class Fidelity:
         """KID with its error over blocks, and the Frechet distance, each with its floor."""
         embedder = self.embedders.get(rows[0].job.target, Handcrafted())
         shown = embed([output_of(row, self.folder) for row in rows], embedder)
-        real, other = (embed([self.real(row, apart) for row in rows], embedder) for apart in (0, APART))
+        real, other = (self.features(rows, apart, embedder) for apart in (0, APART))
         near, floor = (kid(real, features) for features in (shown, other))
         far, least = (frechet(real, features) for features in (shown, other))
         return {
@@ -66,6 +70,13 @@ class Fidelity:
             "n": near.n,
         }
 
+    def features(self, rows: Sequence[Record], apart: int, embedder: Embedder) -> Features:
+        """Features of real media of the same samples."""
+        wanted = (apart, *((row.job.split, row.job.target, row.job.sample, row.job.seed) for row in rows))
+        if wanted not in self.known:
+            self.known[wanted] = embed([self.real(row, apart) for row in rows], embedder)
+        return self.known[wanted]
+
     def words(self, rows: Sequence[Record]) -> dict[str, Any]:
         """ROUGE-L of replies and, for the floor, of other right replies."""
         right = {str(place): [self.real(row, 0)] for place, row in enumerate(rows)}
@@ -78,16 +89,3 @@ class Fidelity:
         """A right output of a request."""
         job = row.job
         return self.corpus.real(job.split, job.target, job.sample, job.seed + apart)
-
-
-def made(node: Mapping[str, Any], path: str, home: Path | None) -> Embedder:
-    """The embedder of a node."""
-    options = dict(node)
-    if "type" not in options:
-        raise ValueError(f"{path}.type: missing; it is 'file.py:Class' or 'module:Class'")
-    kind = find(str(options.pop("type")), f"{path}.type", home)
-    try:
-        embedder: Embedder = kind(**options)
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return embedder

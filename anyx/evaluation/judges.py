@@ -38,17 +38,22 @@ def build(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Sequence
         if not named:
             raise ValueError(f"judges.{key}: no judge is named")
         for name, node in named.items():
-            options = dict(node)
-            if "type" not in options:
-                raise ValueError(f"judges.{key}.{name}.type: missing; it is 'file.py:Class' or 'module:Class'")
-            kind = find(str(options.pop("type")), f"judges.{key}.{name}.type", folder)
-            if "path" in options and (folder / str(options["path"])).exists():
-                options["path"] = str(folder / str(options["path"]))
-            try:
-                built.setdefault(key, {})[name] = kind(labels, **options)
-            except TypeError as error:
-                raise ValueError(f"judges.{key}.{name}: {error}") from error
+            built.setdefault(key, {})[name] = made(node, f"judges.{key}.{name}", folder, labels)
     return built
+
+
+def made(node: Mapping[str, Any], where: str, folder: Path | None, *given: Any) -> Any:
+    """What a node of `type` ("module:Class", "file.py:Class") and keywords names; a `path` may lie in the folder."""
+    options = dict(node)
+    if "type" not in options:
+        raise ValueError(f"{where}.type: missing; it is 'file.py:Class' or 'module:Class'")
+    kind = find(str(options.pop("type")), f"{where}.type", folder)
+    if folder is not None and "path" in options and (folder / str(options["path"])).exists():
+        options["path"] = str(folder / str(options["path"]))
+    try:
+        return kind(*given, **options)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def rankings(judge: Judge, outputs: Sequence[Any]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Figures of a measurement: shares with their 95% intervals, top-k of ranked labels, chance by shuffling."""
+"""Figures of a measurement: top-k of ranked labels, chance by shuffling, what is an output at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from anyx.media import Audio, Image, Video
-from anyx.scoring.statistics import wilson as wilson  # the interval of every share below
 
 
 def hits(ranked: Sequence[Sequence[int]], targets: Sequence[int], k: int) -> int:

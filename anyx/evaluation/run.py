@@ -227,27 +227,23 @@ def told_by(place: Path) -> str:
     """A digest of what a model folder is loaded from, not of its logs and curves; a Hub id is its own."""
     if not place.is_dir():
         return str(place)
-    state = hashlib.blake2b(digest_size=12)
-    for file in sorted([*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")]):
-        state.update(file.relative_to(place).as_posix().encode())
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()
+    return hashed(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
 
 
 def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
     """A digest of a folder's files, but for notes and what is, or lies in, one of `without`."""
-    state = hashlib.blake2b(digest_size=12)
     left = {one.resolve() for one in without}
-    for file in sorted(place.rglob("*")):
-        if (
-            file.is_file()
-            and file.suffix not in (".md", ".pyc")
-            and left.isdisjoint([file.resolve(), *file.resolve().parents])
-        ):
-            state.update(file.relative_to(place).as_posix().encode())
-            with file.open("rb") as stream:
-                state.update(hashlib.file_digest(stream, "sha256").digest())
+    files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
+    return hashed(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
+
+
+def hashed(place: Path, files: Sequence[Path]) -> str:
+    """A digest of files, by their paths in a folder and what they hold."""
+    state = hashlib.blake2b(digest_size=12)
+    for file in sorted(files):
+        state.update(file.relative_to(place).as_posix().encode())
+        with file.open("rb") as stream:
+            state.update(hashlib.file_digest(stream, "sha256").digest())
     return state.hexdigest()
 
 
