@@ -187,12 +187,13 @@ class Standardise(nn.Module):
 
     @torch.no_grad()
     def note(self, x: Float[Tensor, "t d"]) -> None:
-        """Let a batch count as much as each before it, or as `memory` says."""
+        """Let a batch count as much as each before it, or as `memory` says: the variance within and between them."""
         self.num_batches_tracked += 1
         share = self.num_batches_tracked.reciprocal().clamp(min=self.least)
         variance, mean = torch.var_mean(x, 0)
+        between = (mean - self.running_mean).square()
         self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
+        self.running_var.lerp_(variance, share).add_(between * share * (1 - share))
 
 
 def stacked(

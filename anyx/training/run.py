@@ -239,7 +239,10 @@ def make_loader(
     if ranks.world > 1:
         run.features.refresh()
     mixture = Mixture([feed.source for feed in feeds], weights, seed=stage.seed, variants=[f.variants for f in feeds])
-    length = lengths(feeds, reader, trainee.model) if stage.bucket or stage.tokens else None
+    # where the LLM's states are given, length costs nothing, and rows of like length are often of one key: a batch with
+    # few groups of another would move its projector as far as one with many (that of emoji world apart)
+    planned = stage.tokens or (stage.bucket and not trainee.given)
+    length = lengths(feeds, reader, trainee.model) if planned else None
     batches = Batches(mixture, stage.batch_size, length=length, tokens=stage.tokens, padded=not trainee.packs)
     if stage.tokens and stage.steps is None:
         trainee.steps = stage.length(sum(mixture.sizes), batches.count)

@@ -75,9 +75,9 @@ class Trainee(lightning.LightningModule):
         thaw(model, self.selection)
         self.scale = nn.Parameter(torch.tensor(-math.log(contrast.get("temperature", 0.07))), requires_grad=learned)
         self.reads_output = any(term.name in OF_THE_LLM for term in self.terms)
-        given = states_are_given(self.weights, self.selection.names)
+        self.given = states_are_given(self.weights, self.selection.names)
         self.packs = isinstance(model, AnyX) and allowed(stage.pack, model.llm.model) and not model.llm.adapters
-        kept = isinstance(model, AnyX) and given and not lockstep
+        kept = self.given and not lockstep
         self.states = SignalStates(model, pack=stage.pack) if kept and isinstance(model, AnyX) else None
         self.rate = 0.0  # of the last step, in the first group
         self.missed, self.applied = 0, False  # batches in a row that no loss was about; whether one ever was

@@ -134,6 +134,16 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     assert logged("cut") == logged("whole")
 
 
+def test_rows_of_like_length_share_a_batch_only_where_the_llm_learns(tmp_path: Path) -> None:
+    """Where its states are given, length costs nothing: no batch is chosen by it, as without `bucket`."""
+    alone = {"train": {"outputs.*.projector": 1e-2}, "losses": {"caption": {"kind": "mse", "weight": 2}}}
+    for name, given, same in (("given", alone, True), ("learnt", {}, False)):
+        for bucket in (True, False):
+            fit(model(), stage(bucket=bucket, precision="fp32", **given), tmp_path / name / str(bucket))
+        one, other = (weights(tmp_path / name / str(bucket)) for bucket in (True, False))
+        assert all(torch.equal(one[key], other[key]) for key in one) is same
+
+
 @pytest.mark.parametrize("pack", [True, False])
 def test_epochs_of_a_budget_last_as_long_as_their_batches(tmp_path: Path, pack: bool) -> None:
     seen: list[int] = []
