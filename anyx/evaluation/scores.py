@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from anyx.evaluation.judges import Judges, rankings
 from anyx.evaluation.metrics import sound
-from anyx.evaluation.records import Job, Record, append, read, whole_lines
+from anyx.evaluation.records import Job, Record, append, by_route, read, whole_lines
 
 BATCH = 32  # outputs of one route that a judge sees at once
 
@@ -61,16 +61,15 @@ def judge_all(
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Judge the records that have no verdict yet; outputs are read from their files in `folder`."""
-    left = [record for record in records if record.job not in verdicts]
+    left = {record.job: record for record in records if record.job not in verdicts}
     progress(len(records) - len(left))
-    while left:
-        first = left[0].job
-        group = [r for r in left[:BATCH] if (r.job.split, r.job.route) == (first.split, first.route)]
-        left = left[len(group) :]
-        named = judges.get(first.target, {}) if "->" in first.route else {}
-        for record, verdict in zip(group, judged(group, named, folder), strict=True):
-            verdicts.add(record.job, verdict)
-        progress(len(group))
+    for members in by_route(left).values():
+        named = judges.get(members[0].target, {}) if "->" in members[0].route else {}
+        for start in range(0, len(members), BATCH):
+            group = [left[job] for job in members[start : start + BATCH]]
+            for record, verdict in zip(group, judged(group, named, folder), strict=True):
+                verdicts.add(record.job, verdict)
+            progress(len(group))
 
 
 def judged(group: Sequence[Record], named: Mapping[str, Any], folder: Path) -> list[Verdict]:
