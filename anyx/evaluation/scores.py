@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyx.evaluation.judges import Judges, rankings
+from anyx.evaluation.judges import Judges, placed, rankings
 from anyx.evaluation.metrics import sound
 from anyx.evaluation.records import Job, Record, append, by_route, read, whole_lines
+from anyx.frozen import Origin
 
 BATCH = 32  # outputs of one route that a judge sees at once
 
@@ -96,15 +97,18 @@ def output_of(record: Record, folder: Path) -> Any:
     return None if place is None else read(folder / place)
 
 
-def digest_of(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], judges: Judges, folder: Path) -> str:
-    """What a verdict depends on besides the record: the judges' settings, their weights, and their code."""
-    state = hashlib.blake2b(json.dumps(nodes, sort_keys=True).encode(), digest_size=12)
+def digest_of(
+    nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], judges: Judges, labels: Sequence[str], folder: Path
+) -> str:
+    """What a verdict depends on besides the record: the judges' settings, weights and code, and the list of labels."""
+    state = hashlib.blake2b(json.dumps([nodes, list(labels)], sort_keys=True).encode(), digest_size=12)
     for named in judges.values():
         for judge in named.values():
             state.update(Path(inspect.getfile(type(judge))).read_bytes())
     for named_nodes in nodes.values():
         for node in named_nodes.values():
-            weights = folder / str(node.get("path", ""))
-            if weights.is_file():
-                state.update(weights.read_bytes())
+            if "path" in node and (weights := Path(placed(str(node["path"]), folder))).exists():
+                for name, file in Origin((weights,), "").files():
+                    state.update(name.encode())
+                    state.update(file.read_bytes())
     return state.hexdigest()
