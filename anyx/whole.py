@@ -30,12 +30,15 @@ def tensors(model: nn.Module, parts: Parts, names: Sequence[str]) -> dict[str, T
 
 
 def save(found: Mapping[str, Tensor], names: Sequence[str], file: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write the tensors of the parts of these names; `dtype` stores numbers that are no counts in another type."""
+    """Write the tensors of the parts of these names; `dtype` stores numbers that are no counts in another type.
+
+    One note beside the tensors, so that equal parts are equal files: safetensors writes several in any order.
+    """
     kept = {
         name: x.detach().cpu().to(dtype if dtype and x.is_floating_point() else x.dtype).contiguous()
         for name, x in found.items()
     }
-    save_tensors(kept, file, {"format": "pt", "parts": " ".join(names)})
+    save_tensors(kept, file, {"parts": " ".join(names)})
 
 
 def put(model: nn.Module, parts: Parts, file: Path) -> tuple[str, ...]:

@@ -40,9 +40,10 @@ def ablate(
 ) -> None:
     """Train every variant of a grid, measure each, and compare it with the first.
 
-    Differences are paired by request and seed, with 95% intervals over requests and Holm's correction; give several
-    seeds to see what another training would change. A stopped grid goes on where it was; what each run prints is in its
-    `run.log`. Writes ablation.md, ablation.json and ablation.png.
+    Differences are paired by request and seed, with 95% intervals over what is asked about and Holm's correction: they
+    tell of these models. Give several seeds to see what another training would change; each seed's accuracy is told. A
+    stopped grid goes on where it was; what each run prints is in its `run.log`. Writes ablation.md, ablation.json and
+    ablation.png.
 
     \b
     anyx ablate experiments/emoji inputs.image.projector.type=linear,mlp,resampler --cells 'image->text'
@@ -53,26 +54,33 @@ def ablate(
 
     from anyx.config import load
     from anyx.evaluation.grid import markdown, save, table, variants
-    from anyx.evaluation.run import rights
+    from anyx.evaluation.run import opened
 
     made, fixed = variants(words)
+    if taken := [word for word in words if word.partition("=")[0] == "seed"]:
+        raise ValueError(f"{taken[0]}: every variant is trained by the seeds of --seeds, e.g. --seeds 0,1")
     chosen = [int(word) if word.strip().isdecimal() else _refuse(seeds) for word in seeds.split(",")]
     config = experiment / "experiment.yaml"
     for variant in made:  # every error of every variant, before the first is trained
         load(config, [*fixed, *variant.overrides])
+    settings = [] if cells is None else [f"cells=[{cells}]"]
+    measured = opened(experiment, settings)
     runs = {(variant.name, seed): out / variant.name / f"seed{seed}" for variant in made for seed in chosen}
     changes = {variant.name: variant.overrides for variant in made}
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        tasks = [
-            pool.submit(_run, experiment, (*fixed, *changes[name], f"seed={seed}"), folder, limit, cells, threads)
-            for (name, seed), folder in runs.items()
-        ]
+        tasks = {}
+        for (name, seed), folder in runs.items():
+            overrides = (*fixed, *changes[name], f"seed={seed}")
+            tasks[pool.submit(_run, experiment, overrides, folder, limit, settings, threads)] = folder
         for task in track(as_completed(tasks), "variants", len(tasks), console=console):
-            task.result()
+            if error := task.exception():
+                pool.shutdown(wait=False, cancel_futures=True)  # those that have begun come to their end
+                raise ValueError(f"{tasks[task]}: {type(error).__name__}: {error}") from error
     found = table(
-        {v.name: {seed: rights(experiment, runs[v.name, seed] / EVALUATION) for seed in chosen} for v in made},
+        {v.name: {seed: measured.rights(runs[v.name, seed] / EVALUATION, limit) for seed in chosen} for v in made},
         {v.name: _costs(v, [runs[v.name, seed] / MODEL for seed in chosen]) for v in made},
+        measured.corpus.label,
     )
     save(found, out)
     console.print(markdown(found), markup=False, highlight=False)
@@ -84,7 +92,7 @@ def _refuse(seeds: str) -> int:
 
 
 def _run(
-    experiment: Path, overrides: Sequence[str], folder: Path, limit: int | None, cells: str | None, threads: int
+    experiment: Path, overrides: Sequence[str], folder: Path, limit: int | None, settings: Sequence[str], threads: int
 ) -> None:
     """Train and measure one variant, in a process of its own and with its share of the cores."""
     import torch
@@ -95,7 +103,6 @@ def _run(
 
     torch.set_num_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)
-    measured = [] if cells is None else [f"cells=[{cells}]"]
     with (
         (folder / "run.log").open("a", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
@@ -105,7 +112,7 @@ def _run(
         if not mark.is_file() or mark.read_text(encoding="utf-8") != config.to_yaml():
             train(config, out=folder / MODEL, resume=(folder / MODEL / "config.yaml").is_file())
             mark.write_text(config.to_yaml(), encoding="utf-8")
-        evaluate(experiment, folder / EVALUATION, measured, model=folder / MODEL, limit=limit)
+        evaluate(experiment, folder / EVALUATION, settings, model=folder / MODEL, limit=limit)
 
 
 def _costs(variant: Variant, folders: Iterable[Path]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Two runs over the same requests: cell by cell the difference in top-1, its interval, and whether it could be chance.
 
-Requests are paired: only those that both runs answered count, and the interval is of their differences (bootstrap over
-samples), the p that of the exact sign test on requests of which one run was right and the other wrong. `holm` is the p
-after Holm's correction for as many cells as there are.
+Requests are paired: only those that both runs answered count. Requests about one label hang together: the interval is
+of their differences by a bootstrap over labels, the p that of swapping the runs at random, a label at a time. `holm` is
+the p after Holm's correction for as many cells as there are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import Judges
-from anyx.evaluation.records import Job, Records
+from anyx.evaluation.metrics import difference_bounds
+from anyx.evaluation.records import Job, Records, by_route
 from anyx.evaluation.routes import PLAIN
 from anyx.evaluation.scores import Verdicts, judge_all
-from anyx.scoring.bootstrap import paired_bootstrap, sign_test
+from anyx.scoring.bootstrap import permutation_test
 
 Figures = dict[str, Any]
 
@@ -24,14 +25,13 @@ Figures = dict[str, Any]
 def compare(corpus: Corpus, judges: Judges, runs: Sequence[Path], digest: str) -> Figures:
     """`{split: {route: {"n":, "a":, "b":, "difference":, "ci95":, "p":, "holm":}}}` of two folders with records."""
     first, second = (right_of(corpus, judges, run, digest) for run in runs)
-    groups: dict[tuple[str, str], list[Job]] = {}
-    for job in first:
-        if job in second:
-            groups.setdefault((job.split, job.route), []).append(job)
+    groups = by_route(job for job in first if job in second)
     if not groups:
         raise ValueError(f"compare: {runs[0]} and {runs[1]} have no request in common (splits, samples and seed count)")
     rows = {
-        key: paired([first[job] for job in jobs], [second[job] for job in jobs], [job.sample for job in jobs])
+        key: paired(
+            [first[job] for job in jobs], [second[job] for job in jobs], [corpus.label(job.sample) for job in jobs]
+        )
         for key, jobs in groups.items()
     }
     corrected(list(rows.values()))
@@ -58,16 +58,16 @@ def right_of(corpus: Corpus, judges: Judges, run: Path, digest: str) -> dict[Job
     return found
 
 
-def paired(a: Sequence[float], b: Sequence[float], samples: Sequence[str]) -> Figures:
-    """One cell: both shares, b's less a's with its 95% interval, and the sign test's p; no test of a single request."""
-    low, high = paired_bootstrap(b, a, samples) if len(a) > 1 else (-1.0, 1.0)
+def paired(a: Sequence[float], b: Sequence[float], labels: Sequence[str]) -> Figures:
+    """One cell: both shares, b's less a's with its 95% interval, and the p of it; no test of a single request."""
+    low, high = difference_bounds([mine - other for other, mine in zip(a, b, strict=True)], labels)
     return {
         "n": len(a),
         "a": round(sum(a) / len(a), 4),
         "b": round(sum(b) / len(b), 4),
         "difference": round((sum(b) - sum(a)) / len(a), 4),
         "ci95": [round(low, 4), round(high, 4)],
-        "p": round(sign_test(b, a), 6) if len(a) > 1 else 1.0,
+        "p": round(permutation_test(b, a, labels), 6) if len(a) > 1 else 1.0,
     }
 
 

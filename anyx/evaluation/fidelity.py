@@ -3,7 +3,8 @@
 Words are compared with a right reply to the same request (ROUGE-L, the mean over replies). Media are compared as a set
 with real held-out media of the same samples, in the space of the embedder that the YAML names: the kernel distance
 (KID, unbiased, so that a few score as many would, on average) and the Frechet distance, which few samples inflate: read
-it against its floor, the distance of two real sets of the same size.
+it against its floor, the distance of two real sets of the same size. There is no floor where samples have one real
+medium each, whatever the seed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.judges import made
@@ -53,20 +56,21 @@ class Fidelity:
         return self.media(valid) if len(valid) >= LEAST else None
 
     def media(self, rows: Sequence[Record]) -> dict[str, Any]:
-        """KID with its error over blocks, and the Frechet distance, each with its floor."""
+        """KID with its error over blocks, and the Frechet distance, each with its floor if there is one."""
         embedder = self.embedders.get(rows[0].job.target, Handcrafted())
         shown = embed([output_of(row, self.folder) for row in rows], embedder)
         real, other = (self.features(rows, apart, embedder) for apart in (0, APART))
-        near, floor = (kid(real, features) for features in (shown, other))
+        alone = np.array_equal(real.values, other.values)
+        near, floor = (kid(real, features, matched=True) for features in (shown, other))
         far, least = (frechet(real, features) for features in (shown, other))
         return {
             "metric": "kid",
             **near.by,
             "value": near.figures["kid"],
             "error": near.figures["kid_error"],
-            "floor": floor.figures["kid"],
+            "floor": None if alone else floor.figures["kid"],
             "frechet": far.figures[far.metric],
-            "frechet_floor": least.figures[least.metric],
+            "frechet_floor": None if alone else least.figures[least.metric],
             "n": near.n,
         }
 

@@ -2,7 +2,8 @@
 
 An axis is `key=value,value`: an override of the experiment's YAML with several values between commas. A variant takes
 one value of every axis, and is trained once a seed. Variants are compared with the first one over the same requests of
-the same seeds; `holm` is the p after Holm's correction for as many variants as are compared.
+the same seeds; `holm` is the p after Holm's correction for as many variants as are compared. Intervals and p are of
+other requests to these models: what another training would change, the shares of each seed show.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyx.evaluation.compare import corrected
-from anyx.evaluation.matrix import bounds
+from anyx.evaluation.compare import corrected, paired
+from anyx.evaluation.metrics import bounds
 from anyx.evaluation.records import Job
-from anyx.scoring.bootstrap import paired_bootstrap, permutation_test
 
 Figures = dict[str, Any]
 
@@ -71,10 +71,12 @@ def variants(words: Sequence[str]) -> tuple[list[Variant], list[str]]:
     return made, fixed
 
 
-def table(rights: Mapping[str, Mapping[int, Mapping[Job, float]]], costs: Mapping[str, Figures]) -> dict[str, Figures]:
+def table(
+    rights: Mapping[str, Mapping[int, Mapping[Job, float]]], costs: Mapping[str, Figures], label: Callable[[str], str]
+) -> dict[str, Figures]:
     """Figures by variant: accuracy by split over all its seeds, against the first; `rights` are by name and seed.
 
-    `costs` are what else is told of a variant. Differences are paired by seed and request.
+    `costs` are what else is told of a variant, `label` what a sample shows. Differences are paired by seed and request.
     """
     first = next(iter(rights))
     found: dict[str, Figures] = {}
@@ -85,22 +87,30 @@ def table(rights: Mapping[str, Mapping[int, Mapping[Job, float]]], costs: Mappin
             mine = {(s, job): hit for s, one in by_seed.items() for job, hit in one.items() if job.split == split}
             base = {(s, job): hit for s, one in rights[first].items() for job, hit in one.items()}
             both = [key for key in mine if key in base]
-            samples = [job.sample for _, job in mine]
-            row: Figures = {"n": len(mine), "accuracy": round(sum(mine.values()) / max(1, len(mine)), 4)}
-            row["ci95"] = [round(edge, 4) for edge in bounds(list(mine.values()), samples)]
+            labels = [label(job.sample) for _, job in mine]
+            row: Figures = {"n": len(mine), "accuracy": share(list(mine.values()))}
+            row["ci95"] = [round(edge, 4) for edge in bounds(list(mine.values()), labels)]
+            row["seeds"] = {str(s): share([mine[key] for key in mine if key[0] == s]) for s in by_seed}
             if name != first and len(both) > 1:
-                pairs = [mine[key] for key in both], [base[key] for key in both], [job.sample for _, job in both]
-                row["difference"] = round((sum(pairs[0]) - sum(pairs[1])) / len(both), 4)
-                row["difference_ci95"] = [round(edge, 4) for edge in paired_bootstrap(*pairs)]
-                row["p"] = round(permutation_test(*pairs), 6)
+                shown = [label(job.sample) for _, job in both]
+                pair = paired([base[key] for key in both], [mine[key] for key in both], shown)
+                row |= {"difference": pair["difference"], "difference_ci95": pair["ci95"], "p": pair["p"]}
             found[name]["splits"][split] = row
     for split in splits:
         corrected([row for one in found.values() if "p" in (row := one["splits"][split])])
     return found
 
 
+def share(right: Sequence[float]) -> float:
+    """The mean, 0 of nothing."""
+    return round(sum(right) / max(1, len(right)), 4)
+
+
 def markdown(found: Mapping[str, Figures]) -> str:
-    """The table as Markdown; what differs from the first after Holm's correction (p < 0.05) is marked."""
+    """The table as Markdown; what differs from the first after Holm's correction (p < 0.05) is marked.
+
+    Of several seeds each one's accuracy is told.
+    """
     splits = list(next(iter(found.values()))["splits"])
     head = ["variant", "parameters", "minutes", *(f"{split} (95%)" for split in splits), "against the first, p"]
     rows = [head, ["---"] * len(head)]
@@ -109,7 +119,9 @@ def markdown(found: Mapping[str, Figures]) -> str:
         told = []
         for split, row in one["splits"].items():
             low, high = row["ci95"]
-            cells.append(f"{row['accuracy']:.0%} ({low:.0%}-{high:.0%})")
+            seeds = ", ".join(f"{right:.0%}" for right in row["seeds"].values())
+            each = f"; {seeds}" if len(row["seeds"]) > 1 else ""
+            cells.append(f"{row['accuracy']:.0%} ({low:.0%}-{high:.0%}{each})")
             if "p" in row:
                 told.append(f"{split} {row['difference']:+.0%}, {row['p']:.3g}{' *' if row['holm'] < 0.05 else ''}")
         rows.append([*cells, "; ".join(told) or "-"])

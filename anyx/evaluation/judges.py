@@ -48,12 +48,17 @@ def made(node: Mapping[str, Any], where: str, folder: Path | None, *given: Any) 
     if "type" not in options:
         raise ValueError(f"{where}.type: missing; it is 'file.py:Class' or 'module:Class'")
     kind = find(str(options.pop("type")), f"{where}.type", folder)
-    if folder is not None and "path" in options and (folder / str(options["path"])).exists():
-        options["path"] = str(folder / str(options["path"]))
+    if folder is not None and "path" in options:
+        options["path"] = placed(str(options["path"]), folder)
     try:
         return kind(*given, **options)
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def placed(path: str, folder: Path) -> str:
+    """A path that lies in the experiment's folder from here, or as it is."""
+    return str(folder / path) if (folder / path).exists() else path
 
 
 def rankings(judge: Judge, outputs: Sequence[Any]) -> list[list[int]]:

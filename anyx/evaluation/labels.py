@@ -30,6 +30,8 @@ class LabelJudge:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = [words_of(label) for label in labels]
+        if empty := [label for label, words in zip(labels, self.labels, strict=True) if not words]:
+            raise ValueError(f"{empty[0]!r} has no word of latin letters or digits by which a text could name it")
 
     def __call__(self, outputs: Sequence[str]) -> Float[Tensor, "b l"]:
         """One row a text."""

@@ -2,8 +2,8 @@
 
 `{"seen": {"text->image": {"n":, "valid":, "top1":, "top5":, "ci95": [lo, hi], "ceiling":, "chance":, "fidelity": ...}},
 "unseen": ..., "cycles": {"seen": ...}, "decisions": {"seen": ...}, "plain_chat": {...}}`. An invalid output counts as
-wrong. `ci95` is the 95% interval of top1 by a bootstrap over labels, Wilson's where all are right or all wrong. Beside
-it stand the controls: `ceiling`, the judge's own top-1 on real held-out media of the output's kind (of the first split:
+wrong. `ci95` is the 95% interval of top1 by a bootstrap over labels, Wilson's where these are all alike. Beside it
+stand the controls: `ceiling`, the judge's own top-1 on real held-out media of the output's kind (of the first split:
 outputs are in the styles and voices that training showed, whatever went in; the other splits' stand under `judges`);
 `chance`, top-1 when the cell's outputs are shuffled among its requests; and the floor of the fidelity, real against
 real. `aspects` are the shares of outputs right in one respect, where the corpus tells labels apart by some. `others`
@@ -19,13 +19,12 @@ from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.decisions import decisions
 from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import Judges, rankings
-from anyx.evaluation.metrics import chance, hits
-from anyx.evaluation.records import Job, Record, Records
+from anyx.evaluation.metrics import bounds, chance, hits
+from anyx.evaluation.records import Job, Record, Records, by_route
 from anyx.evaluation.routes import PLAIN, first_leg
 from anyx.evaluation.scores import Verdict, Verdicts
 from anyx.evaluation.transcripts import interval, word_errors
-from anyx.scoring.bootstrap import cluster_means, percentiles
-from anyx.scoring.edits import total
+from anyx.scoring.edits import Edits, total
 from anyx.scoring.statistics import wilson
 
 Figures = dict[str, Any]
@@ -43,12 +42,9 @@ def matrix(
     transcripts: Sequence[str] = (),
 ) -> Figures:
     """All figures of a run, from the records that are there; in the routes of `transcripts` word errors too."""
-    groups: dict[tuple[str, str], list[Job]] = {}
-    for job in jobs:
-        groups.setdefault((job.split, job.route), []).append(job)
     found: Figures = {split: {} for split in (*corpus.splits, *corpus.apart)}
     found |= {"cycles": {}, "decisions": {}}
-    for (split, name), members in groups.items():
+    for (split, name), members in by_route(jobs).items():
         rows = records.of(members)
         judged = [verdicts[row.job] for row in rows]
         if split == PLAIN:
@@ -68,7 +64,7 @@ def matrix(
     plain = [job for job in jobs if job.split == PLAIN]
     for split in corpus.splits:
         single = [job for job in jobs if job.split == split and first_leg(job) is None]
-        found["decisions"][split] = decisions(records.of([*single, *plain]), corpus.keys)
+        found["decisions"][split] = decisions(records.of([*single, *plain]), corpus)
     found["judges"] = ceilings
     found["labels"] = len(corpus.labels)
     return found
@@ -79,12 +75,12 @@ def route(
 ) -> Figures:
     """The figures of one route: what is valid, what each judge takes for right, and their ceilings."""
     numbers = {label: index for index, label in enumerate(corpus.labels)}
-    samples = [corpus.label(row.job.sample) for row in rows]  # what hangs together: copies of one thing
-    targets = [numbers[label] for label in samples]
+    labels = [corpus.label(row.job.sample) for row in rows]  # what hangs together: copies of one thing
+    targets = [numbers[label] for label in labels]
     target = rows[0].job.target if rows else "text"
     bar, *others = judges[target]
     limits = {name: ceilings[target][name][corpus.splits[0]] for name in judges[target]}
-    cell = {"n": len(rows), **shares(judged), **figures(judged, targets, samples, bar)}
+    cell = {"n": len(rows), **shares(judged), **figures(judged, targets, labels, bar)}
     cell |= {"ceiling": limits[bar], "judge": bar}
     first = [verdict.ranked.get(bar, [])[:1] for verdict in judged]
     if corpus.aspects:
@@ -101,29 +97,21 @@ def route(
         }
     if others:
         cell["others"] = {
-            other: {**figures(judged, targets, samples, other), "ceiling": limits[other]} for other in others
+            other: {**figures(judged, targets, labels, other), "ceiling": limits[other]} for other in others
         }
     return cell
 
 
-def figures(judged: Sequence[Verdict], targets: Sequence[int], samples: Sequence[str], judge: str) -> Figures:
+def figures(judged: Sequence[Verdict], targets: Sequence[int], labels: Sequence[str], judge: str) -> Figures:
     """top-1, top-5, interval and chance by one judge."""
     ranked = [verdict.ranked.get(judge, []) for verdict in judged]
     right = [float(target in row[:1]) for row, target in zip(ranked, targets, strict=True)]
     return {
         "top1": round(sum(right) / max(1, len(right)), 4),
         "top5": round(hits(ranked, targets, 5) / max(1, len(right)), 4),
-        "ci95": [round(edge, 4) for edge in bounds(right, samples)],
+        "ci95": [round(edge, 4) for edge in bounds(right, labels)],
         "chance": round(chance(ranked, targets), 4),
     }
-
-
-def bounds(right: Sequence[float], samples: Sequence[str]) -> tuple[float, float]:
-    """The 95% interval of a share over answers of which those about one sample hang together."""
-    if 0 < sum(right) < len(right):
-        return percentiles(cluster_means(right, samples))
-    groups = len(set(samples))  # all are alike, so that drawing again shows nothing: one answer a sample counts
-    return wilson(groups if any(right) else 0, groups)
 
 
 def shares(judged: Sequence[Verdict]) -> Figures:
@@ -143,10 +131,13 @@ def share(judged: Sequence[Verdict], name: str) -> Figures:
 
 
 def written(rows: Sequence[Record], labels: Sequence[str]) -> Figures:
-    """Word error rate of replies against what they should say, its interval, and the counts."""
-    errors = [word_errors(label, row.text) for label, row in zip(labels, rows, strict=True)]
-    together = total(errors)
-    low, high = interval(errors)
+    """Word error rate of replies against what they should say, its interval over labels, and the counts."""
+    errors: dict[str, list[Edits]] = {}
+    for label, row in zip(labels, rows, strict=True):
+        errors.setdefault(label, []).append(word_errors(label, row.text))
+    by_label = [total(some) for some in errors.values()]
+    together = total(by_label)
+    low, high = interval(by_label)
     return {"error_rate": round(together.rate, 4), "ci95": [round(low, 4), round(high, 4)], **together._asdict()}
 
 

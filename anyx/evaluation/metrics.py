@@ -1,4 +1,4 @@
-"""Figures of a measurement: top-k of ranked labels, chance by shuffling, what is an output at all."""
+"""Figures of a measurement: top-k of ranked labels, chance by shuffling, intervals, what is an output at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from anyx.media import Audio, Image, Video
+from anyx.scoring.bootstrap import cluster_means, percentiles
+from anyx.scoring.statistics import wilson
+
+ALIKE = 1e-9  # an interval as narrow is none: labels that are all alike are drawn the same each time
 
 
 def hits(ranked: Sequence[Sequence[int]], targets: Sequence[int], k: int) -> int:
@@ -23,6 +27,32 @@ def chance(ranked: Sequence[Sequence[int]], targets: Sequence[int]) -> float:
     first = Counter(row[0] for row in ranked if row)
     matches = sum(first[target] for target in targets)
     return (matches - hits(ranked, targets, 1)) / (total * (total - 1))
+
+
+def bounds(right: Sequence[float], labels: Sequence[str]) -> tuple[float, float]:
+    """The 95% interval of a share over answers of which those about one label hang together: a bootstrap over labels.
+
+    Where all labels are right to the same share it has no width, and each counts as one answer instead (Wilson).
+    """
+    if not right:
+        return wilson(0, 0)
+    low, high = percentiles(cluster_means(right, labels))
+    groups = len(set(labels))
+    return (low, high) if high - low > ALIKE else wilson(groups * sum(right) / len(right), groups)
+
+
+def difference_bounds(differences: Sequence[float], labels: Sequence[str]) -> tuple[float, float]:
+    """The 95% interval of the mean of differences, -1 to 1, by a bootstrap over labels.
+
+    Where all labels differ alike it has no width: then a share of labels that Wilson's bound leaves may be otherwise,
+    by 1 to either side.
+    """
+    low, high = percentiles(cluster_means(differences, labels))
+    if high - low > ALIKE:
+        return low, high
+    groups, mean = len(set(labels)), sum(differences) / len(differences)
+    sure, _ = wilson(groups, groups)
+    return sure * mean - (1 - sure), sure * mean + (1 - sure)
 
 
 def sound(media: Image | Audio | Video | str) -> bool:

@@ -1,13 +1,15 @@
 """What a model was asked and what it answered: one JSON line a request. Scores are made of these, never of a model.
 
-Media stand beside the lines as files that lose nothing (PNG, FLAC, animated PNG), so that what is judged today can be
-judged again, by other judges, tomorrow. A stopped run goes on where it was.
+Media stand beside the lines as files that lose nothing (PNG, animated PNG) but what lies below 16 bits of sound (FLAC),
+and are judged from there, so that what is judged today can be judged again, by other judges, tomorrow. A stopped run
+goes on where it was.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,14 @@ class Records:
         return [self.found[job] for job in jobs if job in self.found]
 
 
+def by_route(jobs: Iterable[Job]) -> dict[tuple[str, str], list[Job]]:
+    """The jobs of every split and route, in whatever order they come."""
+    found: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.split, job.route), []).append(job)
+    return found
+
+
 def words_of(turn: Message) -> str:
     """The words of a message."""
     content = turn["content"]
@@ -167,7 +177,7 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
     held = path.read_bytes()
     whole = held[: held.rfind(b"\n") + 1]
     if len(whole) < len(held):
-        path.write_bytes(whole)
+        os.truncate(path, len(whole))
     return [json.loads(line) for line in whole.splitlines()]
 
 

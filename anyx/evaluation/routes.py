@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anyx.evaluation.corpus import Corpus, Message
-from anyx.evaluation.records import Job, Record, Records, answered, kept, read
+from anyx.evaluation.records import Job, Record, Records, answered, by_route, kept, read
 from anyx.reply import Reply
 
 PLAIN = "plain"
@@ -77,11 +77,12 @@ def run(
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Do the jobs that have no record yet; `identity` is the model's, for the records."""
-    left = [job for job in jobs if job not in records]
-    progress(len(jobs) - len(left))
-    while left:
-        group = [job for job in left[:batch] if (job.split, job.route) == (left[0].split, left[0].route)]
-        left = left[len(group) :]
+    progress(sum(job in records for job in jobs))
+    parts = [
+        members[start : start + batch] for members in by_route(jobs).values() for start in range(0, len(members), batch)
+    ]
+    for part in parts:  # the same ones wherever a run was stopped: what is said may hang on what is asked beside it
+        group = [job for job in part if job not in records]
         asked = [ask(corpus, job, records, folder) for job in group]
         able = [place for place, turns in enumerate(asked) if turns is not None]
         seeds = [seed_of(group[place]) for place in able]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from anyx.evaluation import compare as comparison
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.fidelity import Fidelity
-from anyx.evaluation.judges import build
+from anyx.evaluation.judges import Judges, build
 from anyx.evaluation.matrix import ceilings_of, markdown, matrix
 from anyx.evaluation.records import Job, Records
 from anyx.evaluation.scores import Verdicts, digest_of, judge_all
@@ -75,17 +75,15 @@ def evaluate(
     is known by its weights, and by its class alone where it is no `nn.Module`.
     """
     out = Path(out)
-    settings, folder, corpus = opened(folder, overrides)
+    experiment = opened(folder, overrides)
+    settings, corpus, fidelity = experiment.settings, experiment.corpus, experiment.fidelity(out)
     size = None if all else limit if limit is not None else settings.limit
     if model is None or isinstance(model, str | Path):
-        place = folder / settings.model if model is None else Path(model)
+        place = experiment.file.parent / settings.model if model is None else Path(model)
         identity, model = told_by(place), load_model(place, device)
     else:
         identity = identity_of(model)
-    scorers = [
-        folder / str(node["path"]) for named in settings.judges.values() for node in named.values() if "path" in node
-    ]
-    world = fingerprint(folder, without=(folder / settings.model, out, folder / "evaluation.yaml", *scorers))
+    world = experiment.world(out)
     claim(out, {"model": identity, "experiment": world, "seed": seed, "settings": settings.of_records()})
     records = Records(out / "records.jsonl")
     jobs = planned(settings, corpus, size, seed)
@@ -101,25 +99,29 @@ def evaluate(
             max_new_tokens=settings.max_new_tokens,
             progress=advance,
         )
-    return scored(settings, folder, corpus, jobs, records, out, limit=size, seed=seed, show=show)
+    return scored(experiment, fidelity, jobs, records, out, limit=size, seed=seed, show=show)
 
 
 def score(folder: str | Path, out: str | Path, overrides: Sequence[str] = (), *, show: bool = True) -> dict[str, Any]:
-    """Score the records that lie in `out`, without a model; returns what `matrix.json` holds."""
+    """Score the records that lie in `out`, of the YAML's cells, without a model; returns what `matrix.json` holds."""
     out = Path(out)
-    settings, folder, corpus = opened(folder, overrides)
+    experiment = opened(folder, overrides)
+    corpus, fidelity = experiment.corpus, experiment.fidelity(out)
     records = Records(out / "records.jsonl")
     if not len(records):
         raise ValueError(f"out: there are no records in {out}; `anyx evaluate` without --score-only makes them")
-    jobs = [record.job for record in records]
-    samples = max(len({job.sample for job in jobs if job.split == split}) for split in corpus.splits)
-    return scored(settings, folder, corpus, jobs, records, out, limit=samples, seed=jobs[0].seed, show=show)
+    splits = (*corpus.splits, *corpus.apart)
+    if strange := sorted({record.job.split for record in records} - {*splits, routes.PLAIN}):
+        raise ValueError(f"out: {out} holds records of {strange[0]!r}, which is no split of this corpus")
+    jobs = measured(experiment.settings, [record.job for record in records])
+    samples = max(len({job.sample for job in jobs if job.split == split}) for split in splits)
+    seed = next(iter(records)).job.seed
+    return scored(experiment, fidelity, jobs, records, out, limit=samples, seed=seed, show=show)
 
 
 def scored(
-    settings: Settings,
-    folder: Path,
-    corpus: Corpus,
+    experiment: Experiment,
+    fidelity: Fidelity,
     jobs: Sequence[Job],
     records: Records,
     out: Path,
@@ -129,8 +131,8 @@ def scored(
     show: bool,
 ) -> dict[str, Any]:
     """Judge what has not been judged, and write the figures and the report."""
-    judges = build(settings.judges, corpus.labels, folder)
-    verdicts = Verdicts(out / "verdicts.jsonl", digest_of(settings.judges, judges, folder))
+    corpus, judges = experiment.corpus, experiment.judges
+    verdicts = Verdicts(out / "verdicts.jsonl", experiment.digest)
     with report.progress("verdicts", len(jobs), show) as advance:
         judge_all(records.of(jobs), judges, out, verdicts, advance)
     found = matrix(
@@ -140,8 +142,8 @@ def scored(
         records,
         verdicts,
         ceilings_of(corpus, judges, limit=limit, seed=seed),
-        fidelity=Fidelity(corpus, settings.embedders, out, folder),
-        transcripts=settings.transcripts,
+        fidelity=fidelity,
+        transcripts=experiment.settings.transcripts,
     )
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "matrix.md").write_text(markdown(found, corpus.keys, corpus.splits), encoding="utf-8")
@@ -155,34 +157,59 @@ def compare(
     folder: str | Path, runs: Sequence[Path], overrides: Sequence[str] = (), *, show: bool = True
 ) -> dict[str, Any]:
     """Two folders with records of the same requests, cell by cell; see `anyx.evaluation.compare`."""
-    settings, folder, corpus = opened(folder, overrides)
-    judges = build(settings.judges, corpus.labels, folder)
-    found = comparison.compare(corpus, judges, runs, digest_of(settings.judges, judges, folder))
+    experiment = opened(folder, overrides)
+    found = comparison.compare(experiment.corpus, experiment.judges, runs, experiment.digest)
     if show:
         comparison.show(found, [str(run) for run in runs])
     return found
 
 
-def rights(folder: str | Path, out: Path) -> dict[Job, float]:
-    """1.0 or 0.0 for every request whose record lies in `out`, by the first judge of its output."""
-    settings, folder, corpus = opened(folder, ())
-    judges = build(settings.judges, corpus.labels, folder)
-    return comparison.right_of(corpus, judges, out, digest_of(settings.judges, judges, folder))
+@dataclass(frozen=True)
+class Experiment:
+    """What an `evaluation.yaml` names, found and built: `file` is the YAML itself, `digest` what verdicts depend on."""
+
+    settings: Settings
+    file: Path
+    corpus: Corpus
+    judges: Judges
+    digest: str
+
+    def fidelity(self, out: Path) -> Fidelity:
+        """What tells how like real ones the media of a run are."""
+        return Fidelity(self.corpus, self.settings.embedders, out, self.file.parent)
+
+    def world(self, out: Path) -> str:
+        """A digest of its folder's files, but for notes, the YAML, the model, the run and the judges' weights."""
+        place, nodes = self.file.parent, [node for named in self.settings.judges.values() for node in named.values()]
+        scorers = [place / str(node["path"]) for node in nodes if "path" in node]
+        left = {one.resolve() for one in (self.file, place / self.settings.model, out, *scorers)}
+        files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
+        return hashed(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
+
+    def rights(self, out: Path, limit: int | None, seed: int = 0) -> dict[Job, float]:
+        """1.0 or 0.0 by the first judge for every request of a run of so many concepts whose record lies in `out`."""
+        size = self.settings.limit if limit is None else limit
+        found = comparison.right_of(self.corpus, self.judges, out, self.digest)
+        return {job: found[job] for job in planned(self.settings, self.corpus, size, seed) if job in found}
 
 
-def opened(folder: str | Path, overrides: Sequence[str]) -> tuple[Settings, Path, Corpus]:
-    """The settings of an experiment, its folder and its corpus."""
-    place = Path(folder)
-    settings = read_settings(place, overrides)
-    place = place if place.is_dir() else place.parent
-    corpus: Corpus = find(settings.corpus, "corpus", place)()
+def opened(folder: str | Path, overrides: Sequence[str]) -> Experiment:
+    """An experiment, ready to measure: what is wrong with its settings is said here, before anything is asked."""
+    file = yaml_of(Path(folder))
+    settings = read_settings(file, overrides)
+    corpus: Corpus = find(settings.corpus, "corpus", file.parent)()
     check_routes(settings, corpus)
-    return settings, place, corpus
+    judges = build(settings.judges, corpus.labels, file.parent)
+    return Experiment(settings, file, corpus, judges, digest_of(settings.judges, judges, corpus.labels, file.parent))
 
 
-def planned(settings: Settings, corpus: Corpus, limit: int | None, seed: int) -> list[Job]:
-    """The jobs that the settings ask for: of `cells`, cycles whose first leg is measured, and plain chat."""
-    jobs = routes.plan(corpus, limit=limit, seed=seed, cycles=settings.cycles)
+def planned(settings: Settings, corpus: Corpus, limit: int | None, seed: int) -> Sequence[Job]:
+    """The jobs that the settings ask for."""
+    return measured(settings, routes.plan(corpus, limit=limit, seed=seed, cycles=settings.cycles))
+
+
+def measured(settings: Settings, jobs: Sequence[Job]) -> Sequence[Job]:
+    """Of these jobs those of `cells`, cycles whose first leg is measured, and plain chat."""
     if settings.cells is None:
         return jobs
     wanted = {*settings.cells, routes.PLAIN}
@@ -191,7 +218,7 @@ def planned(settings: Settings, corpus: Corpus, limit: int | None, seed: int) ->
 
 def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
     """The experiment's `evaluation.yaml` with overrides."""
-    file = folder / "evaluation.yaml" if folder.is_dir() else folder
+    file = yaml_of(folder)
     if not file.is_file():
         raise ValueError(
             f"there is no {file}; an evaluation is described by an evaluation.yaml in the experiment's folder"
@@ -203,8 +230,13 @@ def read_settings(folder: Path, overrides: Sequence[str] = ()) -> Settings:
     return Settings(**given)
 
 
+def yaml_of(folder: Path) -> Path:
+    """The `evaluation.yaml` of an experiment's folder; a file is one itself."""
+    return folder / "evaluation.yaml" if folder.is_dir() else folder
+
+
 def check_routes(settings: Settings, corpus: Corpus) -> None:
-    """Refuse routes that the corpus has not, transcripts that are no words, and embedders of no media."""
+    """Refuse routes that the corpus has not, that no judge ends, transcripts of no words, embedders of no media."""
     known = routes.cells(corpus.keys)
     for name, given, allowed in (
         ("cells", settings.cells or (), known),
@@ -214,6 +246,9 @@ def check_routes(settings: Settings, corpus: Corpus) -> None:
     ):
         if unknown := [cell for cell in given if cell not in allowed]:
             raise ValueError(f"{name}: {unknown[0]!r} is not one of {', '.join(allowed)}")
+    asked = [*(known if settings.cells is None else settings.cells), *settings.cycles]
+    if unjudged := [cell for cell in asked if cell.rpartition("->")[2] not in settings.judges]:
+        raise ValueError(f"judges: none is named for what {unjudged[0]!r} ends in; name one, or other `cells`")
 
 
 def load_model(place: Path, device: str) -> routes.Model:
@@ -228,13 +263,6 @@ def told_by(place: Path) -> str:
     if not place.is_dir():
         return str(place)
     return hashed(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
-
-
-def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
-    """A digest of a folder's files, but for notes and what is, or lies in, one of `without`."""
-    left = {one.resolve() for one in without}
-    files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
-    return hashed(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
 
 
 def hashed(place: Path, files: Sequence[Path]) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyx.evaluation.judges import Judges, rankings
+from anyx.evaluation.judges import Judges, placed, rankings
 from anyx.evaluation.metrics import sound
-from anyx.evaluation.records import Job, Record, append, read, whole_lines
+from anyx.evaluation.records import Job, Record, append, by_route, read, whole_lines
+from anyx.frozen import Origin
 
 BATCH = 32  # outputs of one route that a judge sees at once
 
@@ -61,16 +62,15 @@ def judge_all(
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Judge the records that have no verdict yet; outputs are read from their files in `folder`."""
-    left = [record for record in records if record.job not in verdicts]
+    left = {record.job: record for record in records if record.job not in verdicts}
     progress(len(records) - len(left))
-    while left:
-        first = left[0].job
-        group = [r for r in left[:BATCH] if (r.job.split, r.job.route) == (first.split, first.route)]
-        left = left[len(group) :]
-        named = judges.get(first.target, {}) if "->" in first.route else {}
-        for record, verdict in zip(group, judged(group, named, folder), strict=True):
-            verdicts.add(record.job, verdict)
-        progress(len(group))
+    for members in by_route(left).values():
+        named = judges.get(members[0].target, {}) if "->" in members[0].route else {}
+        for start in range(0, len(members), BATCH):
+            group = [left[job] for job in members[start : start + BATCH]]
+            for record, verdict in zip(group, judged(group, named, folder), strict=True):
+                verdicts.add(record.job, verdict)
+            progress(len(group))
 
 
 def judged(group: Sequence[Record], named: Mapping[str, Any], folder: Path) -> list[Verdict]:
@@ -97,15 +97,18 @@ def output_of(record: Record, folder: Path) -> Any:
     return None if place is None else read(folder / place)
 
 
-def digest_of(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], judges: Judges, folder: Path) -> str:
-    """What a verdict depends on besides the record: the judges' settings, their weights, and their code."""
-    state = hashlib.blake2b(json.dumps(nodes, sort_keys=True).encode(), digest_size=12)
+def digest_of(
+    nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], judges: Judges, labels: Sequence[str], folder: Path
+) -> str:
+    """What a verdict depends on besides the record: the judges' settings, weights and code, and the list of labels."""
+    state = hashlib.blake2b(json.dumps([nodes, list(labels)], sort_keys=True).encode(), digest_size=12)
     for named in judges.values():
         for judge in named.values():
             state.update(Path(inspect.getfile(type(judge))).read_bytes())
     for named_nodes in nodes.values():
         for node in named_nodes.values():
-            weights = folder / str(node.get("path", ""))
-            if weights.is_file():
-                state.update(weights.read_bytes())
+            if "path" in node and (weights := Path(placed(str(node["path"]), folder))).exists():
+                for name, file in Origin((weights,), "").files():
+                    state.update(name.encode())
+                    state.update(file.read_bytes())
     return state.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
+from torch.nn import functional
 
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.records import Record, read
@@ -77,6 +78,7 @@ def tile(place: str | None, text: str, out: Path, width: int = TILE) -> PILImage
 def spectrogram(audio: Audio) -> PILImage.Image:
     """A sound as a picture: time to the right, pitch upwards, dark where it is loud."""
     samples = audio.mono().resample(16000).samples[0]
+    samples = functional.pad(samples, (0, max(0, 512 - len(samples))))  # one window, of whatever a model made
     power = torch.stft(samples, 512, 160, window=torch.hann_window(512), return_complex=True).abs()[:160]
     level = ((power + 1e-4).log10().clamp(-3, 1.5) + 3) / 4.5
     return PILImage.fromarray((255 * (1 - level.flip(0))).to(torch.uint8).numpy())

@@ -33,9 +33,12 @@ def word_errors(reference: str, written: str) -> Edits:
 
 
 def interval(errors: Sequence[Edits], *, seed: int = 0) -> tuple[float, float]:
-    """The 95% interval of the rate, over draws of as many transcripts with replacement (bootstrap, seeded)."""
-    if not errors:
-        return 0.0, 1.0
+    """The 95% interval of the rate, over draws of as many transcripts with replacement (bootstrap, seeded).
+
+    Of transcripts that hang together give the total: each counts as one. One alone says little: 0 to 1, or to its rate.
+    """
+    if len(errors) < 2:
+        return 0.0, max(1.0, total(errors).rate)
     dice = random.Random(seed)
     rates = sorted(total(dice.choices(errors, k=len(errors))).rate for _ in range(DRAWS))
     return rates[round(0.025 * (DRAWS - 1))], rates[round(0.975 * (DRAWS - 1))]

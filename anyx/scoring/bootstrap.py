@@ -87,15 +87,6 @@ def permutation_test(
     return (extreme + 1) / (repeats + 1)
 
 
-def sign_test(values: Sequence[float], baseline: Sequence[float]) -> float:
-    """The exact two-sided p of the items won and lost if either were as likely; items that are equal say nothing."""
-    from scipy import stats
-
-    difference = numbers(values) - numbers(baseline, like=values)
-    won, lost = int(np.count_nonzero(difference > 0)), int(np.count_nonzero(difference < 0))
-    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
-
-
 def _blocks(repeats: int, width: int) -> Iterator[int]:
     """How many repeats to draw at once, so that no more than `BLOCK` draws are held."""
     most = max(1, BLOCK // width)

@@ -27,7 +27,7 @@ class Paired(NamedTuple):
     n: int
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
+def wilson(hits: float, total: int) -> tuple[float, float]:
     """The 95% Wilson score interval of a share; (0, 1) where nothing was measured."""
     if not total:
         return 0.0, 1.0

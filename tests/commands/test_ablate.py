@@ -75,9 +75,19 @@ def test_a_grid_is_trained_measured_and_compared(
     assert (out / "ablation.md").read_text() in printed
     curve = out / "type=mlp" / "seed0" / "model" / "metrics.csv"
     trained = curve.read_text()
-    assert ended(["ablate", *words]) == 0
+    assert ended(["ablate", *words, "--limit", "2"]) == 0
     assert curve.read_text() == trained
-    assert json.loads((out / "ablation.json").read_text()) == found
+    again = json.loads((out / "ablation.json").read_text())
+    assert [again[name]["splits"]["seen"]["n"] for name in found] == [2, 2]  # of the four that are there
+
+
+def test_a_variant_that_fails_is_named(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANYX_HOME", str(tmp_path / "home"))
+    (experiment / "chat.jsonl").unlink()
+    assert ended(["ablate", str(experiment), "stages.encode.steps=1,2", "--out", str(tmp_path / "grid")]) == 2
+    assert f"{tmp_path / 'grid' / 'steps='}" in capsys.readouterr().err
 
 
 def test_errors_come_before_the_first_training(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,6 +95,8 @@ def test_errors_come_before_the_first_training(experiment: Path, capsys: pytest.
         (["inputs.image.projector.type=linear,mpl"], "'mpl' is not one of"),
         (["stages.encode.steps=2"], "nothing varies"),
         (["stages.encode.steps=1,2", "--seeds", "0,x"], "--seeds '0,x': whole numbers"),
+        (["seed=0,1"], "seed=0,1: every variant is trained by the seeds of --seeds"),
+        (["stages.encode.steps=1,2", "--cells", "image->txt"], "cells: 'image->txt' is not one of"),
     ):
         assert ended(["ablate", str(experiment), *words, "--out", str(experiment / "grid")]) == 2
         assert message in capsys.readouterr().err

@@ -13,6 +13,14 @@ from anyx.evaluation.corpus import Message
 from anyx.media import Audio, Image
 from anyx.reply import Reply
 
+YAML = """
+corpus: shapes:Shapes
+batch: 3
+judges:
+  text: {label: {type: "anyx.evaluation.labels:LabelJudge"}}
+  image: {colour: {type: "shapes:ColourJudge"}}
+  audio: {tone: {type: "shapes:ToneJudge"}, second: {type: "shapes:ToneJudge"}}
+"""
 LABELS = ["red", "green", "blue", "dark red"]
 COLOURS = torch.tensor([[250, 5, 5], [5, 250, 5], [5, 5, 250], [120, 5, 5]], dtype=torch.uint8)
 
@@ -55,6 +63,13 @@ class Shapes:
 
     def plain(self) -> list[str]:
         return ["Hello.", "Draw nothing."]
+
+
+class Reds(Shapes):
+    """All four are called red."""
+
+    def label(self, concept: str) -> str:
+        return "red"
 
 
 class ColourJudge:
@@ -107,6 +122,13 @@ class Mute(Oracle):
 
     def reply(self, content: Any) -> Reply:
         return Reply([])
+
+
+class Clicker(Oracle):
+    """Makes sounds of five samples."""
+
+    def reply(self, content: Any) -> Reply:
+        return Reply(["A red:", Audio(torch.full((1, 5), 0.5), 16000)])
 
 
 class Painter(Oracle):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from shapes import LABELS, Shapes
@@ -12,6 +13,8 @@ from anyx.evaluation.fidelity import APART, Fidelity
 from anyx.evaluation.records import Job, Record, write
 from anyx.evaluation.scores import Verdict
 from anyx.media import Image
+from anyx.scoring.features import Features
+from anyx.scoring.kernel import discrepancy, kid
 
 COUNT = 40
 
@@ -27,6 +30,11 @@ class Noise(Shapes):
         return f"A {LABELS[int(concept) % 4]}." if key == "text" else noisy(concept, seed)
 
 
+class Stills(Noise):
+    def real(self, split: str, key: str, concept: str, seed: int) -> Any:
+        return super().real(split, key, concept, 0)
+
+
 def rows(route: str, outputs: Sequence[Any], folder: Path) -> list[Record]:
     found = []
     for place, output in enumerate(outputs):
@@ -40,9 +48,11 @@ def rows(route: str, outputs: Sequence[Any], folder: Path) -> list[Record]:
     return found
 
 
-def figures(folder: Path, outputs: Sequence[Any], route: str = "text->image", **nodes: Any) -> Any:
+def figures(
+    folder: Path, outputs: Sequence[Any], route: str = "text->image", corpus: Shapes | None = None, **nodes: Any
+) -> Any:
     records = rows(route, outputs, folder)
-    return Fidelity(Noise(), nodes, folder)(records, [Verdict(True, True, {})] * len(records))
+    return Fidelity(corpus or Noise(), nodes, folder)(records, [Verdict(True, True, {})] * len(records))
 
 
 def test_real_media_lie_at_the_floor_and_spoiled_ones_beyond(tmp_path: Path) -> None:
@@ -59,6 +69,27 @@ def test_the_floor_is_what_other_real_media_score(tmp_path: Path) -> None:
     other = figures(tmp_path, [noisy(str(place), APART) for place in range(COUNT)])
     assert other["value"] == other["floor"]
     assert other["frechet"] == other["frechet_floor"]
+
+
+def test_one_real_medium_a_sample_is_no_floor(tmp_path: Path) -> None:
+    found = figures(tmp_path, [noisy(str(place), 7) for place in range(COUNT)], corpus=Stills())
+    assert (found["floor"], found["frechet_floor"]) == (None, None)
+    assert found["value"] is not None
+
+
+def test_sets_that_show_the_same_things_have_no_distance_on_average() -> None:
+    """Two copies of twelve things: with pairs of copies counted, equal distributions come out below 0."""
+    dice = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        things = dice.normal(size=(12, 4))
+        a, b = (things + 0.3 * dice.normal(size=things.shape) for _ in range(2))
+        found.append((discrepancy(a, b, matched=True), discrepancy(a, b)))
+    (matched, plain), error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
+    assert abs(matched) < 3 * error[0]
+    assert plain < -5 * error[1]
+    with pytest.raises(ValueError, match="matched sets are of one size, but 12 and 11 media were given"):
+        kid(Features(a, "e"), Features(b[:-1], "e"), matched=True)
 
 
 def test_words_are_compared_with_right_replies(tmp_path: Path) -> None:

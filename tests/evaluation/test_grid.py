@@ -10,6 +10,10 @@ from anyx.evaluation.records import Job
 COSTS = {"overrides": [], "parameters": 1200, "seconds": 90.0}
 
 
+def itself(sample: str) -> str:
+    return sample
+
+
 def answers(wrong: set[int], split: str = "seen") -> dict[Job, float]:
     return {Job(split, "image->text", str(place), 0): float(place not in wrong) for place in range(20)}
 
@@ -47,7 +51,7 @@ def test_differences_are_paired_with_the_first() -> None:
     """By hand: 20 requests, 10 wrong of the first and none of the second: +50 points; swapping signs of ten equal
     differences gives one as large in 2 of 1024 ways."""
     rights = {"a": {0: answers(set(range(10)))}, "b": {0: answers(set())}, "c": {0: answers(set(range(10)))}}
-    found = table(rights, dict.fromkeys(rights, COSTS))
+    found = table(rights, dict.fromkeys(rights, COSTS), itself)
     a, b, c = (found[name]["splits"]["seen"] for name in "abc")
     assert (a["accuracy"], b["accuracy"], b["difference"], c["difference"]) == (0.5, 1.0, 0.5, 0.0)
     assert b["p"] == pytest.approx(2 / 1024, abs=1.5e-3)
@@ -60,8 +64,24 @@ def test_differences_are_paired_with_the_first() -> None:
 
 def test_seeds_are_paired_with_themselves() -> None:
     rights = {"a": {0: answers({1}), 1: answers({2})}, "b": {0: answers({1}), 1: answers({3})}}
-    found = table(rights, dict.fromkeys(rights, COSTS))["b"]["splits"]["seen"]
+    told = table(rights, dict.fromkeys(rights, COSTS), itself)
+    found = told["b"]["splits"]["seen"]
     assert (found["n"], found["accuracy"], found["difference"]) == (40, 0.95, 0.0)
+
+
+def test_each_seed_s_accuracy_is_told() -> None:
+    """Of other trainings, of which the intervals say nothing."""
+    rights = {"a": {0: answers({1}), 1: answers({2})}, "b": {0: answers({1}), 1: answers(set(range(10)))}}
+    told = table(rights, dict.fromkeys(rights, COSTS), itself)
+    assert told["b"]["splits"]["seen"]["seeds"] == {"0": 0.95, "1": 0.5}
+    assert "; 95%, 50%)" in markdown(told)
+
+
+def test_requests_about_one_label_hang_together() -> None:
+    """By hand: ten of ten won of twenty requests about two labels: signs of two equal sums are alike in 2 of 4 ways."""
+    rights = {"a": {0: answers(set(range(10)))}, "b": {0: answers(set())}}
+    row = table(rights, dict.fromkeys(rights, COSTS), lambda sample: str(int(sample) % 2))["b"]["splits"]["seen"]
+    assert row["p"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_tables_and_a_picture_are_written(tmp_path: Path) -> None:
@@ -69,6 +89,6 @@ def test_tables_and_a_picture_are_written(tmp_path: Path) -> None:
         "a": {0: {**answers({1}), **answers({1}, "unseen")}},
         "b": {0: {**answers({2}), **answers(set(), "unseen")}},
     }
-    save(table(rights, dict.fromkeys(rights, COSTS)), tmp_path)
+    save(table(rights, dict.fromkeys(rights, COSTS), itself), tmp_path)
     assert (tmp_path / "ablation.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "ablation.md").read_text().count("\n") == 4

@@ -25,6 +25,12 @@ def test_a_label_inside_a_longer_one_comes_second() -> None:
     assert [LABELS[i] for i in rankings(LabelJudge(LABELS), ["A cow face."])[0][:2]] == ["cow face", "cow"]
 
 
+def test_labels_without_a_word_are_refused() -> None:
+    """They would stand at the start of every text."""
+    with pytest.raises(ValueError, match="'\u725b' has no word"):
+        LabelJudge(["cow", "\u725b"])
+
+
 @pytest.mark.parametrize("text", ["a sewer", "A pengwin.", "I do not know.", ""])
 def test_fragments_and_misspellings_name_nothing(text: str) -> None:
     assert rankings(LabelJudge(LABELS), [text]) == [[]]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyx.evaluation.metrics import chance, hits, sound
+from anyx.evaluation.metrics import bounds, chance, hits, sound
 from anyx.media import Audio, Image, Video
 from anyx.scoring.statistics import wilson
 
@@ -23,6 +23,15 @@ def test_wilson_holds_the_share_and_stays_in_bounds(total: int, data: st.DataObj
     assert 0 <= low <= count / total + 1e-9
     assert count / total - 1e-9 <= high <= 1
     assert high - low < 2 / math.sqrt(total) + 0.6
+
+
+def test_bounds_of_labels_that_are_all_alike_are_wilson_s() -> None:
+    assert bounds([1, 1, 1, 1], ["a", "a", "b", "b"]) == wilson(2, 2)
+    assert bounds([1, 0, 1, 0], ["a", "a", "b", "b"]) == wilson(1, 2)
+    assert bounds([1, 0, 0], ["a", "a", "a"]) == wilson(1 / 3, 1)
+    assert bounds([], []) == (0, 1)
+    low, high = bounds([1, 0, 1, 0], list("abcd"))
+    assert (low, high) == (0, 1)
 
 
 def test_hits_count_targets_among_the_first_k() -> None:

@@ -6,27 +6,12 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from shapes import Mute, Oracle, Painter
+from shapes import YAML, Mute, Oracle, Painter
 
-from anyx.evaluation import compare, evaluate, score
+from anyx.evaluation import evaluate
 from anyx.evaluation.matrix import markdown
 from anyx.evaluation.records import Job, Records, read
 from anyx.evaluation.run import identity_of
-
-YAML = """
-corpus: shapes:Shapes
-batch: 3
-judges:
-  text: {label: {type: "anyx.evaluation.labels:LabelJudge"}}
-  image: {colour: {type: "shapes:ColourJudge"}}
-  audio: {tone: {type: "shapes:ToneJudge"}, second: {type: "shapes:ToneJudge"}}
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "evaluation.yaml").write_text(YAML)
-    return tmp_path
 
 
 def test_an_oracle_reaches_the_ceiling(folder: Path, tmp_path: Path) -> None:
@@ -93,6 +78,17 @@ def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path) -> None:
     assert (out / "records.jsonl").read_text() == "".join(lines)
 
 
+def test_a_run_that_goes_on_asks_in_the_same_batches(folder: Path, tmp_path: Path) -> None:
+    """What is said may hang on what is asked beside it. In batches of three, two of the first four are there."""
+    out, first, second = tmp_path / "out", Oracle(), Oracle()
+    evaluate(folder, out, model=first, show=False)
+    lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
+    (out / "records.jsonl").write_text("".join(lines[:2]))
+    evaluate(folder, out, model=second, show=False)
+    assert first.calls[:3] == [3, 1, 3]
+    assert second.calls == [1, *first.calls[1:]]
+
+
 def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
     with pytest.raises(ValueError, match="holds records of another run"):
@@ -100,6 +96,14 @@ def test_another_run_s_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 8\n")
     with pytest.raises(ValueError, match="holds records of another run"):
         evaluate(folder, tmp_path / "out", model=Oracle(), limit=1, show=False)
+
+
+def test_a_run_of_a_yaml_of_another_name_may_grow(folder: Path, tmp_path: Path) -> None:
+    quick = folder / "quick.yaml"
+    quick.write_text(YAML + "limit: 1\n")
+    evaluate(quick, tmp_path / "out", model=Oracle(), show=False)
+    quick.write_text(YAML + "limit: 2\n")
+    assert evaluate(quick, tmp_path / "out", model=Oracle(), show=False)["seen"]["text->image"]["n"] == 2
 
 
 def test_a_model_object_is_known_by_its_weights(folder: Path, tmp_path: Path) -> None:
@@ -136,12 +140,18 @@ def test_overrides_are_part_of_the_run_but_for_its_size(folder: Path, tmp_path: 
         (("batch: 3", "batch: many"), "batch: must be int >= 1, but 'many' was given"),
         (("shapes:Shapes", "shapes:Rounds"), "corpus: 'shapes:Rounds'"),
         (("shapes:ColourJudge", "nowhere.py:Judge"), "judges.image.colour.type"),
+        (("batch: 3", "embedders: {image: {type: nowhere.py:E}}"), "embedders.image.type"),
+        (("  image:", "  picture:"), "judges: none is named for what 'text->image' ends in"),
     ],
 )
-def test_errors_name_the_key(folder: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:
+def test_errors_name_the_key_before_anything_is_asked(
+    folder: Path, tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
     (folder / "evaluation.yaml").write_text(YAML.replace(*change))
+    model = Oracle()
     with pytest.raises(ValueError, match=message):
-        evaluate(folder, tmp_path / "out", model=Oracle(), show=False)
+        evaluate(folder, tmp_path / "out", model=model, show=False)
+    assert not model.calls
 
 
 def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> None:
@@ -151,22 +161,6 @@ def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> No
     assert all(cell["top1"] <= cell["valid"] and cell["ceiling"] == 1 for cell in found["seen"].values())
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     assert len(records) == sum(cell["n"] for split in ("seen", "unseen", "loud") for cell in found[split].values()) + 2
-
-
-def test_records_are_scored_again_without_a_model(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    found = evaluate(folder, out, model=Oracle(), show=False)
-    lines = (out / "verdicts.jsonl").read_text()
-    (out / "verdicts.jsonl").unlink()
-    assert score(folder, out, show=False) == found
-    assert (out / "verdicts.jsonl").read_text() == lines
-    changed = YAML.replace('{colour: {type: "shapes:ColourJudge"}}', '{tint: {type: "shapes:ColourJudge"}}')
-    (folder / "evaluation.yaml").write_text(changed)
-    again = score(folder, out, show=False)  # by a judge of another name
-    assert again["seen"]["text->image"] == {**found["seen"]["text->image"], "judge": "tint"}
-    assert (out / "verdicts.jsonl").read_text().startswith(lines)
-    with pytest.raises(ValueError, match="there are no records in"):
-        score(folder, tmp_path / "empty", show=False)
 
 
 def test_a_cycle_meets_what_the_model_made(folder: Path, tmp_path: Path) -> None:
@@ -203,6 +197,7 @@ def test_decisions_count_media_that_nobody_asked_for(folder: Path, tmp_path: Pat
     assert counts == {"media": (24, 38, 24), "image": (12, 38, 12), "audio": (12, 0, 0)}
     assert found["image"]["precision"] == round(12 / 38, 4)
     assert found["image"]["recall"] == 1
+    assert found["image"]["recall_ci95"] == [0.5101, 1]  # Wilson's of 4 of 4: the things, each asked for three times
     assert found["audio"]["precision"] is None
 
 
@@ -210,16 +205,3 @@ def test_aspects_are_right_where_labels_share_them(folder: Path, tmp_path: Path)
     """A deaf model says red to red, green, blue and dark red: not dark in three, red in hue in two."""
     found = evaluate(folder, tmp_path / "out", model=Oracle(deaf=True), show=False)
     assert {tuple(cell["aspects"].items()) for cell in found["seen"].values()} == {(("dark", 0.75), ("hue", 0.5))}
-
-
-def test_two_runs_are_compared_request_by_request(folder: Path, tmp_path: Path) -> None:
-    """By hand: of four things the deaf run is wrong in three: sign test 2 / 2^3 = 0.25, Holm's for 19 cells 1."""
-    runs = [tmp_path / name for name in ("deaf", "oracle")]
-    evaluate(folder, runs[0], model=Oracle(deaf=True), show=False)
-    evaluate(folder, runs[1], model=Oracle(), show=False)
-    row = compare(folder, runs, show=False)["seen"]["image->text"]
-    low, high = row.pop("ci95")
-    assert row == {"n": 4, "a": 0.25, "b": 1.0, "difference": 0.75, "p": 0.25, "holm": 1.0}
-    assert low <= 0.75 <= high
-    with pytest.raises(ValueError, match="there are no records in"):
-        compare(folder, [runs[0], tmp_path / "nowhere"], show=False)

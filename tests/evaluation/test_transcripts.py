@@ -65,6 +65,8 @@ def test_the_interval_holds_the_rate() -> None:
     assert interval(errors) == (low, high)
     assert interval([Edits(0, 0, 0, 2)] * 9) == (0, 0)
     assert interval([]) == (0, 1)
+    assert interval([Edits(1, 0, 0, 2)]) == (0, 1)
+    assert interval([Edits(1, 0, 3, 2)]) == (0, 2)
 
 
 def test_words() -> None:
