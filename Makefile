@@ -14,7 +14,7 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all train evaluate lint format types bench clean
+.PHONY: help setup demo test test-all train evaluate world lint format types bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -46,6 +46,10 @@ train: setup  ## Train the three stages of emoji world from the vendored backbon
 
 evaluate: setup  ## Measure the 4 x 4 matrix of the vendored model, seen and unseen
 	$(ANYX) evaluate $(EMOJI) --out $(OUT)/evaluation
+
+world: setup  ## Measure the vendored AnyWorld model; fail where a cell is below its floor
+	rm -rf $(OUT)/anyworld
+	$(ANYX) evaluate experiments/anyworld --limit 32 --out $(OUT)/anyworld
 
 lint: setup  ## Check the style: ruff check and format
 	$(PYTHON) -m ruff check .

@@ -3,7 +3,7 @@
 A LoRA of rank r has r scales at either end, a projector as many as its narrower width. The error is at most 1/62 of the
 largest weight that shares a scale, which projectors bear, and a compressor (git's, an archive's) packs their bytes to
 five bits or so. For narrow matrices, such as a LoRA's, it is 1/254: they change every layer, and projectors that were
-trained after them read the sum of their errors.
+trained after them read the sum of their errors. So it is for whole networks, where `levels` asks for that.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FINE, NARROW = 127, 64  # levels of matrices that are this narrow or narrower
 SMALL = 256  # numbers: below this a matrix is not worth it
 
 
-def shrunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict as it is stored."""
+def shrunk(state: Mapping[str, Tensor], *, levels: int | None = None) -> dict[str, Tensor]:
+    """A state dict as it is stored; `levels` on either side of zero for all matrices, whatever their width."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if not tensor.is_floating_point():
@@ -30,8 +30,8 @@ def shrunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             flat = tensor.detach().float().flatten(1)
             largest = flat.abs().amax(int(flat.shape[0] <= flat.shape[1]), keepdim=True)
-            levels = FINE if min(flat.shape) <= NARROW else LEVELS
-            scale = largest.clamp(min=torch.finfo(torch.float32).tiny) / levels
+            steps = levels or (FINE if min(flat.shape) <= NARROW else LEVELS)
+            scale = largest.clamp(min=torch.finfo(torch.float32).tiny) / steps
             found[name] = (flat / scale).round().to(torch.int8).view_as(tensor)
             found[name + SCALE] = scale
     return found

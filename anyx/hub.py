@@ -59,14 +59,13 @@ def save(model: AnyX, folder: str | Path, *, dtype: torch.dtype | None = None) -
     else:
         stored = {n: x.to(dtype) if dtype and x.is_floating_point() else x for n, x in own.items()}
     place = write(folder, config, stored, model.llm.tokenizer)
-    kind = dtype if dtype != torch.int8 else None
     parts = model.parts()
     stored_whole = {id(parameter) for part in model.learnt for parameter in parts[part]}
     rest = tuple(n for n in drawn(model, config) if not all(id(parameter) in stored_whole for parameter in parts[n]))
     for file, names in ((LEARNT, model.learnt), (DRAWN, rest)):
         (place / file).unlink(missing_ok=True)  # another model's, saved here before
         if names:
-            whole.save(whole.tensors(model, parts, names), names, place / file, dtype=kind)
+            whole.save(whole.tensors(model, parts, names), names, place / file, dtype=dtype)
     return place
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from anyx.compact import FINE, restored, shrunk
 from anyx.durable import save_tensors
 
 Parts = Mapping[str, Sequence[Parameter]]
@@ -32,13 +33,15 @@ def tensors(model: nn.Module, parts: Parts, names: Sequence[str]) -> dict[str, T
 def save(found: Mapping[str, Tensor], names: Sequence[str], file: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the tensors of the parts of these names; `dtype` stores numbers that are no counts in another type.
 
-    One note beside the tensors, so that equal parts are equal files: safetensors writes several in any order.
+    With `torch.int8` matrices take a byte a weight (`anyx.compact`). One note beside the tensors, so that equal parts are
+    equal files: safetensors writes several in any order.
     """
-    kept = {
-        name: x.detach().cpu().to(dtype if dtype and x.is_floating_point() else x.dtype).contiguous()
-        for name, x in found.items()
-    }
-    save_tensors(kept, file, {"parts": " ".join(names)})
+    kept = {name: x.detach().cpu() for name, x in found.items()}
+    if dtype == torch.int8:
+        kept = shrunk(kept, levels=FINE)
+    elif dtype is not None:
+        kept = {name: x.to(dtype) if x.is_floating_point() else x for name, x in kept.items()}
+    save_tensors({name: x.contiguous() for name, x in kept.items()}, file, {"parts": " ".join(names)})
 
 
 def put(model: nn.Module, parts: Parts, file: Path) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ def put(model: nn.Module, parts: Parts, file: Path) -> tuple[str, ...]:
     try:
         with safe_open(file, framework="pt") as stored:
             names = tuple(stored.metadata()["parts"].split())
-        found = load_file(file)
+        found = restored(load_file(file))
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
     into = tensors(model, parts, [name for name in names if name in parts])

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from anyx.compact import FINE, restored, shrunk
 from anyx.interfaces import Condition
 
 from .threads import quiet
@@ -109,15 +110,19 @@ class Source:
 
     def text_model(self, name: str, cls: Any) -> Any:
         """A model of transformers from the pipeline's folder of that name."""
+        state = None if is_meta() else bytewise(Path(str(self.path), name))
         with quiet():
-            if is_meta():
-                return cls(cls.config_class.from_pretrained(self.path, subfolder=name)).eval()
-            return cls.from_pretrained(self.path, subfolder=name, dtype=self.dtype).eval()
+            if state is None and not is_meta():
+                return cls.from_pretrained(self.path, subfolder=name, dtype=self.dtype).eval()
+            model = cls(cls.config_class.from_pretrained(self.path, subfolder=name))
+        return self._cast(model if state is None else filled(model, state))
 
     def _read(self, cls: Any, path: str, folder: str | None) -> Any:
-        if is_meta():
-            return self._cast(cls.from_config(cls.load_config(path, subfolder=folder)))
-        return cls.from_pretrained(path, subfolder=folder, torch_dtype=self.dtype)
+        state = None if is_meta() else bytewise(Path(path, folder or ""))
+        if state is None and not is_meta():
+            return cls.from_pretrained(path, subfolder=folder, torch_dtype=self.dtype)
+        model = cls.from_config(cls.load_config(path, subfolder=folder))
+        return self._cast(model if state is None else filled(model, state))
 
     def _cast(self, model: Any) -> Any:
         with quiet():
@@ -143,6 +148,37 @@ def portable(module: nn.Module, dtype: torch.dtype | None) -> Any:
         return copy.deepcopy(module.apply(_settled)).to(dtype=dtype).apply(_contiguous)
 
 
+def write(module: nn.Module, folder: Path, dtype: torch.dtype | None) -> None:
+    """A component in a folder of its own, in the layout of its library.
+
+    With `torch.int8` its matrices take a byte a weight (`anyx.compact`), and `Source` alone reads it.
+    """
+    bytewise = dtype == torch.int8
+    with quiet():
+        made: Any = portable(module, None if bytewise else dtype)
+        made.save_pretrained(folder)
+    for file in folder.glob("*.safetensors") if bytewise else ():
+        stored = shrunk(load_file(file), levels=FINE)
+        save_file({name: x.contiguous() for name, x in stored.items()}, file, {"format": "pt"})
+
+
+def bytewise(folder: Path) -> dict[str, Tensor] | None:
+    """The weights of a local folder that `write` stored in a byte each, in fp32; None if it has others or none."""
+    state: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as held:
+            if not any(held.get_slice(name).get_dtype() == "I8" for name in held.keys()):  # noqa: SIM118 - no mapping
+                return None
+        state |= restored(load_file(file))
+    return state or None
+
+
+def filled(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A model with these weights, all of them."""
+    model.load_state_dict(state)
+    return model
+
+
 def forget_origin(config: Path) -> None:
     """Take the path that a part was loaded from out of its config: diffusers writes it, and it is nobody's business."""
     said = json.loads(config.read_text())
@@ -165,8 +201,7 @@ def save(
     """
     index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": diffusers.__version__}
     for name, model in models.items():
-        with quiet():
-            portable(model, dtype).save_pretrained(folder / name)
+        write(model, folder / name, dtype)
         forget_origin(folder / name / "config.json")
         module = type(model).__module__
         index[name] = [module if module.startswith("anyx.") else module.split(".")[0], type(model).__name__]
@@ -175,7 +210,8 @@ def save(
     index |= {"scheduler": ["diffusers", type(scheduler).__name__]} | text.save(folder, dtype)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     null = text.null_condition()
-    stored = {name: x.detach().cpu().to(dtype=dtype) for name, x in null.values.items()}
+    kind = None if dtype == torch.int8 else dtype
+    stored = {name: x.detach().cpu().to(dtype=kind) for name, x in null.values.items()}
     stored |= {f"mask.{name}": mask.cpu() for name, mask in null.masks.items() if not mask.all()}
     save_file({name: x.contiguous() for name, x in stored.items()}, folder / NULL)
     return folder

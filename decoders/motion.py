@@ -66,8 +66,7 @@ def save(unet: Any, folder: Path, dtype: torch.dtype | None) -> Path:
         use_motion_mid_block=config.use_motion_mid_block,
     )
     adapter.load_state_dict(state)
-    with threads.quiet():
-        folders.portable(adapter, dtype).save_pretrained(folder)
+    folders.write(adapter, folder, dtype)
     return folder
 
 

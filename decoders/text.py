@@ -25,8 +25,8 @@ from transformers import AutoTokenizer
 
 from anyx.interfaces import Condition
 
-from .folders import Source, is_meta, portable
-from .threads import alone, quiet
+from .folders import Source, is_meta, write
+from .threads import alone
 from .towers import Tower, positions_of
 from .words import word_tokenizer, written_out
 
@@ -190,10 +190,9 @@ class TextEncoders(nn.Module):
         for slot, tower in self.towers.items():
             index[tower.folder] = [None, None]
             if slot in modules:
-                copy: Any = portable(modules[slot], dtype)
-                with quiet():
-                    copy.save_pretrained(folder / tower.folder)
-                index[tower.folder] = [type(copy).__module__.split(".")[0], type(copy).__name__]
+                module = modules[slot]
+                write(module, folder / tower.folder, dtype)
+                index[tower.folder] = [type(module).__module__.split(".")[0], type(module).__name__]
             if tower.tokenizer is not None:
                 index[tower.tokenizer] = [None, None]
                 if slot in modules:

@@ -32,7 +32,8 @@ def evaluate(
     """Measure the 4 x 4 matrix: what goes in, what comes out, and how often it is right.
 
     A stopped run continues where it was: finished records are kept in --out, with every medium beside them, and can be
-    scored again, by other judges too, without the model.
+    scored again, by other judges too, without the model. Where the YAML has floors and a cell is below its own, the
+    exit code is 1.
 
     \b
     anyx evaluate experiments/emoji --out out/evaluation
@@ -52,9 +53,21 @@ def evaluate(
         console.print(str(out / "comparison.json"), style="cyan", markup=False, highlight=False)
         return
     if score_only:
-        score(experiment, out, overrides or ())
-        return
-    place = options.pick_device(device)
-    measure(experiment, out, overrides or (), model=model, all=everything, limit=limit, seed=seed, device=place)
-    for name in ("matrix.json", "report.html"):
-        console.print(str(out / name), style="cyan", markup=False, highlight=False)
+        found = score(experiment, out, overrides or ())
+    else:
+        found = measure(
+            experiment,
+            out,
+            overrides or (),
+            model=model,
+            all=everything,
+            limit=limit,
+            seed=seed,
+            device=options.pick_device(device),
+        )
+        for name in ("matrix.json", "report.html"):
+            console.print(str(out / name), style="cyan", markup=False, highlight=False)
+    for cell in found["below"]:
+        console.print(cell, style="red", markup=False, highlight=False)
+    if found["below"]:
+        raise typer.Exit(1)

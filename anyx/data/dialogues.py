@@ -129,9 +129,10 @@ class DialogueReader:
         heard = {
             key: media._replace(counts=(ids[key] >= 0).sum(1)) for key, media in batch.inputs.items() if key in ids
         }
+        named = {key: [text or None for text in target.captions] for key, target in batch.targets.items()}
         return Dialogues(
             batch._replace(inputs={**batch.inputs, **heard}),
-            taught(self.cache, self.teachers, {key: target.captions for key, target in batch.targets.items()}),
+            taught(self.cache, self.teachers, named),
             {key: found for key, names in latents.items() if (found := lookup(self.cache, names))},
             ids,
         )

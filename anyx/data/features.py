@@ -61,9 +61,9 @@ def lookup(cache: FeatureCache | None, digests: Sequence[str | None]) -> Cached 
 def taught(
     cache: FeatureCache | None, teachers: Mapping[str, str], captions: Mapping[str, Sequence[str | None]]
 ) -> dict[str, Cached]:
-    """The teachers' cached conditions of captions."""
+    """The teachers' cached conditions of captions, of those that are not None: nothing said is a caption too."""
     found: dict[str, Cached] = {}
     for key in teachers.keys() & captions.keys():
-        value = lookup(cache, [digest(teachers[key], text) if text else None for text in captions[key]])
+        value = lookup(cache, [None if text is None else digest(teachers[key], text) for text in captions[key]])
         found |= {key: value} if value else {}
     return found

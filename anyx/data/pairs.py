@@ -95,9 +95,9 @@ class PairReader:
                 yield Wanted(name, self.latents[key], key, source, variant)
 
     def captions_of(self, record: Record) -> Iterable[tuple[str, str]]:
-        """What the record asks of teachers."""
+        """What the record asks of teachers; of a record without words, that of none, as a learning one would say it."""
         sources, caption = pair_of(record)
-        return [(key, caption) for key in sources if caption and key in self.teachers]
+        return [(key, caption) for key in sources if key in self.teachers]
 
 
 def pair_of(record: Record) -> tuple[dict[str, Any], str]:

@@ -27,7 +27,7 @@ from anyx.evaluation.matrix import ceilings_of, markdown, matrix
 from anyx.evaluation.records import Job, Records
 from anyx.evaluation.scores import Verdicts, digest_of, judge_all
 from anyx.imports import find
-from anyx.signatures import Count, Errors, check_fields
+from anyx.signatures import Amount, Count, Errors, check_fields
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Settings:
     `cells` are the routes to measure (`speech->text`), all of the corpus unless given. In those that `transcripts`
     names the reply should be the label and nothing else: their word error rate is told too. `cycles` are routes with
     one leg more (`text->image->text`), on which the model meets what it made itself. `embedders` say by key what tells
-    how like real media the outputs are; see `anyx.evaluation.fidelity`.
+    how like real media the outputs are; see `anyx.evaluation.fidelity`. `floors` are the least share of right answers
+    that a cell of a split may have: `anyx evaluate` fails where one has less.
     """
 
     corpus: str
@@ -50,6 +51,7 @@ class Settings:
     transcripts: Sequence[str] = ()
     cycles: Sequence[str] = ()
     embedders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    floors: Mapping[str, Amount] = field(default_factory=dict)
 
     def of_records(self) -> dict[str, Any]:
         """What the records depend on: a run may grow, and be scored otherwise; the model is told by its weights."""
@@ -145,6 +147,7 @@ def scored(
         fidelity=fidelity,
         transcripts=experiment.settings.transcripts,
     )
+    found["below"] = below(found, experiment.settings.floors)
     (out / "matrix.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "matrix.md").write_text(markdown(found, corpus.keys, corpus.splits), encoding="utf-8")
     report.write(found, corpus, records.of(jobs), verdicts, out)
@@ -191,6 +194,16 @@ class Experiment:
         size = self.settings.limit if limit is None else limit
         found = comparison.right_of(self.corpus, self.judges, out, self.digest)
         return {job: found[job] for job in planned(self.settings, self.corpus, size, seed) if job in found}
+
+
+def below(found: Mapping[str, Any], floors: Mapping[str, float]) -> list[str]:
+    """The cells that are right less often than the floor of their split says."""
+    return [
+        f"{split} {name}: {cell['top1']:.1%} of {cell['n']}, floor {floor:.1%}"
+        for split, floor in floors.items()
+        for name, cell in found[split].items()
+        if cell["top1"] < floor
+    ]
 
 
 def opened(folder: str | Path, overrides: Sequence[str]) -> Experiment:
@@ -243,6 +256,7 @@ def check_routes(settings: Settings, corpus: Corpus) -> None:
         ("transcripts", settings.transcripts, [cell for cell in known if cell.endswith("->text")]),
         ("cycles", settings.cycles, routes.cycles(corpus.keys)),
         ("embedders", list(settings.embedders), [key for key in corpus.keys if key != "text"]),
+        ("floors", list(settings.floors), corpus.splits),
     ):
         if unknown := [cell for cell in given if cell not in allowed]:
             raise ValueError(f"{name}: {unknown[0]!r} is not one of {', '.join(allowed)}")

@@ -5,7 +5,8 @@ together pairs of the two that training never does, so that their requests are n
 the scene, then shows the media asked for; each carries its `caption`, which is what a decoder's text encoder reads.
 
 `World` is a source for the `data:` of a YAML (`type: ./dialogues.py:World`): records are decided by a seed, their media
-are rendered when they are read. `Pairs` is one for decoders and encoders alone. Neither has a held-out scene.
+are rendered when they are read. It has no held-out scene. `Pairs` is one for decoders alone, and has all scenes: a
+frozen decoder can draw the world, and what is tested is whether a model asks it for what it never asked for.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def shown(part: Record) -> Record:
 
 
 class Pairs(Sequence[Record]):
-    """Media of `keys` and their caption, `copies` of every scene: what decoders learn from.
+    """Media of `keys` and their caption, `copies` of each of the 72 scenes: what decoders learn from.
 
     Half of the captions leave words out, each with even odds, so that every word comes to mean what it adds to others.
     """
@@ -209,7 +210,7 @@ class Pairs(Sequence[Record]):
         if unknown := [key for key in keys if key not in MEDIA]:
             raise ValueError(f"keys: {unknown[0]!r} is not one of {', '.join(MEDIA)}")
         self.keys, self.seed = list(keys), seed
-        self.scenes = corpus.scenes("seen") * copies
+        self.scenes = list(world.SCENES) * copies
 
     def __len__(self) -> int:
         return len(self.scenes)

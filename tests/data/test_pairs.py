@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from anyx.data.cache import FeatureCache
+from anyx.data.digests import digest
 from anyx.data.loader import Loader
 from anyx.data.mixture import Batches, Mixture
 from anyx.data.pairs import PairReader, drawn
-from anyx.data.sources import feed
+from anyx.data.sources import Feed, feed
 from anyx.media import Image
 
 LEVELS = (10, 80, 150, 220)
@@ -49,3 +50,19 @@ def test_what_explicit_variants_draw_is_fixed(pairs: Path, tmp_path: Path) -> No
     reader = PairReader({"image": Image}, {}, FeatureCache(tmp_path / "cache"), latents={"image": "vae"})
     kept = [Path(item.source).stem for item in reader.wanted(given.source[1], given)]
     assert kept == ["220", "80", "220", "10", "10", "80"]
+
+
+def test_a_record_without_words_keeps_its_place_among_conditions(tmp_path: Path) -> None:
+    """What a frozen text encoder says of no words is asked for and kept, as a learning one would be asked."""
+    records = [
+        {"media": {"image": Image(torch.zeros(3, 4, 4, dtype=torch.uint8))}, "caption": c} for c in ("a", "", "b")
+    ]
+    cache = FeatureCache(tmp_path)
+    reader = PairReader({"image": Image}, {}, cache, teachers={"image": "text encoder"})
+    asked = [reader.captions_of(record) for record in records]
+    assert asked == [[("image", "a")], [("image", "")], [("image", "b")]]
+    cache.put({digest("text encoder", text): {"values.x": torch.tensor([ord(text or "0")])} for ((_, text),) in asked})
+    given = Feed("pairs", records)
+    batch = reader.collate([reader.read(record, given, 0) for record in records])
+    assert batch.teachers["image"].rows.tolist() == [0, 1, 2]
+    assert batch.teachers["image"].values["values.x"].flatten().tolist() == [ord("a"), ord("0"), ord("b")]

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
+from anyx.compact import restored, shrunk
 from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.interfaces import Condition, Decoder, Reconstructs, TextTeacher
 from anyx.media import Image
@@ -67,6 +69,25 @@ def test_round_trip_without_the_text_encoder(tiny: dict[str, Any], seeds: Seeds,
     assert (half(condition, generators=seeds(3), steps=2)[0].pixels.float() - images[0]).abs().mean() < 3
     assert StableDiffusionDecoder(path=str(tmp_path / "half")).unet.dtype == torch.float32
     assert not any(str(tmp_path) in file.read_text() for file in (tmp_path / "half").rglob("*.json"))  # no one's paths
+
+
+def test_a_folder_of_a_byte_a_weight_is_read_back(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:
+    """As whoever rounds the weights himself would have it."""
+    decoder = StableDiffusionDecoder(**tiny)
+    small, full = (decoder.save(tmp_path / name, dtype) for name, dtype in (("small", torch.int8), ("full", None)))
+    sizes = [sum(file.stat().st_size for file in folder.rglob("*.safetensors")) for folder in (small, full)]
+    assert sizes[0] < 0.5 * sizes[1]  # matrices so tiny have many scales, and names
+    loaded = StableDiffusionDecoder(path=str(small), load_text=True)
+    for name, model in (("unet", loaded.unet), ("vae", loaded.vae), ("text_encoder", loaded.text.encoder)):
+        (file,) = (full / name).glob("*.safetensors")
+        kept = restored(shrunk(load_file(file), levels=127))
+        state = model.state_dict()
+        assert all(torch.equal(state[key], tensor) for key, tensor in kept.items())
+    condition = decoder.encode_text(["cat"])
+    images = [d(condition, generators=seeds(3), steps=2)[0].pixels.float() for d in (decoder, loaded)]
+    assert 0 < (images[0] - images[1]).abs().mean() < 3
+    with torch.device("meta"):
+        assert StableDiffusionDecoder(path=str(small)).unet.config == loaded.unet.config
 
 
 def test_it_equals_diffusers_on_a_published_layout(tiny: dict[str, Any], seeds: Seeds, tmp_path: Path) -> None:

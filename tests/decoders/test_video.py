@@ -128,6 +128,10 @@ def test_motion_is_a_part_that_travels_alone(tiny: dict[str, Any], seeds: Seeds,
     condition = Condition({"prompt_embeds": torch.randn(1, 6, 12, generator=seeds(1)[0])}, {})
     again = VideoDecoder(path=path, motion_adapter=str(decoder.save_motion(tmp_path / "motion")), frames=2, steps=2)
     assert torch.equal(*(d(condition, generators=seeds(4))[0].frames for d in (decoder, again)))
+    adapter = str(decoder.save_motion(tmp_path / "small", torch.int8))
+    small = VideoDecoder(path=path, motion_adapter=adapter, frames=2, steps=2)
+    off = [(a - b).abs().max() for a, b in zip(parts["motion"], small.parts()["motion"], strict=True)]
+    assert 0 < max(off) < 0.01
 
 
 def test_mistakes_are_named(tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from anyx.commands import main
 from anyx.evaluation.judges import build, rankings
 from anyx.evaluation.run import evaluate, read_settings
 from anyx.imports import import_file
@@ -129,22 +131,23 @@ def test_training_names_no_held_out_scene_and_every_other() -> None:
         assert said == {scene.label for scene in corpus.scenes("seen")}
 
 
-def test_pairs_show_the_scenes_of_training_under_some_or_all_of_their_words() -> None:
-    counts = Counter()
+def test_pairs_show_all_scenes_under_some_or_all_of_their_words() -> None:
+    counts, met = Counter(), set()
     for record in dialogues.Pairs(keys=["image"], copies=2):
         shown = world.Scene(**readers.attributes(record["media"]["image"]))
-        assert not world.held_out(shown)
+        met.add(shown)
         words = record["caption"].split()
         assert [word for word in shown if word in words] == words
         counts[len(words)] += 1
-    assert counts[4] > 60
+    assert met == set(world.SCENES)
+    assert counts[4] > 72
     assert min(counts[1], counts[2], counts[3]) >= 5
 
 
 def test_the_same_seed_makes_the_same_records() -> None:
     first, again, other = (json.dumps(dialogues.World(part="converse", copies=1, seed=s).records) for s in (3, 3, 4))
     assert first == again != other
-    made = [dialogues.Pairs(keys=["image", "audio"], copies=2)[i]["media"] for i in (5, 5, 65)]
+    made = [dialogues.Pairs(keys=["image", "audio"], copies=2)[i]["media"] for i in (5, 5, 77)]
     assert torch.equal(made[0]["image"].pixels, made[1]["image"].pixels)
     assert not torch.equal(made[0]["image"].pixels, made[2]["image"].pixels)
     assert readers.attributes(made[0]["audio"]) == readers.attributes(made[2]["image"])
@@ -246,3 +249,29 @@ def test_who_reads_and_renders_exactly_has_every_cell(tmp_path: Path) -> None:
     assert len(found["seen"]) == len(found["held_out"]) == 16
     assert found["plain_chat"]["plain"] == 1.0
     assert found["labels"] == 72
+    assert found["below"] == []
+
+
+class Colourblind(Oracle):
+    """An oracle to which all that is green is red."""
+
+    def answer(self, content: Any) -> Reply:
+        reply = super().answer(content)
+        return Reply([reply[0].replace("green", "red"), *reply[1:]])
+
+
+def test_cells_below_their_floor_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "world"
+    shutil.copytree(WORLD, folder, ignore=shutil.ignore_patterns("backbones", "model"))
+    cells = ["text->text", "text->audio"]
+    given = [f"cells={json.dumps(cells)}", "floors={seen: 0.9}"]
+    found = evaluate(folder, tmp_path / "out", given, model=Colourblind(), limit=12, show=False)
+    assert 0.5 < found["seen"]["text->text"]["top1"] < 0.9
+    assert found["below"] == [f"seen text->text: {found['seen']['text->text']['top1']:.1%} of 12, floor 90.0%"]
+    for floors, code in ((given[1], 1), ("floors={}", 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(("evaluate", str(folder), "--out", str(tmp_path / "out"), "--score-only", given[0], floors))
+        assert ended.value.code == code
+        assert ("floor 90.0%" in capsys.readouterr().out) == bool(code)
+    with pytest.raises(ValueError, match="floors: 'unseen' is not one of seen, held_out"):
+        evaluate(folder, tmp_path / "out", ["floors={unseen: 0.9}"], model=Oracle(), show=False)
