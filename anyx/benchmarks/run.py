@@ -10,7 +10,6 @@ out/result.json       figures, their interval, details, and the parser, prompt a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from anyx.benchmarks.choices import held, judge_of, parser_of, ready, review_of
 from anyx.benchmarks.judges import TextJudge
 from anyx.benchmarks.samples import Review
 from anyx.benchmarks.table import benchmark as named
+from anyx.digests import files_digest
 from anyx.evaluation.records import Records
 from anyx.evaluation.report import progress
 from anyx.evaluation.routes import Model
@@ -64,7 +64,7 @@ def benchmark(
     wanted = chosen(read(family, data, split), limit)
     run: dict[str, Any] = {
         "benchmark": name,
-        "data": digest_of(files),
+        "data": files_digest(data, files),
         "split": split,
         "model": identity or identity_of(model),
     }
@@ -159,13 +159,3 @@ def helped(
     by = {"marks": run["marks"]} if "marks" in (run := held(name, out)) else {}
     by |= {"correction": aids.corrector.name} if aids.corrector is not None else {}
     return replace(result, by={**result.by, **by})
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """A digest of the files that a benchmark is read from, pictures left out."""
-    state = hashlib.blake2b(digest_size=12)
-    for file in files:
-        state.update(file.name.encode())
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()

@@ -187,15 +187,12 @@ def _judge(file: Path | None, url: str | None, model: str | None, key: str | Non
 
 def _model(path: Path, device: str | None, overrides: list[str] | None) -> tuple[Any, str]:
     """The model and by what it is told from others: its files, or its YAML, and the overrides."""
-    import hashlib
-
     from anyx.backends import WholeModel
     from anyx.benchmarks.asking import OneByOne
     from anyx.evaluation.run import told_by
 
     found = options.load_answering(path, device, overrides)
-    told = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() if path.is_file() else told_by(path)
-    identity = " ".join([told, *(overrides or ())])
+    identity = " ".join([told_by(path), *(overrides or ())])
     return (OneByOne(found) if isinstance(found, WholeModel) else found), identity
 
 

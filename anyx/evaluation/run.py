@@ -7,7 +7,6 @@ records alone: it needs no model, and judges again what other judges judged.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, cast
 from torch import nn
 
 from anyx import yamls
-from anyx.data.digests import module_digest
+from anyx.digests import files_digest, module_digest
 from anyx.evaluation import compare as comparison
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
@@ -224,27 +223,19 @@ def load_model(place: Path, device: str) -> routes.Model:
 
 
 def told_by(place: Path) -> str:
-    """A digest of what a model folder is loaded from, not of its logs and curves; a Hub id is its own."""
+    """A digest of what a model is loaded from: a YAML, or a folder without its logs and curves; a Hub id is its own."""
+    if place.is_file():
+        return files_digest(place.parent, [place])
     if not place.is_dir():
         return str(place)
-    return hashed(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
+    return files_digest(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
 
 
 def fingerprint(place: Path, without: Collection[Path] = ()) -> str:
     """A digest of a folder's files, but for notes and what is, or lies in, one of `without`."""
     left = {one.resolve() for one in without}
     files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
-    return hashed(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
-
-
-def hashed(place: Path, files: Sequence[Path]) -> str:
-    """A digest of files, by their paths in a folder and what they hold."""
-    state = hashlib.blake2b(digest_size=12)
-    for file in sorted(files):
-        state.update(file.relative_to(place).as_posix().encode())
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()
+    return files_digest(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
 
 
 def identity_of(model: routes.Model) -> str:
