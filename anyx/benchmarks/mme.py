@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.mme import COGNITION, PERCEPTION, mme
 
 ENDINGS = (".jpg", ".png", ".jpeg")
@@ -26,9 +26,9 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
             raise ValueError(f"{file} is not two lines of a question, a tab and an answer")
         where = located(place, file.stem, "images", "", endings=ENDINGS)
         name = f"{place.name}/{file.stem}"
-        for number, (question, answer) in enumerate(lines):
-            row = {"category": place.name, "question_id": name, "question": question, "answer": answer.strip()}
-            yield Sample(f"{name}/{number}", asked(worded("mme", row), where), row, group=name, source=name)
+        for number, (text, answer) in enumerate(lines):
+            right = {"category": place.name, "question_id": name, "answer": answer.strip()}
+            yield question("mme", f"{name}/{number}", text, where, right, group=name, source=name)
 
 
 MME = Benchmark(

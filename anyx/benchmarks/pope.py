@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located, read_lines
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.pope import pope
 
 
@@ -20,10 +20,9 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         raise ValueError(f"{folder} holds POPE on several sets: {', '.join(f.name for f in files)}; choose by --split")
     for file, category in zip(files, categories, strict=True):
         for line in read_lines(file):
-            row = {"category": category, "question": line["text"], "answer": line["label"]}
+            name, right = f"{category}/{line['question_id']}", {"category": category, "answer": line["label"]}
             where = located(folder, line["image"], "val2014", "images", "images/val2014", "")
-            name = f"{category}/{line['question_id']}"
-            yield Sample(name, asked(worded("pope", row), where), row, source=line["image"])
+            yield question("pope", name, line["text"], where, right, source=line["image"])
 
 
 POPE = Benchmark(

@@ -7,7 +7,7 @@ its encoded bytes as `media` where a table does. What is asked and what is score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,17 @@ def asked(text: str, *pictures: Path | bytes) -> list[Message]:
 def picture(source: Path | bytes) -> dict[str, Any]:
     """A part that is a picture, by its file or its encoded bytes."""
     return {"type": "image", "path": str(source)} if isinstance(source, Path) else {"type": "image", "media": source}
+
+
+def question(
+    task: str, name: str, text: str, where: Path, right: Mapping[str, Any], *, group: str = "", source: str = ""
+) -> Sample:
+    """A question about one picture, asked as a task of `anyx.scoring.prompts` words it.
+
+    `right` is what its answer is scored by, and by subset: nothing of a split whose answers are not released.
+    """
+    row = {"question": text, **right}
+    return Sample(name, asked(worded(task, row), where), row, group, source)
 
 
 def worded(task: str, row: Row) -> str:
