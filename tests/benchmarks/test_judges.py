@@ -177,6 +177,38 @@ def test_llava_bench_by_a_judge(tmp_path: Path) -> None:
     )
 
 
+def test_reviews_that_cannot_be_read_break_no_pairs(tmp_path: Path) -> None:
+    """Two questions on one picture, the third on another; of run a the first review is not read, of b the third.
+
+    What is left of b are two questions on one picture, which say nothing of others. Both were read of the second
+    question alone: 6 points and 2, beside 8, are 75 and 25.
+    """
+    released.llava_bench(tmp_path / "data")
+    points = {"a": ("none", "8 6", "8 4"), "b": ("8 2", "8 2", "none")}
+
+    class Moody:
+        name = "moody"
+
+        def __call__(self, prompts: Any) -> list[str]:
+            asked = ("Which {colour}?", "Tell all.", "Eh?")
+            return [points[p.split("said by ")[1][0]][[q in p for q in asked].index(True)] for p in prompts]
+
+    found = {}
+    for name in points:
+        model = Seer(lambda text, seen, name=name: f"said by {name}")  # type: ignore[misc]
+        found[name] = benchmark(
+            "llava-bench", tmp_path / "data", tmp_path / name, model=model, judge=Moody(), show=False
+        )
+    assert found["b"] is not None
+    assert (found["b"]["n"], found["b"]["clusters"], found["b"]["interval"]) == (2, 1, None)
+    told = compare("llava-bench", (tmp_path / "a", tmp_path / "b"))
+    assert (told["n"], told["a"], told["b"], told["difference"]) == (1, 75, 25, 50)
+    points["b"] = ("none", "none", "none")
+    (tmp_path / "b/judgements.jsonl").unlink()
+    with pytest.raises(ValueError, match="no sample in common of which the judge's reviews can be read"):
+        compare("llava-bench", (tmp_path / "a", tmp_path / "b"), judge=Moody())
+
+
 def test_mm_vet_from_a_file_of_another_s_words(tmp_path: Path) -> None:
     """Grades 0.5 and 1 and the same by another judge of 0: a total of 75; maths alone 50."""
     released.mm_vet(tmp_path / "data")
@@ -208,6 +240,18 @@ def test_mm_vet_from_a_file_of_another_s_words(tmp_path: Path) -> None:
     file.write_text('{"prompt": "x"}\n')
     with pytest.raises(ValueError, match="each line is"):
         Replay(file)
+    file.write_text('{"prompt": ')
+    with pytest.raises(ValueError, match=r"said\.jsonl, line 1, is no JSON"):
+        Replay(file)
+
+
+def test_a_file_of_another_s_words_is_only_read(tmp_path: Path) -> None:
+    """Its last line has no end, as editors leave it: it counts, and stays."""
+    file = tmp_path / "said.jsonl"
+    file.write_text(lines(*({"prompt": digest(p), "judge": "j", "answer": p.upper()} for p in "ab")).rstrip("\n"))
+    before = file.read_bytes()
+    assert Replay(file)(["a", "b"]) == ["A", "B"]
+    assert file.read_bytes() == before
 
 
 def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
