@@ -15,6 +15,7 @@ from anyx.benchmarks import lmms, results
 from anyx.benchmarks.aids import spoken
 from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
 from anyx.benchmarks.judges import Kept, TextJudge
+from anyx.benchmarks.samples import Benchmark, Review
 from anyx.benchmarks.table import benchmark as named
 from anyx.evaluation.records import Records
 from anyx.scoring.compare import compare as difference
@@ -51,10 +52,13 @@ def compare(
         return lmms.compare(name, runs)
     family = named(name)
     review = review_of(family, judge_prompt)
-    first, second = pairs(name, runs)
+    parser = parser_of(family, parser)
+    both = pairs(name, runs)
+    judges = [judge_of(family, run, judge) for run in runs]
+    if family.review is not None:
+        both = read_in_both(family, both, judges, review, parser)
     one, other = (
-        results.scored(family, lines, parser_of(family, parser), judge_of(family, run, judge), review)
-        for lines, run in zip((first, second), runs, strict=True)
+        results.scored(family, lines, parser, asked, review) for lines, asked in zip(both, judges, strict=True)
     )
     figure = next(iter(one.figures))
     return {
@@ -66,6 +70,26 @@ def compare(
         "b": other.figures[figure],
         **difference(one, other)._asdict(),
     }
+
+
+def read_in_both(
+    family: Benchmark,
+    both: tuple[list[results.Line], list[results.Line]],
+    judges: Sequence[TextJudge | None],
+    review: Review,
+    parser: str,
+) -> tuple[list[results.Line], list[results.Line]]:
+    """The rows of two runs of which both reviews can be read, so that items stand side by side."""
+    read = []
+    for lines, judge in zip(both, judges, strict=True):
+        assert judge is not None, "a judged benchmark is scored by a judge"
+        there = results.counted(family, results.reviewed(lines, judge, review), parser)
+        read.append({line["sample"] for line in there})
+    shared = read[0] & read[1]
+    if not shared:
+        raise ValueError("the two runs have no sample in common of which the judge's reviews can be read")
+    first, second = ([line for line in lines if line["sample"] in shared] for lines in both)
+    return first, second
 
 
 def pairs(name: str, runs: Sequence[Path]) -> tuple[list[results.Line], list[results.Line]]:

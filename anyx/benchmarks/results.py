@@ -45,17 +45,28 @@ def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
 
 def scored(benchmark: Benchmark, lines: Sequence[Line], parser: str, judge: TextJudge | None, review: Review) -> Result:
     """The result of these rows; of a benchmark with a review, by a judge. What it depends on is named in `by`."""
-    rows: list[Row] = [line["row"] for line in lines]
     by = {"prompt": benchmark.prompt}
     if benchmark.review is not None:
         assert judge is not None, "a judged benchmark is scored by a judge"
-        reviews = judge([shown(review, row) for row in rows])
-        rows = [{**row, "review": said} for row, said in zip(rows, reviews, strict=True)]
+        lines = reviewed(lines, judge, review)
         by |= {"judge": judge.name, "judge_prompt": review.name}
-    result = benchmark.score(rows, parser)
+    result = benchmark.score([line["row"] for line in lines], parser)
+    if benchmark.review is not None:
+        lines = counted(benchmark, lines, parser)
     sources = [str(line["source"]) for line in lines]
     together = len(result.items) == len(lines) > len(set(sources))
     return replace(result, by={**result.by, **by}, clusters=sources if together else ())
+
+
+def reviewed(lines: Sequence[Line], judge: TextJudge, review: Review) -> list[Line]:
+    """The rows with what a judge says of each."""
+    reviews = judge([shown(review, line["row"]) for line in lines])
+    return [{**line, "row": {**line["row"], "review": said}} for line, said in zip(lines, reviews, strict=True)]
+
+
+def counted(benchmark: Benchmark, lines: Sequence[Line], parser: str) -> list[Line]:
+    """Of reviewed rows those that have an item in the result; a review that cannot be read may have none."""
+    return [line for line in lines if benchmark.score([line["row"]], parser).items]
 
 
 def shown(review: Review, row: Row) -> str:
