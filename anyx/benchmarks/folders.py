@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
     for patterns in benchmark.files:
         groups = [matching(folder, pattern, "" if benchmark.split_inside else split) for pattern in patterns]
         if all(groups):
-            several = [group for group in groups if len(group) > 1]
-            if several and not benchmark.many:
-                names = ", ".join(str(file.relative_to(folder)) for file in several[0][:4])
-                raise ValueError(f"--data: {folder} holds several of what is read once: {names}; choose by --split")
+            once = [group for pattern, group in zip(patterns, groups, strict=True) if pattern not in benchmark.many]
+            if several := next((group for group in once if len(group) > 1), None):
+                names = ", ".join(str(file.relative_to(folder)) for file in several[:4])
+                raise ValueError(
+                    f"--data: {folder} holds several of what is read once: {names}; name a folder with one of them, or "
+                    "choose by --split"
+                )
             return [file for group in groups for file in group]
     with_split = f" with '{split}' in the name" if split and not benchmark.split_inside else ""
     raise ValueError(
@@ -37,9 +41,16 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
 
 
 def matching(folder: Path, pattern: str, split: str) -> list[Path]:
-    """Files of a pattern at any depth whose name has `split` in it, hidden ones left out; sorted."""
+    """Files of a pattern at any depth whose name has `split` in it, hidden ones left out; sorted.
+
+    Those that have it as a word, where there are such: `test` is not `testA`, but may be `test2015`.
+    """
     files = (file for file in folder.glob(f"**/{pattern}") if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in files if split.lower() in file.name.lower())
+    having = sorted(file for file in files if split.lower() in file.name.lower())
+    if not split:
+        return having
+    word = re.compile(rf"(?<![a-z]){re.escape(split)}(?![a-z])", re.IGNORECASE)
+    return [file for file in having if word.search(file.name)] or having
 
 
 def located(folder: Path, name: str, *places: str, endings: Sequence[str] = ("",)) -> Path:

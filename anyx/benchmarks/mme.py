@@ -21,7 +21,7 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         place = file.parent.parent if file.parent.name == "questions_answers_YN" else file.parent
         if place.name not in (*PERCEPTION, *COGNITION):
             continue
-        lines = [line.split("\t") for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.split("\t") for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         if len(lines) != 2 or any(len(line) != 2 for line in lines):
             raise ValueError(f"{file} is not two lines of a question, a tab and an answer")
         where = located(place, file.stem, "images", "", endings=ENDINGS)
@@ -34,7 +34,7 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
 MME = Benchmark(
     holds="MME_Benchmark_release_version: folders such as OCR/ or artwork/ with pictures and a .txt for each",
     files=[["*.txt"]],
-    many=True,
+    many=["*.txt"],
     read=read,
     score=lambda rows, parser: mme(rows, parser=parser),
     parsers=("mme@official", "mme@lmms"),

@@ -28,7 +28,7 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
 POPE = Benchmark(
     holds="coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json and pictures in val2014/",
     files=[["*pope_*.json*"]],
-    many=True,
+    many=["*pope_*.json*"],
     read=read,
     score=lambda rows, parser: pope(rows, parser=parser),
     parsers=("pope@llava", "pope@lmms"),

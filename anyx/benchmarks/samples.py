@@ -52,9 +52,9 @@ class Review:
 class Benchmark:
     """A family: what its folder `holds`, in words; the `files` it is read from; how it is asked and scored.
 
-    `files` are alternatives, each a list of glob patterns that must all be found, one file each unless `many`. Of
-    several that match, those count whose name has `split` in it; where `split_inside`, the file itself says what is of
-    which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
+    `files` are alternatives, each a list of glob patterns that must all be found, one file each but of those in `many`.
+    Files count whose name has `split` in it, as a word if any has it so; where `split_inside`, the file itself says
+    what is of which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
     """
 
     holds: str
@@ -65,7 +65,7 @@ class Benchmark:
     prompt: str  # whose wording asks, for the result
     max_new_tokens: int = 16
     split: str = ""
-    many: bool = False
+    many: Sequence[str] = ()
     split_inside: bool = False
     review: Review | None = None
 

@@ -125,6 +125,15 @@ def test_scores_that_were_written_as_text(tmp_path: Path) -> None:
         compare("toy", [tmp_path / "x", tmp_path / "y"])
 
 
+def test_a_reply_may_hold_other_ends_of_lines(tmp_path: Path) -> None:
+    """lmms-eval writes letters as they are; U+2028 ends a line for `str.splitlines`, not in JSONL."""
+    folder = export(tmp_path / "a")
+    (file,) = folder.glob("*samples*")
+    file.write_text(file.read_text().replace("said 1", "said\u2028\x85"), encoding="utf-8")
+    assert bring(folder, tmp_path / "x")["n"] == 4
+    assert [record.text for record in Records(tmp_path / "x/records.jsonl")][1] == "said\u2028\x85"
+
+
 def test_filters_are_told_apart(tmp_path: Path) -> None:
     """A sample is logged once a filter, without its name, in the order of the filters."""
     folder = export(tmp_path / "a")

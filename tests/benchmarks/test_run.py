@@ -18,6 +18,7 @@ from anyx.benchmarks.samples import Sample, asked
 from anyx.evaluation.records import Records
 
 GQA = "testdev_balanced_questions.json"
+SCIENCE = ("problems.json", "b/problems.json", "pid_splits.json")
 
 
 @pytest.fixture
@@ -170,6 +171,11 @@ def test_a_wrong_folder_is_told_in_one_line(tmp_path: Path) -> None:
             "mm-vet",
             lambda: released.put(tmp_path / "data/mm-vet.json", {"a": {}}),
             r"KeyError: 'question'.*expected mm",
+        ),
+        (
+            "scienceqa",
+            lambda: [released.put(tmp_path / "data" / place, {}) for place in SCIENCE],
+            "several of what is read once: b/problems.json, problems.json",
         ),
         ("gqa", lambda: [released.put(tmp_path / f"data/{n}_{GQA}", {}) for n in "ab"], "several of what is read once"),
     ):
