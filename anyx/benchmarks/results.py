@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ EACH = ("question", "image ")  # details of single questions and pictures, which
 FIELD = re.compile(r"\{(\w+)\}")
 
 
-def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
+def lines_of(out: Path, wanted: Collection[str] | None = None) -> list[Line]:
     """Rows with their answers, in the benchmark's order; `wanted` names the samples, all that are there by default.
 
     Groups of which an answer is missing are left out whole. ValueError: no answer is there.
@@ -39,7 +39,9 @@ def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
         key=lambda line: line["place"],
     )
     if not whole:
-        raise ValueError(f"--out: there are no answers in {out} to score; a run without --score-only makes them")
+        left = ", ".join(f"{count} {why}" for why, count in skipped(out, (), wanted).items())
+        why = f"skipped are {left}" if left else "a run without --score-only makes them"
+        raise ValueError(f"--out: there are no answers in {out} to score; {why}")
     return [{**line, "row": {**line["row"], "prediction": said[line["sample"]]}} for line in whole]
 
 
@@ -80,18 +82,29 @@ def shown(review: Review, row: Row) -> str:
     return FIELD.sub(value, review.template)
 
 
-def told(name: str, result: Result, out: Path, lines: Sequence[Line]) -> dict[str, Any]:
+def skipped(out: Path, lines: Sequence[Line], wanted: Collection[str] | None = None) -> dict[str, int]:
+    """How many samples are not among the rows, by why: their medium's fault, or "incomplete".
+
+    So is an answer where another of its group is missing. `wanted` names the samples that were to be asked.
+    """
+    why = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
+    why |= {record.job.sample: "incomplete" for record in Records(out / "records.jsonl")}
+    scored = {line["sample"] for line in lines}
+    return dict(Counter(why[name] for name in why if name not in scored and (wanted is None or name in wanted)))
+
+
+def told(
+    name: str, result: Result, out: Path, lines: Sequence[Line], wanted: Collection[str] | None = None
+) -> dict[str, Any]:
     """What `result.json` holds; one run's is the same each time."""
     bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
-    there = {line["sample"] for line in lines}
-    last = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
     return {
         "benchmark": name,
         "metric": result.metric,
         "by": dict(result.by),
         "n": result.n,
         "samples": len(lines),
-        "skipped": dict(Counter(fault for sample, fault in last.items() if sample not in there)),
+        "skipped": skipped(out, lines, wanted),
         "figures": dict(result.figures),
         "interval": bounds and {"of": next(iter(result.figures)), "low": bounds[0], "high": bounds[1], "level": 0.95},
         "clusters": len(set(result.clusters)) or None,
@@ -127,7 +140,7 @@ def show(found: Mapping[str, Any]) -> None:
         console.print(f"{len(cells)} more figures by subset are in result.json", style="dim")
     if found["skipped"]:
         faults = ", ".join(f"{count} {fault}" for fault, count in found["skipped"].items())
-        console.print(f"skipped, not scored: {faults} (skipped.jsonl names them)", style="yellow")
+        console.print(f"skipped, not scored: {faults} (skipped.jsonl names those at fault)", style="yellow")
 
 
 def number(value: float | None) -> str:

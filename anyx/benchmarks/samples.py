@@ -16,6 +16,7 @@ from anyx.evaluation.corpus import Message
 from anyx.scoring import Result, prompts
 from anyx.scoring.rows import Row
 
+RIGHT = ("reference", "references", "answers", "box", "answer")  # of a row's keys, the first that is there is right
 WORDING = "lmms-0.7"  # whose wording `anyx.scoring.prompts` has
 
 

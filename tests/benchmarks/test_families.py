@@ -76,7 +76,7 @@ def test_right_answers(
 ) -> None:
     found = figures(name, make, say, tmp_path)
     assert {key: found["figures"][key] for key in wanted} == pytest.approx(wanted)
-    assert found["by"]["prompt"] == named(name).prompt
+    assert (found["by"]["prompt"], found["by"].get("split", "")) == (named(name).prompt, named(name).split)
     assert not found["skipped"]
 
 

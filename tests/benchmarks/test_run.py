@@ -116,10 +116,23 @@ def test_half_a_group_is_not_scored(data: Path, tmp_path: Path) -> None:
     run(data, out, Seer(yes_no))
     lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[:3]))
-    assert score("mme", out, show=False)["samples"] == 2
+    found = score("mme", out, show=False)
+    assert (found["samples"], found["skipped"]) == (2, {"incomplete": 1})
     (out / "records.jsonl").write_text(lines[0])
-    with pytest.raises(ValueError, match="there are no answers in"):
+    with pytest.raises(ValueError, match=r"there are no answers in .* to score; skipped are 1 incomplete"):
         score("mme", out, show=False)
+
+
+def test_skipped_are_those_that_were_wanted(data: Path, tmp_path: Path) -> None:
+    """The picture of the second group is missing; a look at the first alone misses nothing."""
+    out = tmp_path / "out"
+    (data / "existence/a.png").unlink()
+    assert run(data, out, Seer(yes_no))["skipped"] == {"missing": 2}
+    assert run(data, out, Seer(yes_no), limit=1)["skipped"] == {}
+    assert score("mme", out, show=False)["skipped"] == {"missing": 2}
+    (data / "artwork/images/b.jpg").unlink()
+    with pytest.raises(ValueError, match=r"there are no answers in .* to score; skipped are 4 missing"):
+        run(data, tmp_path / "none", Seer(yes_no))
 
 
 def test_a_limit_counts_groups_and_spreads_them() -> None:
@@ -147,7 +160,7 @@ def test_one_picture_has_no_interval(tmp_path: Path) -> None:
 
 
 def test_comparing_two_runs(tmp_path: Path) -> None:
-    """One is always right, the other in 1 of 2 questions: the difference is a half."""
+    """One is always right, the other never in all rotations of a question."""
     released.mmbench(tmp_path / "data")
     for name, say in (("a", letter), ("b", lambda text, seen: "A")):
         run(tmp_path / "data", tmp_path / name, Seer(say), "mmbench")
