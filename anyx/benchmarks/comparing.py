@@ -15,7 +15,7 @@ from anyx.benchmarks import lmms, results
 from anyx.benchmarks.aids import spoken
 from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
 from anyx.benchmarks.judges import Kept, TextJudge
-from anyx.benchmarks.samples import Benchmark, Review
+from anyx.benchmarks.samples import RIGHT, Benchmark, Review
 from anyx.benchmarks.table import benchmark as named
 from anyx.evaluation.records import Records
 from anyx.scoring.compare import compare as difference
@@ -23,7 +23,6 @@ from anyx.scoring.compare import interval
 from anyx.scoring.reviews import first_places
 
 NAME = "lamm-rank@anyx-1"
-RIGHT = ("reference", "references", "answers", "box", "answer")  # a row of boxes has a sentence as `answer`
 TEMPLATE = """\
 Two assistants answered a question about a picture that you cannot see.
 
@@ -95,6 +94,8 @@ def read_in_both(
 def pairs(name: str, runs: Sequence[Path]) -> tuple[list[results.Line], list[results.Line]]:
     """The rows of the groups that both of two runs answered whole, in the same order."""
     one, other = (held(name, run) for run in runs)
+    if any("imported" in run for run in (one, other)):
+        raise ValueError(f"{runs[0]} and {runs[1]}: answers that were imported are compared by --compare, not ranked")
     if differing := [key for key in ("data", "split", "prompt") if one[key] != other[key]]:
         raise ValueError(f"{runs[0]} and {runs[1]} are not of the same {' and '.join(differing)}; they do not compare")
     first, second = (spoken(run, results.lines_of(run)) for run in runs)

@@ -124,6 +124,13 @@ def benchmark(
     if compare is None:
         named(name)  # imported runs are of tasks that are not ours
     judge = _judge(judge_file, judge_url, judge_model, judge_key, judge_timeout)
+    if judge is not None and not compare and not rank and named(name).review is None:
+        raise ValueError(f"--judge-file, --judge-url: {name} is scored without a judge; --rank asks one")
+    if rank and (parser or judge_prompt):
+        raise ValueError(
+            "--rank: the judge is asked in words of its own and read by its own parser; leave out "
+            "--judge-prompt and --parser"
+        )
     if (compare or rank) and (correct or marks or chair):
         raise ValueError("--compare, --rank: --correct, --marks and --chair are of one run; they are not allowed here")
     if score_only and marks is not None:

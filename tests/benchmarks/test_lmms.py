@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anyx.benchmarks import compare, imported
+from anyx.benchmarks import compare, imported, rank
 from anyx.commands import main
 from anyx.evaluation.records import Records
 
@@ -185,6 +185,21 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     bring(other, tmp_path / "z")
     with pytest.raises(ValueError, match="are not of the same data"):
         compare("toy", [tmp_path / "x", tmp_path / "z"])
+
+
+def test_imported_runs_are_not_ranked(tmp_path: Path) -> None:
+    """They have no rows: no right answers, no places. Of one name with a benchmark of ours they would be looked for."""
+    for name in "ab":
+        bring(export(tmp_path / name), tmp_path / f"out_{name}")
+    with pytest.raises(ValueError, match="imported are compared by --compare, not ranked"):
+        rank("toy", [tmp_path / "out_a", tmp_path / "out_b"], Nobody(), tmp_path / "kept.jsonl")
+
+
+class Nobody:
+    name = "nobody"
+
+    def __call__(self, prompts: Any) -> list[str]:
+        raise AssertionError("it is asked nothing")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
