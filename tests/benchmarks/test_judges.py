@@ -119,19 +119,28 @@ def test_refusals_are_told_at_once_and_without_the_key(server: Server, monkeypat
     server.scripts = [(401, "k-1 is no key", 0)]
     with pytest.raises(ValueError, match=r"refused: 401 Unauthorized: \*\*\* is no key"):
         HttpJudge(server.url, "m", key="SECRET")(["x"])
-    server.scripts = [(200, {"choices": []}, 0)]
-    with pytest.raises(ValueError, match=r"choices\[0\]\.message\.content was expected"):
-        HttpJudge(server.url, "m")(["x"])
+    server.scripts = [(200, {"choices": [], "asked by": "k-1"}, 0)]
+    with pytest.raises(ValueError, match=r"choices\[0\]\.message\.content was expected") as told:
+        HttpJudge(server.url, "m", key="SECRET")(["x"])
+    assert "k-1" not in str(told.value)
     server.scripts, server.headers = [(302, "", 0)], {"Location": server.url}
     with pytest.raises(ValueError, match="refused: 302"):
         HttpJudge(server.url, "m", key="SECRET")(["x"])
     assert len(server.seen) == 3
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="--judge-url: http://host:port/chat/completions: nonnumeric port"):
+        HttpJudge("http://host:port", "m")(["x"])
+    assert time.monotonic() - began < 1, "it is not tried again"
     for settings, wanted in (
         ({"url": "file:///etc"}, "begins with http"),
         ({"key": "NOT_SET_"}, "NOT_SET_ is not set"),
     ):
         with pytest.raises(ValueError, match=wanted):
             HttpJudge(**{"url": server.url, "model": "m", **settings})  # type: ignore[arg-type]
+    monkeypatch.setenv("SECRET", "k-1\n")
+    with pytest.raises(ValueError, match="SECRET is not set to a key") as told:
+        HttpJudge(server.url, "m", key="SECRET")(["x"])
+    assert "k-1" not in str(told.value)
 
 
 class Points:
