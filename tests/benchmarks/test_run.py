@@ -13,7 +13,7 @@ import torch
 from seers import Seer, letter, yes_no
 
 from anyx.benchmarks import benchmark, compare, score
-from anyx.benchmarks.asking import OneByOne, chosen
+from anyx.benchmarks.asking import OneByOne, chosen, stored
 from anyx.benchmarks.samples import Sample, asked
 from anyx.evaluation.records import Records
 
@@ -109,6 +109,20 @@ def test_broken_and_missing_pictures_are_counted(data: Path, tmp_path: Path) -> 
     picture.write_bytes(whole)
     found = run(data, out, Seer(yes_no))
     assert (found["skipped"], found["samples"], found["figures"]["total"]) == ({}, 4, 400)
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, written = released.png("red"), Path.write_bytes
+
+    def stopped(path: Path, content: bytes) -> int:
+        written(path, content[:9])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            stored(data, tmp_path, "mmbench")
+    assert (tmp_path / stored(data, tmp_path, "mmbench")).read_bytes() == data
 
 
 def test_half_a_group_is_not_scored(data: Path, tmp_path: Path) -> None:
