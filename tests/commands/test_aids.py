@@ -22,7 +22,7 @@ from anyx.commands import main
 from anyx.commands.aids import parted
 from anyx.config import check
 from anyx.evaluation.records import whole_lines
-from anyx.tools.prompted import CORRECTED, QUESTIONS, THINGS
+from anyx.tools.prompted import CORRECTED, THINGS
 
 Run = Callable[..., tuple[int, str, str]]
 SIGHTS = Path(__file__).parent.parent / "benchmarks" / "sights.py"
@@ -87,7 +87,7 @@ def test_captions_are_corrected_and_measured_by_chair(run: Run, tmp_path: Path) 
 
 
 def test_a_language_model_s_recorded_words_correct(run: Run, tmp_path: Path) -> None:
-    """Its words are found by the digests of our prompts; to all else than the first question of each it says NONE."""
+    """Its words are found by the digests of our prompts; nothing else is asked."""
     out = asked("pope", tmp_path, "Yes")
     lines = []
     for record in whole_lines(out / "records.jsonl"):
@@ -98,7 +98,6 @@ def test_a_language_model_s_recorded_words_correct(run: Run, tmp_path: Path) -> 
         answer = "Yes." if colour == "red" else "No."
         for prompt, said in (
             (THINGS.format(**given), colour),
-            (QUESTIONS.format(things=colour, **given), "NONE"),
             (CORRECTED.format(claims=seen, **given), answer),
         ):
             lines.append({"prompt": digest(prompt), "judge": "scribe", "answer": said})
