@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.samples import Benchmark
+from anyx.evaluation.records import json_lines
 
 CELL = 2**31 - 1  # characters that a cell of a TSV may have: a picture in base64
 
@@ -69,13 +70,8 @@ def read_json(file: Path) -> Any:
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The lines of a JSONL file, empty ones left out; ValueError names one that is no JSON."""
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"{file}, line {number}, is no JSON: {error}") from error
+    with file.open("rb") as lines:
+        yield from json_lines(file, lines)
 
 
 def read_tsv(file: Path) -> Iterator[dict[str, str | None]]:

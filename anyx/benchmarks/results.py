@@ -57,7 +57,7 @@ def scored(benchmark: Benchmark, lines: Sequence[Line], parser: str, judge: Text
         lines = counted(benchmark, lines, parser)
     sources = [str(line["source"]) for line in lines]
     together = len(result.items) == len(lines) > len(set(sources))
-    return replace(result, by={**result.by, **by}, clusters=sources if together else ())
+    return replace(result, by={**result.by, **by}, clusters=sources if together else result.clusters)
 
 
 def reviewed(lines: Sequence[Line], judge: TextJudge, review: Review) -> list[Line]:

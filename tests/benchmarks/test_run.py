@@ -137,6 +137,15 @@ def test_half_a_group_is_not_scored(data: Path, tmp_path: Path) -> None:
         score("mme", out, show=False)
 
 
+def test_a_broken_record_is_named(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", Seer(yes_no))
+    file = tmp_path / "out/records.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([lines[0], b"\0" * 9 + b"\n", *lines[2:]]))
+    with pytest.raises(ValueError, match=r"records\.jsonl, line 2, is no JSON"):
+        score("mme", tmp_path / "out", show=False)
+
+
 def test_skipped_are_those_that_were_wanted(data: Path, tmp_path: Path) -> None:
     """The picture of the second group is missing; a look at the first alone misses nothing."""
     out = tmp_path / "out"
