@@ -8,6 +8,7 @@ do not compare.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +119,19 @@ def rank(name: str, runs: Sequence[Path], judge: TextJudge, kept: Path) -> dict[
             shown = said[::-1] if swapped else said
             prompts.append(prompt(asked[one["sample"]], right(one["row"]), *shown))
     reviews = Kept(judge, kept)(prompts)
-    result = first_places([{**row, "review": review} for row, review in zip(rows, reviews, strict=True)])
-    bounds = interval(result)
+    rows = [{**row, "review": review} for row, review in zip(rows, reviews, strict=True)]
+    result = first_places(rows)
+    read = [line for place, line in enumerate(first) if first_places(rows[2 * place : 2 * place + 2]).items]
+    sources = [str(line["source"]) for line in read]
+    result = replace(result, clusters=sources if len(set(sources)) < len(sources) else ())
+    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
     return {
         "benchmark": name,
         "metric": result.metric,
         "by": {**result.by, "judge": judge.name, "judge_prompt": NAME, "order": "both"},
         "n": result.n,
         "figures": dict(result.figures),
+        "clusters": len(set(result.clusters)) or None,
         "interval": bounds and {"of": "won", "low": bounds[0], "high": bounds[1], "level": 0.95},
     }
 

@@ -291,6 +291,23 @@ def test_a_judge_over_http_ranks_two_runs(server: Server, tmp_path: Path) -> Non
     assert compare("gqa", runs)["difference"] == 1
 
 
+def test_rankings_are_drawn_by_picture(tmp_path: Path) -> None:
+    """Three questions on two pictures; of the one on the second no review is read."""
+    released.vqav2(tmp_path / "data")
+    for name in "ab":
+        benchmark("vqav2", tmp_path / "data", tmp_path / name, model=Seer(lambda text, seen: "x"), show=False)
+
+    class First:
+        name = "first"
+
+        def __call__(self, prompts: Any) -> list[str]:
+            return ["?" if "What colour?" in prompt and "navy" in prompt else "1" for prompt in prompts]
+
+    found = rank("vqav2", (tmp_path / "a", tmp_path / "b"), First(), tmp_path / "kept.jsonl")
+    assert (found["n"], found["figures"]["unread"]) == (2, 2)
+    assert (found["clusters"], found["interval"]) == (1, None), "both that are left are on one picture"
+
+
 def test_braces_in_answers_are_no_fields() -> None:
     assert shown(Review("x", "{a} {b}"), {"a": "{b}", "b": "{a}"}) == "{b} {a}"
     assert LLAVA_BENCH.review is not None
