@@ -97,7 +97,9 @@ def read_parquet(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def cell(value: Any) -> bytes | None:
-    """The encoded picture in a cell of a table, as `datasets` stores it; None of an empty one."""
-    data = value.get("bytes") if isinstance(value, Mapping) else value
-    return bytes(data) if data is not None else None
+def cell(value: Any) -> bytes | Path | None:
+    """The picture in a cell of a table, as `datasets` stores it: encoded, or else its file; None of an empty one."""
+    if isinstance(value, Mapping):
+        path = value.get("path")
+        value = Path(path) if value.get("bytes") is None and path else value.get("bytes")
+    return value if value is None or isinstance(value, Path) else bytes(value)

@@ -172,6 +172,14 @@ def test_a_picture_that_is_no_base64_is_skipped(tmp_path: Path) -> None:
     assert (told["n"], told["skipped"]) == (1, {"corrupt": 2})
 
 
+def test_a_picture_that_a_table_names_but_does_not_hold_is_missing(tmp_path: Path) -> None:
+    """It is not a question without pictures."""
+    row = {**released.SCIENCE["1"], "image": {"bytes": None, "path": str(tmp_path / "image.png")}}
+    released.table(tmp_path / "data/test-0.parquet", [row, {**released.SCIENCE["2"], "image": None}])
+    told = figures("scienceqa", lambda folder: None, letter, tmp_path)
+    assert (told["n"], told["skipped"]) == (1, {"missing": 1})
+
+
 def test_options_that_are_no_list_are_told(tmp_path: Path) -> None:
     row = {"id": "validation_Art_1", "question": "?", "options": "['a", "answer": "A", "question_type": "open"}
     released.table(tmp_path / "data/validation-0.parquet", [row])
