@@ -77,7 +77,8 @@ def benchmark(
 
     A score hangs on what reads the answers and on the words of the question: both stand in the result. A stopped run
     goes on where it was. Records are scored without the model, by another parser too: the same MME answers are worth
-    1078 or 1163. Broken or missing pictures are counted, not scored.
+    1078 or 1163. Broken or missing pictures are counted, not scored. In --out lie records.jsonl (what was asked and
+    said), skipped.jsonl, and result.json.
 
     Results of lmms-eval's tasks are brought in by --import, under the task's name; two such runs compare too.
 
@@ -85,8 +86,9 @@ def benchmark(
     what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
 
     --correct takes a Grounding DINO (a folder, or module:Class of one's own) and the names of things, a line each, or
-    a language model: language=URL,model=NAME or language=said.jsonl; answerer=MODEL looks at colours. --marks takes a
-    SAM. Old records can be corrected without their model; marks are of the question.
+    a language model: language=URL,model=NAME,key=VARIABLE or language=said.jsonl; answerer=MODEL looks at colours.
+    --marks takes a SAM; its mode is mask, contour, box or number. Old records can be corrected without their model;
+    marks are of the question.
 
     \b
     anyx benchmark mme --data MME_Benchmark_release_version --model runs/mine --out out/mme
