@@ -2,7 +2,8 @@
 
 Nothing is sent unless a URL and a model are named. The key is read from the environment variable that is named, goes
 to that URL alone (redirections are refused) and is in no message and no file. What may pass by itself (429, 408, 5xx,
-no connection, no answer in time) is tried again, each time after twice as long or as long as the server says.
+no connection, no answer in time) is tried again, each time after twice as long or as long as the server says, but
+after a minute at the latest.
 """
 
 from __future__ import annotations
