@@ -62,19 +62,25 @@ def test_llava_bench_by_a_judge(tmp_path: Path) -> None:
 
 
 def test_reviews_that_cannot_be_read_break_no_pairs(tmp_path: Path) -> None:
-    """Two questions on one picture, the third on another; of run a the first review is not read, of b the third.
+    """Two questions on one picture, two on another; of run a the first review is not read, of b the third.
 
-    What is left of b are two questions on one picture, which say nothing of others. Both were read of the second
-    question alone: 6 points and 2, beside 8, are 75 and 25.
+    What is left of b is of two pictures. Both were read of the second and the fourth question: 6 + 8 points and 2 + 4,
+    beside 16, are 87.5 and 37.5.
     """
     released.llava_bench(tmp_path / "data")
-    points = {"a": ("none", "8 6", "8 4"), "b": ("8 2", "8 2", "none")}
+    for file, line in (
+        ("questions", {"question_id": 3, "image": "b.jpg", "category": "conv", "text": "Why?"}),
+        ("answers_gpt4", {"question_id": 3, "text": "So."}),
+    ):
+        with (tmp_path / f"data/{file}.jsonl").open("a") as held:
+            held.write(lines(line))
+    points = {"a": ("none", "8 6", "8 4", "8 8"), "b": ("8 2", "8 2", "none", "8 4")}
 
     class Moody:
         name = "moody"
 
         def __call__(self, prompts: Any) -> list[str]:
-            asked = ("Which {colour}?", "Tell all.", "Eh?")
+            asked = ("Which {colour}?", "Tell all.", "Eh?", "Why?")
             return [points[p.split("said by ")[1][0]][[q in p for q in asked].index(True)] for p in prompts]
 
     found = {}
@@ -84,10 +90,10 @@ def test_reviews_that_cannot_be_read_break_no_pairs(tmp_path: Path) -> None:
             "llava-bench", tmp_path / "data", tmp_path / name, model=model, judge=Moody(), show=False
         )
     assert found["b"] is not None
-    assert (found["b"]["n"], found["b"]["clusters"], found["b"]["interval"]) == (2, 1, None)
+    assert (found["b"]["n"], found["b"]["clusters"]) == (3, 2)
     told = compare("llava-bench", (tmp_path / "a", tmp_path / "b"))
-    assert (told["n"], told["a"], told["b"], told["difference"]) == (1, 75, 25, 50)
-    points["b"] = ("none", "none", "none")
+    assert (told["n"], told["a"], told["b"], told["difference"]) == (2, 87.5, 37.5, 50)
+    points["b"] = ("none",) * 4
     (tmp_path / "b/judgements.jsonl").unlink()
     with pytest.raises(ValueError, match="no sample in common of which the judge's reviews can be read"):
         compare("llava-bench", (tmp_path / "a", tmp_path / "b"), judge=Moody())
