@@ -71,10 +71,10 @@ def test_another_run_s_folder_is_refused(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", Seer(yes_no))
     with pytest.raises(ValueError, match="holds records of another run"):
         run(data, tmp_path / "out", Seer(yes_no), seed=1)
-    (data / "existence").rename(data / "color")  # the same files as another subtask's
+    (data / "existence").rename(data / "position")  # the same files in the same order, of another subtask
     with pytest.raises(ValueError, match="holds records of another run"):
         run(data, tmp_path / "out", Seer(yes_no))
-    (data / "color").rename(data / "existence")
+    (data / "position").rename(data / "existence")
     text = data / "existence/a.txt"
     text.write_text(text.read_text().replace("Is", "Was"))
     with pytest.raises(ValueError, match="holds records of another run"):
