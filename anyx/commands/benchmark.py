@@ -82,8 +82,8 @@ def benchmark(
 
     Results of lmms-eval's tasks are brought in by --import, under the task's name; two such runs compare too.
 
-    Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url is given;
-    what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
+    Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url, or a URL
+    of --correct, is given; what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
 
     --correct takes a Grounding DINO (a folder, or module:Class of one's own) and the names of things, a line each, or
     a language model: language=URL,model=NAME,key=VARIABLE or language=said.jsonl; answerer=MODEL looks at colours.
