@@ -18,6 +18,7 @@ from anyx.backends import WholeModel
 from anyx.benchmarks.aids import marked
 from anyx.benchmarks.folders import found
 from anyx.benchmarks.samples import Benchmark, Sample
+from anyx.durable import replacing
 from anyx.evaluation.corpus import Message
 from anyx.evaluation.records import Job, Record, Records, answered, append, whole_lines
 from anyx.evaluation.routes import Model, seed_of
@@ -170,5 +171,6 @@ def stored(data: bytes, out: Path, name: str) -> str:
     place = Path("media", name, f"{hashlib.blake2b(data, digest_size=12).hexdigest()}.{ending}")
     if not (out / place).is_file():
         (out / place).parent.mkdir(parents=True, exist_ok=True)
-        (out / place).write_bytes(data)
+        with replacing(out / place) as part:  # a half file of a stopped run would stay for good
+            part.write_bytes(data)
     return place.as_posix()

@@ -79,6 +79,8 @@ def objects_of(file: Path) -> dict[str, list[str]]:
         named = {one["id"]: str(one["name"]) for one in held["categories"]}
         found: dict[str, list[str]] = {str(one["id"]): [] for one in held.get("images", [])}
         for one in held["annotations"]:
+            if one.get("category_id") not in named:
+                raise ValueError(f"{file}: COCO's instances are expected; an annotation has no category: {one}"[:300])
             found.setdefault(str(one["image_id"]), []).append(named[one["category_id"]])
         return found
     if not isinstance(held, dict) or not all(_texts(words) for words in held.values()):

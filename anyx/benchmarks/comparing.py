@@ -8,6 +8,7 @@ do not compare.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from anyx.benchmarks import lmms, results
 from anyx.benchmarks.aids import spoken
 from anyx.benchmarks.choices import held, judge_of, parser_of, review_of
 from anyx.benchmarks.judges import Kept, TextJudge
+from anyx.benchmarks.samples import RIGHT, Benchmark, Review
 from anyx.benchmarks.table import benchmark as named
 from anyx.evaluation.records import Records
 from anyx.scoring.compare import compare as difference
@@ -22,7 +24,6 @@ from anyx.scoring.compare import interval
 from anyx.scoring.reviews import first_places
 
 NAME = "lamm-rank@anyx-1"
-RIGHT = ("reference", "references", "answers", "box", "answer")  # a row of boxes has a sentence as `answer`
 TEMPLATE = """\
 Two assistants answered a question about a picture that you cannot see.
 
@@ -51,10 +52,13 @@ def compare(
         return lmms.compare(name, runs)
     family = named(name)
     review = review_of(family, judge_prompt)
-    first, second = pairs(name, runs)
+    parser = parser_of(family, parser)
+    both = pairs(name, runs)
+    judges = [judge_of(family, run, judge) for run in runs]
+    if family.review is not None:
+        both = read_in_both(family, both, judges, review, parser)
     one, other = (
-        results.scored(family, lines, parser_of(family, parser), judge_of(family, run, judge), review)
-        for lines, run in zip((first, second), runs, strict=True)
+        results.scored(family, lines, parser, asked, review) for lines, asked in zip(both, judges, strict=True)
     )
     figure = next(iter(one.figures))
     return {
@@ -68,9 +72,31 @@ def compare(
     }
 
 
+def read_in_both(
+    family: Benchmark,
+    both: tuple[list[results.Line], list[results.Line]],
+    judges: Sequence[TextJudge | None],
+    review: Review,
+    parser: str,
+) -> tuple[list[results.Line], list[results.Line]]:
+    """The rows of two runs of which both reviews can be read, so that items stand side by side."""
+    read = []
+    for lines, judge in zip(both, judges, strict=True):
+        assert judge is not None, "a judged benchmark is scored by a judge"
+        there = results.counted(family, results.reviewed(lines, judge, review), parser)
+        read.append({line["sample"] for line in there})
+    shared = read[0] & read[1]
+    if not shared:
+        raise ValueError("the two runs have no sample in common of which the judge's reviews can be read")
+    first, second = ([line for line in lines if line["sample"] in shared] for lines in both)
+    return first, second
+
+
 def pairs(name: str, runs: Sequence[Path]) -> tuple[list[results.Line], list[results.Line]]:
     """The rows of the groups that both of two runs answered whole, in the same order."""
     one, other = (held(name, run) for run in runs)
+    if any("imported" in run for run in (one, other)):
+        raise ValueError(f"{runs[0]} and {runs[1]}: answers that were imported are compared by --compare, not ranked")
     if differing := [key for key in ("data", "split", "prompt") if one[key] != other[key]]:
         raise ValueError(f"{runs[0]} and {runs[1]} are not of the same {' and '.join(differing)}; they do not compare")
     first, second = (spoken(run, results.lines_of(run)) for run in runs)
@@ -93,14 +119,19 @@ def rank(name: str, runs: Sequence[Path], judge: TextJudge, kept: Path) -> dict[
             shown = said[::-1] if swapped else said
             prompts.append(prompt(asked[one["sample"]], right(one["row"]), *shown))
     reviews = Kept(judge, kept)(prompts)
-    result = first_places([{**row, "review": review} for row, review in zip(rows, reviews, strict=True)])
-    bounds = interval(result)
+    rows = [{**row, "review": review} for row, review in zip(rows, reviews, strict=True)]
+    result = first_places(rows)
+    read = [line for place, line in enumerate(first) if first_places(rows[2 * place : 2 * place + 2]).items]
+    sources = [str(line["source"]) for line in read]
+    result = replace(result, clusters=sources if len(set(sources)) < len(sources) else ())
+    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
     return {
         "benchmark": name,
         "metric": result.metric,
         "by": {**result.by, "judge": judge.name, "judge_prompt": NAME, "order": "both"},
         "n": result.n,
         "figures": dict(result.figures),
+        "clusters": len(set(result.clusters)) or None,
         "interval": bounds and {"of": "won", "low": bounds[0], "high": bounds[1], "level": 0.95},
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from anyx.benchmarks.folders import read_json, read_lines
 
 RESULTS = "_results.json"
 ERRORS = {"_stderr": "stderr", "_stderr_clt": "clt", "_stderr_clustered": "clustered"}
@@ -38,7 +39,7 @@ def exported(name: str, source: Path) -> Exported:
     if not files:
         written = "`python -m lmms_eval ... --log_samples --output_path` writes them"
         raise ValueError(f"--import: there are no results of lmms-eval (*{RESULTS}) in '{source}'; {written}")
-    runs = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    runs = {file: read_json(file) for file in files}
     having = [file for file in files if samples_of(file, name).is_file() and name in runs[file]["results"]]
     if not having:
         tasks = sorted({task for file in files for task in runs[file]["results"] if samples_of(file, task).is_file()})
@@ -49,7 +50,6 @@ def exported(name: str, source: Path) -> Exported:
         raise ValueError(f"--import: '{source}' has {name} of several models; name one folder: {', '.join(folders)}")
     file = having[-1]
     run = runs[file]
-    lines = samples_of(file, name).read_text(encoding="utf-8").splitlines()
     results = run["results"][name]
     config = run["config"]
     filters = list(dict.fromkeys(key.rpartition(",")[2] for key in results if "," in key))
@@ -60,7 +60,7 @@ def exported(name: str, source: Path) -> Exported:
         name,
         file,
         results,
-        [json.loads(line) for line in lines],
+        list(read_lines(samples_of(file, name))),  # a reply may hold what other readers end lines at
         run["configs"][name],
         filters,
         str(config["model_args"] or config["model"]),

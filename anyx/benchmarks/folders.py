@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.samples import Benchmark
+from anyx.evaluation.records import json_lines
 
 CELL = 2**31 - 1  # characters that a cell of a TSV may have: a picture in base64
 
@@ -24,10 +26,13 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
     for patterns in benchmark.files:
         groups = [matching(folder, pattern, "" if benchmark.split_inside else split) for pattern in patterns]
         if all(groups):
-            several = [group for group in groups if len(group) > 1]
-            if several and not benchmark.many:
-                names = ", ".join(str(file.relative_to(folder)) for file in several[0][:4])
-                raise ValueError(f"--data: {folder} holds several of what is read once: {names}; choose by --split")
+            once = [group for pattern, group in zip(patterns, groups, strict=True) if pattern not in benchmark.many]
+            if several := next((group for group in once if len(group) > 1), None):
+                names = ", ".join(str(file.relative_to(folder)) for file in several[:4])
+                raise ValueError(
+                    f"--data: {folder} holds several of what is read once: {names}; name a folder with one of them, or "
+                    "choose by --split"
+                )
             return [file for group in groups for file in group]
     with_split = f" with '{split}' in the name" if split and not benchmark.split_inside else ""
     raise ValueError(
@@ -37,9 +42,16 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
 
 
 def matching(folder: Path, pattern: str, split: str) -> list[Path]:
-    """Files of a pattern at any depth whose name has `split` in it, hidden ones left out; sorted."""
+    """Files of a pattern at any depth whose name has `split` in it, hidden ones left out; sorted.
+
+    Those that have it as a word, where there are such: `test` is not `testA`, but may be `test2015`.
+    """
     files = (file for file in folder.glob(f"**/{pattern}") if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in files if split.lower() in file.name.lower())
+    having = sorted(file for file in files if split.lower() in file.name.lower())
+    if not split:
+        return having
+    word = re.compile(rf"(?<![a-z]){re.escape(split)}(?![a-z])", re.IGNORECASE)
+    return [file for file in having if word.search(file.name)] or having
 
 
 def located(folder: Path, name: str, *places: str, endings: Sequence[str] = ("",)) -> Path:
@@ -58,13 +70,8 @@ def read_json(file: Path) -> Any:
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The lines of a JSONL file, empty ones left out; ValueError names one that is no JSON."""
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"{file}, line {number}, is no JSON: {error}") from error
+    with file.open("rb") as lines:
+        yield from json_lines(file, lines)
 
 
 def read_tsv(file: Path) -> Iterator[dict[str, str | None]]:
@@ -90,7 +97,9 @@ def read_parquet(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def cell(value: Any) -> bytes | None:
-    """The encoded picture in a cell of a table, as `datasets` stores it; None of an empty one."""
-    data = value.get("bytes") if isinstance(value, Mapping) else value
-    return bytes(data) if data is not None else None
+def cell(value: Any) -> bytes | Path | None:
+    """The picture in a cell of a table, as `datasets` stores it: encoded, or else its file; None of an empty one."""
+    if isinstance(value, Mapping):
+        path = value.get("path")
+        value = Path(path) if value.get("bytes") is None and path else value.get("bytes")
+    return value if value is None or isinstance(value, Path) else bytes(value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.short_answers import exact_match
 
 
@@ -14,10 +14,9 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a question; of the test split without answers."""
     (file,) = files
     for name, asking in read_json(file).items():
-        row = {"question": asking["question"]}
-        row |= {"references": [asking["answer"]]} if "answer" in asking else {}
+        right = {"references": [asking["answer"]]} if "answer" in asking else {}
         where = located(folder, f"{asking['imageId']}.jpg", "images", "")
-        yield Sample(name, asked(worded("gqa", row), where), row, source=asking["imageId"])
+        yield question("gqa", name, asking["question"], where, right, source=asking["imageId"])
 
 
 GQA = Benchmark(

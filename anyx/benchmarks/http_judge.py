@@ -2,7 +2,8 @@
 
 Nothing is sent unless a URL and a model are named. The key is read from the environment variable that is named, goes
 to that URL alone (redirections are refused) and is in no message and no file. What may pass by itself (429, 408, 5xx,
-no connection, no answer in time) is tried again, each time after twice as long or as long as the server says.
+no connection, no answer in time) is tried again, each time after twice as long or as long as the server says, but
+after a minute at the latest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from email.message import Message
 from typing import IO, Any
 
+KEY = re.compile("[!-~]+")
 LONGEST = 60.0  # seconds to wait before another try
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
@@ -50,8 +53,11 @@ class HttpJudge:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"--judge-url: {url!r} given; it begins with http:// or https://")
-        if key is not None and not os.environ.get(key):
-            raise ValueError(f"--judge-key: the environment variable {key} is not set; it holds the judge's key")
+        if key is not None and not KEY.fullmatch(os.environ.get(key, "")):  # http.client would refuse it, and tell it
+            raise ValueError(
+                f"--judge-key: the environment variable {key} is not set to a key: letters of ASCII, without blanks or "
+                "ends of lines"
+            )
         self.name, self.url = model, f"{url.rstrip('/')}/chat/completions"
         self.key, self.retries, self.timeout, self.wait, self.max_tokens = key, retries, timeout, wait, max_tokens
         self.opener = urllib.request.build_opener(Unmoved)
@@ -65,7 +71,9 @@ class HttpJudge:
         pause = self.wait
         for left in range(self.retries, -1, -1):
             try:
-                return said(self.post(prompt), self.url)
+                return self.said(self.post(prompt))
+            except http.client.InvalidURL as error:
+                raise ValueError(f"--judge-url: {self.url}: {error}") from None
             except urllib.error.HTTPError as error:
                 failed = self.without_key(f"{error.code} {error.reason}: {told(error)}")
                 if error.code not in PASSING:
@@ -77,6 +85,17 @@ class HttpJudge:
                 time.sleep(min(pause, LONGEST))
                 pause *= 2
         raise ConnectionError(f"the judge at {self.url} did not answer in {self.retries + 1} tries: {failed}")
+
+    def said(self, body: bytes) -> str:
+        """The words of an answer; ValueError where it has another form."""
+        try:
+            content: Any = json.loads(body)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            content = None
+        if not isinstance(content, str):
+            shown = self.without_key(body[:200].decode(errors="replace"))
+            raise ValueError(f"the judge at {self.url} answered {shown!r}; choices[0].message.content was expected")
+        return content
 
     def without_key(self, text: str) -> str:
         """What a server said, in which it may have said the key again."""
@@ -106,18 +125,6 @@ def told(error: urllib.error.HTTPError) -> str:
             return error.read(500).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException):
         return ""
-
-
-def said(body: bytes, url: str) -> str:
-    """The words of an answer; ValueError where it has another form."""
-    try:
-        content: Any = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        content = None
-    if not isinstance(content, str):
-        shown = body[:200].decode(errors="replace")
-        raise ValueError(f"the judge at {url} answered {shown!r}; choices[0].message.content was expected")
-    return content
 
 
 def seconds(said: str | None) -> float:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from anyx.benchmarks.folders import read_lines
 from anyx.evaluation.records import append, whole_lines
 
+WANTED = {"prompt", "judge", "answer"}
 FORM = '{"prompt": digest, "judge": name, "answer": words}'
 
 
@@ -33,8 +35,8 @@ class Replay:
     def __init__(self, path: Path, name: str | None = None) -> None:
         if not path.is_file():
             raise ValueError(f"--judge-file: there is no file '{path}'; it holds lines of {FORM}")
-        lines = whole_lines(path)
-        if broken := [line for line in lines if not {"prompt", "judge", "answer"} <= line.keys()]:
+        lines = list(read_lines(path))  # it may be anybody's: nothing is cut off
+        if broken := [line for line in lines if not isinstance(line, dict) or not line.keys() >= WANTED]:
             raise ValueError(f"--judge-file: {path} holds {broken[0]}; each line is {FORM}")
         names = list(dict.fromkeys(line["judge"] for line in lines))
         chosen = names if name is None else [name]

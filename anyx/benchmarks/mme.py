@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.mme import COGNITION, PERCEPTION, mme
 
 ENDINGS = (".jpg", ".png", ".jpeg")
@@ -21,20 +21,20 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         place = file.parent.parent if file.parent.name == "questions_answers_YN" else file.parent
         if place.name not in (*PERCEPTION, *COGNITION):
             continue
-        lines = [line.split("\t") for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.split("\t") for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         if len(lines) != 2 or any(len(line) != 2 for line in lines):
             raise ValueError(f"{file} is not two lines of a question, a tab and an answer")
         where = located(place, file.stem, "images", "", endings=ENDINGS)
         name = f"{place.name}/{file.stem}"
-        for number, (question, answer) in enumerate(lines):
-            row = {"category": place.name, "question_id": name, "question": question, "answer": answer.strip()}
-            yield Sample(f"{name}/{number}", asked(worded("mme", row), where), row, group=name, source=name)
+        for number, (text, answer) in enumerate(lines):
+            right = {"category": place.name, "question_id": name, "answer": answer.strip()}
+            yield question("mme", f"{name}/{number}", text, where, right, group=name, source=name)
 
 
 MME = Benchmark(
     holds="MME_Benchmark_release_version: folders such as OCR/ or artwork/ with pictures and a .txt for each",
     files=[["*.txt"]],
-    many=True,
+    many=["*.txt"],
     read=read,
     score=lambda rows, parser: mme(rows, parser=parser),
     parsers=("mme@official", "mme@lmms"),

@@ -52,14 +52,19 @@ def parts(text: str, held: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def listed(value: Any) -> list[str]:
     """A list, or one that is written as Python writes it."""
-    return [str(one) for one in (ast.literal_eval(value) if isinstance(value, str) else value)]
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError) as error:
+            raise TypeError(f"{value!r} is no list") from error
+    return [str(one) for one in value]
 
 
 MMMU = Benchmark(
     holds="MMMU's Parquet files, a folder a subject (Accounting/validation-00000-of-00001.parquet)",
     files=[["*.parquet"]],
     split="validation",
-    many=True,
+    many=["*.parquet"],
     read=read,
     score=lambda rows, parser: mmmu(rows, parser=parser),
     parsers=("mcq@mmmu",),

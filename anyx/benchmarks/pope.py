@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located, read_lines
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.pope import pope
 
 
@@ -20,16 +20,15 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         raise ValueError(f"{folder} holds POPE on several sets: {', '.join(f.name for f in files)}; choose by --split")
     for file, category in zip(files, categories, strict=True):
         for line in read_lines(file):
-            row = {"category": category, "question": line["text"], "answer": line["label"]}
+            name, right = f"{category}/{line['question_id']}", {"category": category, "answer": line["label"]}
             where = located(folder, line["image"], "val2014", "images", "images/val2014", "")
-            name = f"{category}/{line['question_id']}"
-            yield Sample(name, asked(worded("pope", row), where), row, source=line["image"])
+            yield question("pope", name, line["text"], where, right, source=line["image"])
 
 
 POPE = Benchmark(
     holds="coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json and pictures in val2014/",
     files=[["*pope_*.json*"]],
-    many=True,
+    many=["*pope_*.json*"],
     read=read,
     score=lambda rows, parser: pope(rows, parser=parser),
     parsers=("pope@llava", "pope@lmms"),

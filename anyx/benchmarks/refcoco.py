@@ -1,12 +1,14 @@
 """RefCOCO, RefCOCO+ and RefCOCOg as lmms-eval has them: Parquet files, or a JSON list, of objects in pictures.
 
 A row holds question_id, the picture (or its `file_name`), `answer` (the sentences that refer to an object) and `bbox`
-(left, top, width, height in pixels). Each sentence is asked by itself; boxes are shares of the picture's sides.
+(left, top, width, height in pixels). Each sentence is asked by itself; boxes are shares of the picture's sides. A name
+that the release gives, `COCO_train2014_000000581857_16.jpg`, is of an object: its picture is that without `_16`.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,26 +19,28 @@ from anyx.benchmarks.folders import cell, located, read_json, read_parquet
 from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
 from anyx.scoring.boxes import boxes
 
+OBJECT = re.compile(r"(?<=\d{12})_\d+(?=\.)")
+
 
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a sentence."""
     tables = files[0].suffix == ".parquet"
-    held = read_parquet(files) if tables else (one for file in files for one in read_json(file))
+    held = read_parquet(files) if tables else read_json(files[0])
     for place, one in enumerate(held):
         data = cell(one["image"]) if tables else None
-        source = located(folder, one["file_name"], "images", "train2014", "") if data is None else data
-        box = shares(one["bbox"], source)
+        name = OBJECT.sub("", one.get("file_name") or str(one["question_id"]))
+        where = located(folder, name, "images", "train2014", "") if data is None else data
+        box = shares(one["bbox"], where)
         for number, sentence in enumerate(one["answer"]):
             row: Mapping[str, Any] = {"answer": sentence, "box": box}
-            name = f"{one['question_id']}/{place}/{number}"
             words = worded("refcoco_bbox_rec_val", row)
-            yield Sample(name, asked(words, source), dict(row), source=str(one.get("file_name", one["question_id"])))
+            yield Sample(f"{one['question_id']}/{place}/{number}", asked(words, where), dict(row), source=name)
 
 
-def shares(box: Sequence[float], source: Path | bytes) -> list[float] | None:
+def shares(box: Sequence[float], where: Path | bytes) -> list[float] | None:
     """Left, top, right, bottom as shares; None of a picture that cannot be opened, which is then not asked about."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with Image.open(io.BytesIO(where) if isinstance(where, bytes) else where) as picture:
             wide, high = picture.size
     except (OSError, UnidentifiedImageError):
         return None
@@ -48,7 +52,7 @@ REFCOCO = Benchmark(
     holds="lmms-eval's RefCOCO as Parquet, or a JSON list of its rows and pictures in images/",
     files=[["*.parquet"], ["*.json"]],
     split="val",
-    many=True,
+    many=["*.parquet"],
     read=read,
     score=lambda rows, parser: boxes(rows, parser=parser),
     parsers=("box@brackets",),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ EACH = ("question", "image ")  # details of single questions and pictures, which
 FIELD = re.compile(r"\{(\w+)\}")
 
 
-def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
+def lines_of(out: Path, wanted: Collection[str] | None = None) -> list[Line]:
     """Rows with their answers, in the benchmark's order; `wanted` names the samples, all that are there by default.
 
     Groups of which an answer is missing are left out whole. ValueError: no answer is there.
@@ -39,23 +39,36 @@ def lines_of(out: Path, wanted: Mapping[str, Any] | None = None) -> list[Line]:
         key=lambda line: line["place"],
     )
     if not whole:
-        raise ValueError(f"--out: there are no answers in {out} to score; a run without --score-only makes them")
+        left = ", ".join(f"{count} {why}" for why, count in skipped(out, (), wanted).items())
+        why = f"skipped are {left}" if left else "a run without --score-only makes them"
+        raise ValueError(f"--out: there are no answers in {out} to score; {why}")
     return [{**line, "row": {**line["row"], "prediction": said[line["sample"]]}} for line in whole]
 
 
 def scored(benchmark: Benchmark, lines: Sequence[Line], parser: str, judge: TextJudge | None, review: Review) -> Result:
     """The result of these rows; of a benchmark with a review, by a judge. What it depends on is named in `by`."""
-    rows: list[Row] = [line["row"] for line in lines]
     by = {"prompt": benchmark.prompt}
     if benchmark.review is not None:
         assert judge is not None, "a judged benchmark is scored by a judge"
-        reviews = judge([shown(review, row) for row in rows])
-        rows = [{**row, "review": said} for row, said in zip(rows, reviews, strict=True)]
+        lines = reviewed(lines, judge, review)
         by |= {"judge": judge.name, "judge_prompt": review.name}
-    result = benchmark.score(rows, parser)
+    result = benchmark.score([line["row"] for line in lines], parser)
+    if benchmark.review is not None:
+        lines = counted(benchmark, lines, parser)
     sources = [str(line["source"]) for line in lines]
     together = len(result.items) == len(lines) > len(set(sources))
-    return replace(result, by={**result.by, **by}, clusters=sources if together else ())
+    return replace(result, by={**result.by, **by}, clusters=sources if together else result.clusters)
+
+
+def reviewed(lines: Sequence[Line], judge: TextJudge, review: Review) -> list[Line]:
+    """The rows with what a judge says of each."""
+    reviews = judge([shown(review, line["row"]) for line in lines])
+    return [{**line, "row": {**line["row"], "review": said}} for line, said in zip(lines, reviews, strict=True)]
+
+
+def counted(benchmark: Benchmark, lines: Sequence[Line], parser: str) -> list[Line]:
+    """Of reviewed rows those that have an item in the result; a review that cannot be read may have none."""
+    return [line for line in lines if benchmark.score([line["row"]], parser).items]
 
 
 def shown(review: Review, row: Row) -> str:
@@ -69,18 +82,29 @@ def shown(review: Review, row: Row) -> str:
     return FIELD.sub(value, review.template)
 
 
-def told(name: str, result: Result, out: Path, lines: Sequence[Line]) -> dict[str, Any]:
+def skipped(out: Path, lines: Sequence[Line], wanted: Collection[str] | None = None) -> dict[str, int]:
+    """How many samples are not among the rows, by why: their medium's fault, or "incomplete".
+
+    So is an answer where another of its group is missing. `wanted` names the samples that were to be asked.
+    """
+    why = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
+    why |= {record.job.sample: "incomplete" for record in Records(out / "records.jsonl")}
+    scored = {line["sample"] for line in lines}
+    return dict(Counter(why[name] for name in why if name not in scored and (wanted is None or name in wanted)))
+
+
+def told(
+    name: str, result: Result, out: Path, lines: Sequence[Line], wanted: Collection[str] | None = None
+) -> dict[str, Any]:
     """What `result.json` holds; one run's is the same each time."""
     bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
-    there = {line["sample"] for line in lines}
-    last = {line["sample"]: line["fault"] for line in whole_lines(out / "skipped.jsonl")}
     return {
         "benchmark": name,
         "metric": result.metric,
         "by": dict(result.by),
         "n": result.n,
         "samples": len(lines),
-        "skipped": dict(Counter(fault for sample, fault in last.items() if sample not in there)),
+        "skipped": skipped(out, lines, wanted),
         "figures": dict(result.figures),
         "interval": bounds and {"of": next(iter(result.figures)), "low": bounds[0], "high": bounds[1], "level": 0.95},
         "clusters": len(set(result.clusters)) or None,
@@ -116,7 +140,7 @@ def show(found: Mapping[str, Any]) -> None:
         console.print(f"{len(cells)} more figures by subset are in result.json", style="dim")
     if found["skipped"]:
         faults = ", ".join(f"{count} {fault}" for fault, count in found["skipped"].items())
-        console.print(f"skipped, not scored: {faults} (skipped.jsonl names them)", style="yellow")
+        console.print(f"skipped, not scored: {faults} (skipped.jsonl names those at fault)", style="yellow")
 
 
 def number(value: float | None) -> str:

@@ -5,14 +5,13 @@ out/rows.jsonl        what scoring needs of each sample: right answers, categori
 out/skipped.jsonl     samples whose picture is missing or broken
 out/judgements.jsonl  what a judge said, by the digest of its prompt
 out/marks.jsonl, corrections.jsonl, objects.jsonl   of a run that is helped; see `anyx.benchmarks.aids`
-out/result.json       figures, their interval, details, and the parser, prompt and judge they hang on
+out/result.json       figures, their interval, details, and the split, parser, prompt and judge they hang on
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from anyx.benchmarks.asking import ask, chosen, read
 from anyx.benchmarks.chairs import of_captions, with_chair
 from anyx.benchmarks.choices import held, judge_of, parser_of, ready, review_of
 from anyx.benchmarks.judges import TextJudge
-from anyx.benchmarks.samples import Review
+from anyx.benchmarks.samples import RIGHT, Review
 from anyx.benchmarks.table import benchmark as named
+from anyx.digests import files_digest
 from anyx.evaluation.records import Records
 from anyx.evaluation.report import progress
 from anyx.evaluation.routes import Model
@@ -33,7 +33,6 @@ from anyx.scoring import Result
 
 BATCH = 8
 NONE = Aids()
-RIGHT = frozenset({"answer", "answers", "references", "reference", "box"})  # keys of rows, one of which each has
 
 
 def benchmark(
@@ -64,7 +63,7 @@ def benchmark(
     wanted = chosen(read(family, data, split), limit)
     run: dict[str, Any] = {
         "benchmark": name,
-        "data": digest_of(files),
+        "data": files_digest(data, files),
         "split": split,
         "model": identity or identity_of(model),
     }
@@ -88,7 +87,7 @@ def benchmark(
         )
     if family.review is not None and judge is None and not (out / "judgements.jsonl").is_file():
         return None
-    return scored(name, out, results.lines_of(out, wanted), parser, judge, judge_prompt, aids, show)
+    return scored(name, out, wanted, parser, judge, judge_prompt, aids, show)
 
 
 def score(
@@ -103,22 +102,22 @@ def score(
 ) -> dict[str, Any]:
     """Score all answers that lie in `out`; neither a model nor the benchmark's files are needed."""
     held(name, out)
-    return scored(name, out, results.lines_of(out), parser_of(named(name), parser), judge, judge_prompt, aids, show)
+    return scored(name, out, None, parser_of(named(name), parser), judge, judge_prompt, aids, show)
 
 
 def scored(
     name: str,
     out: Path,
-    lines: Sequence[results.Line],
+    wanted: Collection[str] | None,
     parser: str,
     judge: TextJudge | None,
     judge_prompt: Path | None,
     aids: Aids,
     show: bool,
 ) -> dict[str, Any]:
-    """Write and print the result of these rows."""
-    family = named(name)
-    if unknown := sum(RIGHT.isdisjoint(line["row"]) for line in lines):
+    """Write and print the result of the samples that are wanted, all that are there by default."""
+    family, lines = named(name), results.lines_of(out, wanted)
+    if unknown := sum(not any(key in line["row"] for key in RIGHT) for line in lines):
         raise ValueError(
             f"{name}: {unknown} samples have no right answer: the records in {out} are to send, not to score"
         )
@@ -130,7 +129,7 @@ def scored(
         with progress("corrected", len(lines), show) as advance:
             lines = corrected(out, lines, aids.corrector, advance)
     result = helped(name, out, lines, parser, judge, review, aids, show)
-    told = results.told(name, result, out, lines)
+    told = results.told(name, result, out, lines, wanted)
     if before is not None:
         told["uncorrected"] = dict(before.figures)
     (out / "result.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -156,16 +155,7 @@ def helped(
     if aids.chair is not None:
         of_captions(name)
         result = with_chair(result, lines, aids.chair, out, pictures_of(out))
-    by = {"marks": run["marks"]} if "marks" in (run := held(name, out)) else {}
+    run = held(name, out)
+    by = {key: run[key] for key in ("split", "marks") if run.get(key)}
     by |= {"correction": aids.corrector.name} if aids.corrector is not None else {}
     return replace(result, by={**result.by, **by})
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """A digest of the files that a benchmark is read from, pictures left out."""
-    state = hashlib.blake2b(digest_size=12)
-    for file in files:
-        state.update(file.name.encode())
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()

@@ -7,7 +7,7 @@ its encoded bytes as `media` where a table does. What is asked and what is score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from anyx.evaluation.corpus import Message
 from anyx.scoring import Result, prompts
 from anyx.scoring.rows import Row
 
+RIGHT = ("reference", "references", "answers", "box", "answer")  # of a row's keys, the first that is there is right
 WORDING = "lmms-0.7"  # whose wording `anyx.scoring.prompts` has
 
 
@@ -52,9 +53,9 @@ class Review:
 class Benchmark:
     """A family: what its folder `holds`, in words; the `files` it is read from; how it is asked and scored.
 
-    `files` are alternatives, each a list of glob patterns that must all be found, one file each unless `many`. Of
-    several that match, those count whose name has `split` in it; where `split_inside`, the file itself says what is of
-    which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
+    `files` are alternatives, each a list of glob patterns that must all be found, one file each but of those in `many`.
+    Files count whose name has `split` in it, as a word if any has it so; where `split_inside`, the file itself says
+    what is of which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
     """
 
     holds: str
@@ -65,7 +66,7 @@ class Benchmark:
     prompt: str  # whose wording asks, for the result
     max_new_tokens: int = 16
     split: str = ""
-    many: bool = False
+    many: Sequence[str] = ()
     split_inside: bool = False
     review: Review | None = None
 
@@ -78,6 +79,17 @@ def asked(text: str, *pictures: Path | bytes) -> list[Message]:
 def picture(source: Path | bytes) -> dict[str, Any]:
     """A part that is a picture, by its file or its encoded bytes."""
     return {"type": "image", "path": str(source)} if isinstance(source, Path) else {"type": "image", "media": source}
+
+
+def question(
+    task: str, name: str, text: str, where: Path, right: Mapping[str, Any], *, group: str = "", source: str = ""
+) -> Sample:
+    """A question about one picture, asked as a task of `anyx.scoring.prompts` words it.
+
+    `right` is what its answer is scored by, and by subset: nothing of a split whose answers are not released.
+    """
+    row = {"question": text, **right}
+    return Sample(name, asked(worded(task, row), where), row, group, source)
 
 
 def worded(task: str, row: Row) -> str:

@@ -45,7 +45,7 @@ SCIENCEQA = Benchmark(
     files=[["problems.json", "pid_splits.json"], ["*.parquet"]],
     split="test",
     split_inside=True,
-    many=True,
+    many=["*.parquet"],
     read=read,
     score=lambda rows, parser: scienceqa(rows, parser=parser),
     parsers=("sqa@llava", "sqa@lmms"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.vqa import vqa
 
 
@@ -15,11 +15,11 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a picture; of the test split without answers."""
     (file,) = files
     for asking in read_json(file):
-        row: dict[str, Any] = {"question": asking["question"]}
+        right: dict[str, Any] = {}
         if "answers" in asking:
-            row |= {"answers": [one["answer"] for one in asking["answers"]], "answer_type": asking["answer_type"]}
+            right = {"answers": [one["answer"] for one in asking["answers"]], "answer_type": asking["answer_type"]}
         where = located(folder, asking["image"], file.stem, "images", "")
-        yield Sample(asking["image"], asked(worded("vizwiz_vqa_val", row), where), row)
+        yield question("vizwiz_vqa_val", asking["image"], asking["question"], where, right)
 
 
 VIZWIZ = Benchmark(

@@ -9,26 +9,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
 from anyx.scoring.vqa import vqa
 
 
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
-    """One sample a question that is annotated."""
+    """One sample a question; each is annotated."""
     questions, annotations = (read_json(file) for file in files)
     subset = questions["data_subtype"]
     known = {one["question_id"]: one for one in annotations["annotations"]}
     for asking in questions["questions"]:
         said, image = known[asking["question_id"]], asking["image_id"]
-        row = {
-            "question": asking["question"],
+        right = {
             "answers": [one["answer"] for one in said["answers"]],
             "answer_type": said["answer_type"],
             "question_type": said["question_type"],
         }
         name = f"COCO_{subset}_{image:012d}.jpg"
         where = located(folder, name, subset, "images", f"images/{subset}", "")
-        yield Sample(str(asking["question_id"]), asked(worded("vqav2_val", row), where), row, source=str(image))
+        yield question("vqav2_val", str(asking["question_id"]), asking["question"], where, right, source=str(image))
 
 
 VQAV2 = Benchmark(

@@ -110,13 +110,16 @@ def _language(own: Mapping[str, str], out: Path) -> Language:
 
 def _answerer(path: str, device: str) -> Answerer:
     from anyx.benchmarks.aids import Chatting
+    from anyx.evaluation.run import told_by
     from anyx.imports import find
     from anyx.tools.loading import is_own
 
     if is_own(path):
         own: Answerer = find(path, "--correct answerer")()
         return own
-    return Chatting(options.load_answering(Path(path), device, None), Path(path).name)
+    place = Path(path)
+    name = f"{place.name}#{told_by(place)[:8]}" if place.exists() else path
+    return Chatting(options.load_answering(place, device, None), name)
 
 
 def _chair(own: Mapping[str, str], tool: Mapping[str, Any], device: str) -> Chair:

@@ -77,16 +77,18 @@ def benchmark(
 
     A score hangs on what reads the answers and on the words of the question: both stand in the result. A stopped run
     goes on where it was. Records are scored without the model, by another parser too: the same MME answers are worth
-    1078 or 1163. Broken or missing pictures are counted, not scored.
+    1078 or 1163. Broken or missing pictures are counted, not scored. In --out lie records.jsonl (what was asked and
+    said), skipped.jsonl, and result.json.
 
     Results of lmms-eval's tasks are brought in by --import, under the task's name; two such runs compare too.
 
-    Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url is given;
-    what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
+    Long answers (llava-bench, mm-vet) are scored by a judge. Nothing leaves this machine unless --judge-url, or a URL
+    of --correct, is given; what a judge said is kept in judgements.jsonl, from which --judge-file scores again.
 
     --correct takes a Grounding DINO (a folder, or module:Class of one's own) and the names of things, a line each, or
-    a language model: language=URL,model=NAME or language=said.jsonl; answerer=MODEL looks at colours. --marks takes a
-    SAM. Old records can be corrected without their model; marks are of the question.
+    a language model: language=URL,model=NAME,key=VARIABLE or language=said.jsonl; answerer=MODEL looks at colours.
+    --marks takes a SAM; its mode is mask, contour, box or number. Old records can be corrected without their model;
+    marks are of the question.
 
     \b
     anyx benchmark mme --data MME_Benchmark_release_version --model runs/mine --out out/mme
@@ -124,6 +126,13 @@ def benchmark(
     if compare is None:
         named(name)  # imported runs are of tasks that are not ours
     judge = _judge(judge_file, judge_url, judge_model, judge_key, judge_timeout)
+    if judge is not None and not compare and not rank and named(name).review is None:
+        raise ValueError(f"--judge-file, --judge-url: {name} is scored without a judge; --rank asks one")
+    if rank and (parser or judge_prompt):
+        raise ValueError(
+            "--rank: the judge is asked in words of its own and read by its own parser; leave out "
+            "--judge-prompt and --parser"
+        )
     if (compare or rank) and (correct or marks or chair):
         raise ValueError("--compare, --rank: --correct, --marks and --chair are of one run; they are not allowed here")
     if score_only and marks is not None:
@@ -187,15 +196,12 @@ def _judge(file: Path | None, url: str | None, model: str | None, key: str | Non
 
 def _model(path: Path, device: str | None, overrides: list[str] | None) -> tuple[Any, str]:
     """The model and by what it is told from others: its files, or its YAML, and the overrides."""
-    import hashlib
-
     from anyx.backends import WholeModel
     from anyx.benchmarks.asking import OneByOne
     from anyx.evaluation.run import told_by
 
     found = options.load_answering(path, device, overrides)
-    told = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest() if path.is_file() else told_by(path)
-    identity = " ".join([told, *(overrides or ())])
+    identity = " ".join([told_by(path), *(overrides or ())])
     return (OneByOne(found) if isinstance(found, WholeModel) else found), identity
 
 

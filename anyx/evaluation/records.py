@@ -178,7 +178,17 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
     whole = held[: held.rfind(b"\n") + 1]
     if len(whole) < len(held):
         os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    return list(json_lines(path, whole.splitlines()))
+
+
+def json_lines(path: Path, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON of each line, empty ones left out; ValueError names one that is none."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}, is no JSON: {error}") from error
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:

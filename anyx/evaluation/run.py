@@ -7,7 +7,6 @@ records alone: it needs no model, and judges again what other judges judged.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, cast
 from torch import nn
 
 from anyx import yamls
-from anyx.data.digests import module_digest
+from anyx.digests import files_digest, module_digest
 from anyx.evaluation import compare as comparison
 from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
@@ -187,7 +186,7 @@ class Experiment:
         scorers = [place / str(node["path"]) for node in nodes if "path" in node]
         left = {one.resolve() for one in (self.file, place / self.settings.model, out, *scorers)}
         files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
-        return hashed(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
+        return files_digest(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
 
     def rights(self, out: Path, limit: int | None, seed: int = 0) -> dict[Job, float]:
         """1.0 or 0.0 by the first judge for every request of a run of so many concepts whose record lies in `out`."""
@@ -273,20 +272,12 @@ def load_model(place: Path, device: str) -> routes.Model:
 
 
 def told_by(place: Path) -> str:
-    """A digest of what a model folder is loaded from, not of its logs and curves; a Hub id is its own."""
+    """A digest of what a model is loaded from: a YAML, or a folder without its logs and curves; a Hub id is its own."""
+    if place.is_file():
+        return files_digest(place.parent, [place])
     if not place.is_dir():
         return str(place)
-    return hashed(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
-
-
-def hashed(place: Path, files: Sequence[Path]) -> str:
-    """A digest of files, by their paths in a folder and what they hold."""
-    state = hashlib.blake2b(digest_size=12)
-    for file in sorted(files):
-        state.update(file.relative_to(place).as_posix().encode())
-        with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
-    return state.hexdigest()
+    return files_digest(place, [*place.glob("*.yaml"), *place.glob("*.safetensors"), *(place / "tokenizer").glob("*")])
 
 
 def identity_of(model: routes.Model) -> str:

@@ -86,7 +86,7 @@ class Rules:
     def __init__(self, words: Sequence[str] | Mapping[str, Sequence[str]]) -> None:
         self.words = vocabulary(words)
         listed = (" ".join((*tokens, "=", name)) for tokens, name in sorted(self.words.items()))
-        self.name = f"rules@anyx-1 {len(set(self.words.values()))} words#{digest(*listed)[:12]}"
+        self.name = f"rules@anyx-2 {len(set(self.words.values()))} words#{digest(*listed)[:12]}"
 
     def known(self, things: Sequence[str]) -> Phrases:
         """The vocabulary."""
@@ -125,10 +125,10 @@ class Corrector:
     def __call__(self, image: Image, question: str, reply: str) -> Correction:
         """The reply put right by what is in the picture; as it was where it names nothing."""
         things = self.language.things(question, reply)
-        asked = self.language.questions(question, reply, things) if things else []
         found = [one for one in self.detector(image, things) if one.word in things] if things else []
         there = rules.counts(found, things)
-        asked = [one for one in asked if there.get(one.thing, 1)] if self.answerer is not None else []
+        asked = self.language.questions(question, reply, things) if things and self.answerer is not None else []
+        asked = [one for one in asked if there.get(one.thing, 1)]
         texts = list(dict.fromkeys(one.text for one in asked))
         said = self.answerer(image, texts) if self.answerer is not None and texts else []
         answers = dict(zip(texts, said, strict=True))

@@ -25,7 +25,7 @@ Span = tuple[int, int]  # the characters of a word in the text
 
 
 class GroundingDino:
-    """A model with its processor, which `load` reads.
+    """A model with its processor, as `anyx.tools.loading` reads them; its settings go behind `name`.
 
     A box counts whose best token is above `threshold`, whose word has a token above `text_threshold`, and whose area is
     at least `area` of the picture's; of two of one word whose IoU is above `overlap` the surer one counts.
@@ -35,8 +35,8 @@ class GroundingDino:
         self,
         model: Any,
         processor: Any,
+        name: str,
         *,
-        name: str = "grounding-dino",
         threshold: float = 0.35,
         text_threshold: float = 0.25,
         area: float = 0.001,
@@ -47,32 +47,7 @@ class GroundingDino:
                 raise ValueError(f"{key}: {value} given; it is from 0 to 1")
         self.model, self.processor = model.eval(), processor
         self.threshold, self.text_threshold, self.area, self.overlap = threshold, text_threshold, area, overlap
-        self.name = f"{name}@{threshold:g}/{text_threshold:g}"
-
-    @classmethod
-    def load(
-        cls,
-        path: str,
-        *,
-        threshold: float = 0.35,
-        text_threshold: float = 0.25,
-        area: float = 0.001,
-        overlap: float = 0.95,
-        device: str = "cpu",
-    ) -> GroundingDino:
-        """A folder or Hub id with a Grounding DINO, its processor, and its weights as safetensors."""
-        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
-
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(path, use_safetensors=True, trust_remote_code=False)
-        return cls(
-            model.to(device),
-            AutoProcessor.from_pretrained(path, trust_remote_code=False),
-            name=path.rstrip("/").rpartition("/")[2],
-            threshold=threshold,
-            text_threshold=text_threshold,
-            area=area,
-            overlap=overlap,
-        )
+        self.name = f"{name}@{threshold:g}/{text_threshold:g}/{area:g}/{overlap:g}"
 
     def __call__(self, image: Image, words: Sequence[str]) -> list[Found]:
         """Boxes in pixels, cut at the picture's edges, surest first."""

@@ -36,7 +36,7 @@ NUMBER = re.compile(r"\s*how many\b", re.IGNORECASE)
 THERE = re.compile(r"\s*there(?:'s| is| are)\s*$", re.IGNORECASE)
 SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?\n]+\s*|$)")
 JOINED = re.compile(r"\s*(?:,\s*(?:and|or)\b|,|(?:and|or|with)\b)\s*", re.IGNORECASE)
-DENIALS = frozenset(("no", "not", "none", "nothing"))
+DENIALS = frozenset(("no", "not", "none", "nothing", "cannot"))
 
 
 def counts(found: Sequence[Found], names: Sequence[str]) -> dict[str, int]:
@@ -51,10 +51,12 @@ def answered(question: str, reply: str, known: Phrases, there: Counts) -> str | 
         return None
     if NUMBER.match(question):
         right = there[asked[0].name]
-        said = next((token for token in TOKEN.findall(reply) if number(token.lower()) is not None), None)
+        said = next((token for token in TOKEN.finditer(reply) if number(token[0].lower()) is not None), None)
         if said is None:
             return str(right)
-        return reply if number(said.lower()) == right else reply.replace(said, spelt(right, said), 1)
+        if number(said[0].lower()) == right:
+            return reply
+        return reply[: said.start()] + spelt(right, said[0]) + reply[said.end() :]
     if not EXISTENCE.match(question):
         return None
     right = all(there[one.name] == one.amount if one.amount is not None else there[one.name] for one in asked)
@@ -99,8 +101,8 @@ def _absent(sentence: str, known: Phrases, there: Counts) -> str:
     """A sentence without the things that were looked for and not found; "" where nothing is left of it."""
     found, text = mentions(sentence, known), sentence
     for place, one in reversed(list(enumerate(found))):
-        if there.get(one.name) != 0:
-            continue
+        if there.get(one.name) != 0 or TOKEN.findall(text[slice(*one.phrase)])[0].lower() == "no":
+            continue  # it was not looked for, or found, or is not said to be there
         before, after = text[: one.phrase[0]], text[one.phrase[1] :]
         rest = _listed(after, known)
         if before.strip() and not THERE.match(before):
@@ -152,5 +154,5 @@ def _told(name: str, count: int) -> str:
 
 def _affirms(reply: str) -> bool:
     """Whether a reply says yes: by its first word, else by whether it denies anything."""
-    words = [word.lower() for word in TOKEN.findall(reply.replace("n't", " not"))]
+    words = [word.lower() for word in TOKEN.findall(reply.replace("\u2019", "'").replace("n't", " not"))]
     return words[0] == "yes" if words[:1] in (["yes"], ["no"]) else DENIALS.isdisjoint(words)

@@ -25,18 +25,18 @@ OFFSET = 1.0  # by which the threshold of a mask is moved up and down to see how
 
 
 class Sam:
-    """A model with its processor, which `load` reads; without boxes `side` x `side` points are asked, `batch` at once.
+    """A model with its processor, as `anyx.tools.loading` reads them; its settings go behind `name`.
 
-    Masks are kept from `quality` (SAM's estimate of their IoU) and `stability` on; of two whose boxes have an IoU above
-    `overlap` the better counts.
+    Without boxes `side` x `side` points are asked, `batch` at once. Masks are kept from `quality` (SAM's estimate of
+    their IoU) and `stability` on; of two whose boxes have an IoU above `overlap` the better counts.
     """
 
     def __init__(
         self,
         model: Any,
         processor: Any,
+        name: str,
         *,
-        name: str = "sam",
         side: int = 16,
         quality: float = 0.88,
         stability: float = 0.95,
@@ -47,34 +47,7 @@ class Sam:
             raise ValueError(f"side, batch: {side} and {batch} given; both are at least 1")
         self.model, self.processor = model.eval(), processor
         self.side, self.quality, self.stability, self.overlap, self.batch = side, quality, stability, overlap, batch
-        self.name = f"{name}@{side}x{side}/{quality:g}/{stability:g}"
-
-    @classmethod
-    def load(
-        cls,
-        path: str,
-        *,
-        side: int = 16,
-        quality: float = 0.88,
-        stability: float = 0.95,
-        overlap: float = 0.7,
-        batch: int = 16,
-        device: str = "cpu",
-    ) -> Sam:
-        """A folder or Hub id with a SAM, its processor, and its weights as safetensors."""
-        from transformers import SamModel, SamProcessor
-
-        model = SamModel.from_pretrained(path, use_safetensors=True)
-        return cls(
-            model.to(device),
-            SamProcessor.from_pretrained(path),
-            name=path.rstrip("/").rpartition("/")[2],
-            side=side,
-            quality=quality,
-            stability=stability,
-            overlap=overlap,
-            batch=batch,
-        )
+        self.name = f"{name}@{side}x{side}/{quality:g}/{stability:g}/{overlap:g}"
 
     @torch.no_grad()
     def __call__(self, image: Image, boxes: Sequence[Box] | None = None) -> Bool[Tensor, "n h w"]:

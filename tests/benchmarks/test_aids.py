@@ -133,6 +133,10 @@ def test_what_chair_wants(tmp_path: Path) -> None:
     released.put(tmp_path / "words.txt", "dog, puppy\n\nbench\n")
     released.put(tmp_path / "words.json", {"dog": ["puppy"], "bench": []})
     assert table(tmp_path / "words.txt") == table(tmp_path / "words.json") == {"dog": ["puppy"], "bench": []}
+    panoptic = {"categories": [{"id": 1, "name": "dog"}], "annotations": [{"image_id": 1, "segments_info": []}]}
+    released.put(tmp_path / "panoptic.json", panoptic)
+    with pytest.raises(ValueError, match=r"panoptic\.json: .*an annotation has no category"):
+        objects_of(tmp_path / "panoptic.json")
     released.put(tmp_path / "broken.json", {"dog": 1})
     for read in (table, objects_of):
         with pytest.raises(ValueError, match=r"broken\.json: .*expected"):

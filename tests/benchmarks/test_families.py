@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 import released
 from seers import Say, Seer, boxed, caption, colour, letter, yes_no
 
-from anyx.benchmarks import benchmark
+from anyx.benchmarks import benchmark, folders
 from anyx.benchmarks.table import BENCHMARKS
 from anyx.benchmarks.table import benchmark as named
 
@@ -75,7 +76,7 @@ def test_right_answers(
 ) -> None:
     found = figures(name, make, say, tmp_path)
     assert {key: found["figures"][key] for key in wanted} == pytest.approx(wanted)
-    assert found["by"]["prompt"] == named(name).prompt
+    assert (found["by"]["prompt"], found["by"].get("split", "")) == (named(name).prompt, named(name).split)
     assert not found["skipped"]
 
 
@@ -122,13 +123,76 @@ def test_rotations(tmp_path: Path) -> None:
 
 def test_a_table_of_rotations_is_left_as_it_is(tmp_path: Path) -> None:
     """Its second row names the picture of the first by index."""
-    import base64
-
     image = base64.b64encode(released.png("red")).decode()
     rows = ["index\tquestion\tA\tB\tanswer\timage", f"3\t?\tred\tblue\tA\t{image}", "1000003\t?\tblue\tred\tB\t3"]
     released.put(tmp_path / "data/bench.tsv", "\n".join(rows) + "\n")
     found = figures("mmbench", lambda folder: None, letter, tmp_path)
     assert (found["n"], found["samples"], found["figures"]["circular"]) == (1, 2, 1)
+
+
+def referring(name: str, **changed: Any) -> dict[str, Any]:
+    return {**released.REFERRING, "question_id": name, **changed}
+
+
+def test_a_split_is_a_word_of_the_name(tmp_path: Path) -> None:
+    """`test` is not `testA`, as `val` is no `evaluation`; a part of a word will do where no name has the word."""
+    for split in ("test", "testA", "testB"):
+        released.table(tmp_path / f"data/{split}-00000-of-00001.parquet", [referring(split)])
+    for asked_for, wanted in (("test", ["test"]), ("testA", ["testA"]), ("testa", ["testA"])):
+        files = folders.found(named("refcoco"), tmp_path / "data", asked_for)
+        assert [file.name.partition("-")[0] for file in files] == wanted
+    assert len(folders.found(named("refcoco"), tmp_path / "data", "tes")) == 3
+
+
+def test_lists_of_several_sets_are_not_mixed(tmp_path: Path) -> None:
+    for name in ("refcoco_val", "refcoco+_val"):
+        released.put(tmp_path / f"data/{name}.json", [released.REFERRING])
+    with pytest.raises(ValueError, match=r"several of what is read once: refcoco\+_val.json, refcoco_val.json"):
+        folders.found(named("refcoco"), tmp_path / "data", "val")
+    assert folders.found(named("refcoco"), tmp_path / "data", "refcoco_val") == [tmp_path / "data/refcoco_val.json"]
+
+
+def test_objects_of_one_picture_are_of_one_source(tmp_path: Path) -> None:
+    """The release names an object, `.._000000581857_16.jpg`; two of them are in one picture, named as COCO names it."""
+    picture = "COCO_train2014_000000581857"
+    rows = [referring(str(n), file_name=f"{picture}_{n}.jpg", answer=["it"]) for n in (1, 16)]
+    rows.append(referring("3", file_name="COCO_train2014_000000000003_0.jpg"))
+    released.put(tmp_path / "data/val.json", rows)
+    for name in (picture, "COCO_train2014_000000000003"):
+        released.put(tmp_path / f"data/train2014/{name}.jpg", "red")
+    told = figures("refcoco", lambda folder: None, boxed, tmp_path)
+    assert (told["samples"], told["clusters"], told["skipped"]) == (4, 2, {})
+
+
+def test_a_picture_that_is_no_base64_is_skipped(tmp_path: Path) -> None:
+    rows = ["index\tquestion\tA\tB\tanswer\timage", "1\t?\tred\tblue\tA\täöü" + "a" * 64]
+    rows.append(f"2\t?\tred\tblue\tA\t{base64.b64encode(released.png('red')).decode()}")
+    released.put(tmp_path / "data/bench.tsv", "\n".join(rows) + "\n")
+    told = figures("mmbench", lambda folder: None, letter, tmp_path)
+    assert (told["n"], told["skipped"]) == (1, {"corrupt": 2})
+
+
+def test_a_picture_that_a_table_names_but_does_not_hold_is_missing(tmp_path: Path) -> None:
+    """It is not a question without pictures."""
+    row = {**released.SCIENCE["1"], "image": {"bytes": None, "path": str(tmp_path / "image.png")}}
+    released.table(tmp_path / "data/test-0.parquet", [row, {**released.SCIENCE["2"], "image": None}])
+    told = figures("scienceqa", lambda folder: None, letter, tmp_path)
+    assert (told["n"], told["skipped"]) == (1, {"missing": 1})
+
+
+def test_options_that_are_no_list_are_told(tmp_path: Path) -> None:
+    row = {"id": "validation_Art_1", "question": "?", "options": "['a", "answer": "A", "question_type": "open"}
+    released.table(tmp_path / "data/validation-0.parquet", [row])
+    with pytest.raises(ValueError, match=r"is not of the form expected \(TypeError: \"\['a\" is no list\)"):
+        figures("mmmu", lambda folder: None, letter, tmp_path)
+
+
+def test_lines_end_where_files_say(tmp_path: Path) -> None:
+    """U+2028 and U+0085 end lines for `str.splitlines`, not in a file."""
+    asking = "Is\u2028it\x85{}?\t{}\r\n"
+    released.put(tmp_path / "data/OCR/a.txt", asking.format("red", "Yes") + asking.format("blue", "No"))
+    released.put(tmp_path / "data/OCR/a.jpg", "red")
+    assert figures("mme", lambda folder: None, yes_no, tmp_path)["figures"]["total"] == 200
 
 
 def test_domains_have_figures(tmp_path: Path) -> None:

@@ -1,13 +1,7 @@
-"""Judges: one over HTTP against a real server on this machine, replays of what was said, and the scores from both."""
+"""Judges: what they said is kept and said again, and the scores from it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,120 +12,10 @@ from seers import Seer
 
 from anyx.benchmarks import benchmark, compare, rank, score
 from anyx.benchmarks.comparing import right
-from anyx.benchmarks.http_judge import HttpJudge
 from anyx.benchmarks.judges import Kept, Replay, digest
 from anyx.benchmarks.llava_bench import LLAVA_BENCH
 from anyx.benchmarks.results import shown
 from anyx.benchmarks.samples import Review
-
-
-class Server(ThreadingHTTPServer):
-    """Answers requests by a list of scripts, the last of them for ever: a status, a body, seconds to wait before."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.scripts: list[tuple[int, Any, float]] = []
-        self.headers: dict[str, str] = {}
-        self.seen: list[tuple[str, str | None, dict[str, Any]]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, self.headers["Authorization"], asked))
-        scripts = self.server.scripts
-        status, body, pause = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-        time.sleep(pause)
-        body = body(asked["messages"][0]["content"]) if callable(body) else body
-        data = (body if isinstance(body, str) else json.dumps(body)).encode()
-        self.send_response(status)
-        for name, value in {**self.server.headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        with contextlib.suppress(ConnectionError):  # who asked may have gone
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing on stderr."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield found
-        found.shutdown()
-        thread.join()
-
-
-def said(words: str) -> dict[str, Any]:
-    return {"choices": [{"message": {"role": "assistant", "content": words}}]}
-
-
-def test_a_server_is_asked_as_openai_s(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "k-1")
-    server.scripts = [(200, lambda text: said(text.upper()), 0)]
-    judge = HttpJudge(server.url + "/", "big-model", key="SECRET", max_tokens=9)
-    assert judge(["one", "two"]) == ["ONE", "TWO"]
-    path, key, asked = server.seen[0]
-    assert (path, key) == ("/v1/chat/completions", "Bearer k-1")
-    assert asked == {
-        "model": "big-model", "messages": [{"role": "user", "content": "one"}], "temperature": 0, "max_tokens": 9,
-    }  # fmt: skip
-    assert HttpJudge(server.url, "m")(["x"]) == ["X"]
-    assert server.seen[-1][1] is None, "no key was named"
-
-
-def test_what_passes_is_tried_again(server: Server) -> None:
-    server.scripts = [(503, "busy", 0), (429, "slow down", 0), (200, said("fine"), 0)]
-    assert HttpJudge(server.url, "m", wait=0.01)(["x"]) == ["fine"]
-    assert len(server.seen) == 3
-
-
-def test_a_failing_server_is_given_up(server: Server) -> None:
-    server.scripts = [(500, "broken", 0)]
-    with pytest.raises(ConnectionError, match="did not answer in 3 tries: 500 Internal Server Error: broken"):
-        HttpJudge(server.url, "m", retries=2, wait=0.01)(["x"])
-    assert len(server.seen) == 3
-
-
-def test_a_slow_server_is_not_waited_for(server: Server) -> None:
-    server.scripts = [(200, said("late"), 3), (200, said("in time"), 0)]
-    began = time.monotonic()
-    assert HttpJudge(server.url, "m", timeout=0.1, wait=0.01)(["x"]) == ["in time"]
-    assert time.monotonic() - began < 3
-    server.scripts = [(200, said("late"), 3)]
-    with pytest.raises(ConnectionError, match="did not answer in 2 tries: timed out"):
-        HttpJudge(server.url, "m", timeout=0.1, wait=0.01, retries=1)(["x"])
-
-
-def test_refusals_are_told_at_once_and_without_the_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "k-1")
-    server.scripts = [(401, "k-1 is no key", 0)]
-    with pytest.raises(ValueError, match=r"refused: 401 Unauthorized: \*\*\* is no key"):
-        HttpJudge(server.url, "m", key="SECRET")(["x"])
-    server.scripts = [(200, {"choices": []}, 0)]
-    with pytest.raises(ValueError, match=r"choices\[0\]\.message\.content was expected"):
-        HttpJudge(server.url, "m")(["x"])
-    server.scripts, server.headers = [(302, "", 0)], {"Location": server.url}
-    with pytest.raises(ValueError, match="refused: 302"):
-        HttpJudge(server.url, "m", key="SECRET")(["x"])
-    assert len(server.seen) == 3
-    for settings, wanted in (
-        ({"url": "file:///etc"}, "begins with http"),
-        ({"key": "NOT_SET_"}, "NOT_SET_ is not set"),
-    ):
-        with pytest.raises(ValueError, match=wanted):
-            HttpJudge(**{"url": server.url, "model": "m", **settings})  # type: ignore[arg-type]
 
 
 class Points:
@@ -177,6 +61,44 @@ def test_llava_bench_by_a_judge(tmp_path: Path) -> None:
     )
 
 
+def test_reviews_that_cannot_be_read_break_no_pairs(tmp_path: Path) -> None:
+    """Two questions on one picture, two on another; of run a the first review is not read, of b the third.
+
+    What is left of b is of two pictures. Both were read of the second and the fourth question: 6 + 8 points and 2 + 4,
+    beside 16, are 87.5 and 37.5.
+    """
+    released.llava_bench(tmp_path / "data")
+    for file, line in (
+        ("questions", {"question_id": 3, "image": "b.jpg", "category": "conv", "text": "Why?"}),
+        ("answers_gpt4", {"question_id": 3, "text": "So."}),
+    ):
+        with (tmp_path / f"data/{file}.jsonl").open("a") as held:
+            held.write(lines(line))
+    points = {"a": ("none", "8 6", "8 4", "8 8"), "b": ("8 2", "8 2", "none", "8 4")}
+
+    class Moody:
+        name = "moody"
+
+        def __call__(self, prompts: Any) -> list[str]:
+            asked = ("Which {colour}?", "Tell all.", "Eh?", "Why?")
+            return [points[p.split("said by ")[1][0]][[q in p for q in asked].index(True)] for p in prompts]
+
+    found = {}
+    for name in points:
+        model = Seer(lambda text, seen, name=name: f"said by {name}")  # type: ignore[misc]
+        found[name] = benchmark(
+            "llava-bench", tmp_path / "data", tmp_path / name, model=model, judge=Moody(), show=False
+        )
+    assert found["b"] is not None
+    assert (found["b"]["n"], found["b"]["clusters"]) == (3, 2)
+    told = compare("llava-bench", (tmp_path / "a", tmp_path / "b"))
+    assert (told["n"], told["a"], told["b"], told["difference"]) == (2, 87.5, 37.5, 50)
+    points["b"] = ("none",) * 4
+    (tmp_path / "b/judgements.jsonl").unlink()
+    with pytest.raises(ValueError, match="no sample in common of which the judge's reviews can be read"):
+        compare("llava-bench", (tmp_path / "a", tmp_path / "b"), judge=Moody())
+
+
 def test_mm_vet_from_a_file_of_another_s_words(tmp_path: Path) -> None:
     """Grades 0.5 and 1 and the same by another judge of 0: a total of 75; maths alone 50."""
     released.mm_vet(tmp_path / "data")
@@ -208,6 +130,18 @@ def test_mm_vet_from_a_file_of_another_s_words(tmp_path: Path) -> None:
     file.write_text('{"prompt": "x"}\n')
     with pytest.raises(ValueError, match="each line is"):
         Replay(file)
+    file.write_text('{"prompt": ')
+    with pytest.raises(ValueError, match=r"said\.jsonl, line 1, is no JSON"):
+        Replay(file)
+
+
+def test_a_file_of_another_s_words_is_only_read(tmp_path: Path) -> None:
+    """Its last line has no end, as editors leave it: it counts, and stays."""
+    file = tmp_path / "said.jsonl"
+    file.write_text(lines(*({"prompt": digest(p), "judge": "j", "answer": p.upper()} for p in "ab")).rstrip("\n"))
+    before = file.read_bytes()
+    assert Replay(file)(["a", "b"]) == ["A", "B"]
+    assert file.read_bytes() == before
 
 
 def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
@@ -218,24 +152,21 @@ def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
     assert Replay(tmp_path / "said.jsonl")(["y"]) == ["8, 2"]
 
 
-def test_a_judge_over_http_ranks_two_runs(server: Server, tmp_path: Path) -> None:
-    """It likes the answer "red", and where there is none, the first place: won once, tied once over both orders."""
-    released.gqa(tmp_path / "data")
-    for name, said_ in (("a", lambda text, seen: seen[0]), ("b", lambda text, seen: "grey")):
-        benchmark("gqa", tmp_path / "data", tmp_path / name, model=Seer(said_), show=False)
+def test_rankings_are_drawn_by_picture(tmp_path: Path) -> None:
+    """Three questions on two pictures; of the one on the second no review is read."""
+    released.vqav2(tmp_path / "data")
+    for name in "ab":
+        benchmark("vqav2", tmp_path / "data", tmp_path / name, model=Seer(lambda text, seen: "x"), show=False)
 
-    def favour(prompt: str) -> dict[str, Any]:
-        second = prompt.split("--- Assistant 2 ---")[1]
-        return said("2" if "red" in second else "1")
+    class First:
+        name = "first"
 
-    server.scripts = [(200, favour, 0)]
-    runs = (tmp_path / "a", tmp_path / "b")
-    found = rank("gqa", runs, HttpJudge(server.url, "m"), tmp_path / "kept.jsonl")
-    assert found["figures"] == {"won": 0.75, "a": 0.75, "b": 0.25, "tie": 0, "unread": 0}
-    assert (found["n"], found["by"]["judge"], len(server.seen)) == (2, "m", 4)
-    assert "Right: red" in server.seen[0][2]["messages"][0]["content"]
-    assert rank("gqa", runs, Replay(tmp_path / "kept.jsonl"), tmp_path / "kept.jsonl") == found
-    assert compare("gqa", runs)["difference"] == 1
+        def __call__(self, prompts: Any) -> list[str]:
+            return ["?" if "What colour?" in prompt and "navy" in prompt else "1" for prompt in prompts]
+
+    found = rank("vqav2", (tmp_path / "a", tmp_path / "b"), First(), tmp_path / "kept.jsonl")
+    assert (found["n"], found["figures"]["unread"]) == (2, 2)
+    assert (found["clusters"], found["interval"]) == (1, None), "both that are left are on one picture"
 
 
 def test_braces_in_answers_are_no_fields() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anyx.benchmarks import compare, imported
+from anyx.benchmarks import compare, imported, rank
 from anyx.commands import main
 from anyx.evaluation.records import Records
 
@@ -125,6 +125,15 @@ def test_scores_that_were_written_as_text(tmp_path: Path) -> None:
         compare("toy", [tmp_path / "x", tmp_path / "y"])
 
 
+def test_a_reply_may_hold_other_ends_of_lines(tmp_path: Path) -> None:
+    """lmms-eval writes letters as they are; U+2028 ends a line for `str.splitlines`, not in JSONL."""
+    folder = export(tmp_path / "a")
+    (file,) = folder.glob("*samples*")
+    file.write_text(file.read_text().replace("said 1", "said\u2028\x85"), encoding="utf-8")
+    assert bring(folder, tmp_path / "x")["n"] == 4
+    assert [record.text for record in Records(tmp_path / "x/records.jsonl")][1] == "said\u2028\x85"
+
+
 def test_filters_are_told_apart(tmp_path: Path) -> None:
     """A sample is logged once a filter, without its name, in the order of the filters."""
     folder = export(tmp_path / "a")
@@ -176,6 +185,21 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     bring(other, tmp_path / "z")
     with pytest.raises(ValueError, match="are not of the same data"):
         compare("toy", [tmp_path / "x", tmp_path / "z"])
+
+
+def test_imported_runs_are_not_ranked(tmp_path: Path) -> None:
+    """They have no rows: no right answers, no places. Of one name with a benchmark of ours they would be looked for."""
+    for name in "ab":
+        bring(export(tmp_path / name), tmp_path / f"out_{name}")
+    with pytest.raises(ValueError, match="imported are compared by --compare, not ranked"):
+        rank("toy", [tmp_path / "out_a", tmp_path / "out_b"], Nobody(), tmp_path / "kept.jsonl")
+
+
+class Nobody:
+    name = "nobody"
+
+    def __call__(self, prompts: Any) -> list[str]:
+        raise AssertionError("it is asked nothing")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,12 @@ import torch
 from seers import Seer, letter, yes_no
 
 from anyx.benchmarks import benchmark, compare, score
-from anyx.benchmarks.asking import OneByOne, chosen
+from anyx.benchmarks.asking import OneByOne, chosen, stored
 from anyx.benchmarks.samples import Sample, asked
 from anyx.evaluation.records import Records
 
 GQA = "testdev_balanced_questions.json"
+SCIENCE = ("problems.json", "b/problems.json", "pid_splits.json")
 
 
 @pytest.fixture
@@ -70,6 +71,10 @@ def test_another_run_s_folder_is_refused(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "out", Seer(yes_no))
     with pytest.raises(ValueError, match="holds records of another run"):
         run(data, tmp_path / "out", Seer(yes_no), seed=1)
+    (data / "existence").rename(data / "position")  # the same files in the same order, of another subtask
+    with pytest.raises(ValueError, match="holds records of another run"):
+        run(data, tmp_path / "out", Seer(yes_no))
+    (data / "position").rename(data / "existence")
     text = data / "existence/a.txt"
     text.write_text(text.read_text().replace("Is", "Was"))
     with pytest.raises(ValueError, match="holds records of another run"):
@@ -106,15 +111,51 @@ def test_broken_and_missing_pictures_are_counted(data: Path, tmp_path: Path) -> 
     assert (found["skipped"], found["samples"], found["figures"]["total"]) == ({}, 4, 400)
 
 
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, written = released.png("red"), Path.write_bytes
+
+    def stopped(path: Path, content: bytes) -> int:
+        written(path, content[:9])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            stored(data, tmp_path, "mmbench")
+    assert (tmp_path / stored(data, tmp_path, "mmbench")).read_bytes() == data
+
+
 def test_half_a_group_is_not_scored(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(data, out, Seer(yes_no))
     lines = (out / "records.jsonl").read_text().splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[:3]))
-    assert score("mme", out, show=False)["samples"] == 2
+    found = score("mme", out, show=False)
+    assert (found["samples"], found["skipped"]) == (2, {"incomplete": 1})
     (out / "records.jsonl").write_text(lines[0])
-    with pytest.raises(ValueError, match="there are no answers in"):
+    with pytest.raises(ValueError, match=r"there are no answers in .* to score; skipped are 1 incomplete"):
         score("mme", out, show=False)
+
+
+def test_a_broken_record_is_named(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "out", Seer(yes_no))
+    file = tmp_path / "out/records.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([lines[0], b"\0" * 9 + b"\n", *lines[2:]]))
+    with pytest.raises(ValueError, match=r"records\.jsonl, line 2, is no JSON"):
+        score("mme", tmp_path / "out", show=False)
+
+
+def test_skipped_are_those_that_were_wanted(data: Path, tmp_path: Path) -> None:
+    """The picture of the second group is missing; a look at the first alone misses nothing."""
+    out = tmp_path / "out"
+    (data / "existence/a.png").unlink()
+    assert run(data, out, Seer(yes_no))["skipped"] == {"missing": 2}
+    assert run(data, out, Seer(yes_no), limit=1)["skipped"] == {}
+    assert score("mme", out, show=False)["skipped"] == {"missing": 2}
+    (data / "artwork/images/b.jpg").unlink()
+    with pytest.raises(ValueError, match=r"there are no answers in .* to score; skipped are 4 missing"):
+        run(data, tmp_path / "none", Seer(yes_no))
 
 
 def test_a_limit_counts_groups_and_spreads_them() -> None:
@@ -142,7 +183,7 @@ def test_one_picture_has_no_interval(tmp_path: Path) -> None:
 
 
 def test_comparing_two_runs(tmp_path: Path) -> None:
-    """One is always right, the other in 1 of 2 questions: the difference is a half."""
+    """One is always right, the other never in all rotations of a question."""
     released.mmbench(tmp_path / "data")
     for name, say in (("a", letter), ("b", lambda text, seen: "A")):
         run(tmp_path / "data", tmp_path / name, Seer(say), "mmbench")
@@ -166,6 +207,11 @@ def test_a_wrong_folder_is_told_in_one_line(tmp_path: Path) -> None:
             "mm-vet",
             lambda: released.put(tmp_path / "data/mm-vet.json", {"a": {}}),
             r"KeyError: 'question'.*expected mm",
+        ),
+        (
+            "scienceqa",
+            lambda: [released.put(tmp_path / "data" / place, {}) for place in SCIENCE],
+            "several of what is read once: b/problems.json, problems.json",
         ),
         ("gqa", lambda: [released.put(tmp_path / f"data/{n}_{GQA}", {}) for n in "ab"], "several of what is read once"),
     ):

@@ -81,6 +81,8 @@ def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
         (("mme", "--judge-url", "http://x"), "--judge-model: the judge's name on the server is missing"),
         (("mme", "--judge-url", "http://x", "--judge-file", "y"), "one of the two is allowed"),
         (("mme", "--rank", tmp_path, tmp_path), "--rank: a judge ranks"),
+        (("mme", "--rank", tmp_path, tmp_path, "--judge-prompt", "x"), "leave out --judge-prompt and --parser"),
+        (("mme", "--score-only", "--judge-url", "http://x", "--judge-model", "m"), "mme is scored without a judge"),
     ):
         code, _, error = run(*words)
         assert (code, wanted in error, error.count("\n")) == (2, True, 1), error

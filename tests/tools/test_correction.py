@@ -97,6 +97,7 @@ def test_mentions_and_what_is_said_of_them() -> None:
         ("TWO DOGS!", "dog", "One DOG!"),
         ("  A man.\n", "man", "  A man.\n"),
         ("one man and 2 buses", "man man bus", "two men and 1 bus"),
+        ("There is no dog. A man and no cat.", "man", "There is no dog. A man and no cat."),
     ],
 )  # fmt: skip
 def test_descriptions(text: str, there: str, wanted: str) -> None:
@@ -114,11 +115,14 @@ def test_descriptions(text: str, there: str, wanted: str) -> None:
         ("Is there a dog in the image?", "Yes, a brown one.", 0, "No, there is no dog in the picture."),
         ("Is there a dog in the image?", "There isn't any.", 1, "Yes, there is a dog in the picture."),
         ("Is there a dog in the image?", "I can see none.", 2, "Yes, there are two dogs in the picture."),
+        ("Is there a dog in the image?", "There isn\u2019t any.", 1, "Yes, there is a dog in the picture."),
+        ("Is there a dog in the image?", "I cannot see it.", 1, "Yes, there is a dog in the picture."),
         ("Is there a dog in the image?", "Yes", 1, "Yes"),
         ("Are there two dogs?", "Yes", 3, "No"),
         ("Are there two dogs?", "No", 2, "Yes"),
         ("How many dogs are there?", "There are two.", 3, "There are three."),
         ("How many dogs are there?", "4", 3, "3"),
+        ("How many dogs are there?", "Someone has one.", 3, "Someone has three."),
         ("How many dogs are there?", "Many", 3, "3"),
         ("Is there a unicorn?", "Yes", 0, None),
         ("Where is the dog?", "Left", 0, None),
@@ -194,5 +198,6 @@ def test_a_language_model_in_the_place_of_the_rules() -> None:
     assert made.corrected == "The dog sits."
     assert made.grounded == "The dog([0.100, 0.200, 0.300, 0.800]) sits."
     assert Corrector(Oracle({}), Prompted(Script("NONE")))(image, question, reply).corrected == reply
-    empty = Corrector(Oracle({}), Prompted(Script("cat", "NONE", "")))
-    assert empty(image, question, reply).corrected == reply, "an empty answer corrects nothing"
+    empty = Script("cat", "")
+    assert Corrector(Oracle({}), Prompted(empty))(image, question, reply).corrected == reply, "it corrects nothing"
+    assert len(empty.prompts) == 2, "without an answerer no questions are asked for"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from tiny_tools import grounding_dino, picture
 
 from anyx.media import Image
 from anyx.scoring.boxes import iou
-from anyx.tools.grounding_dino import GroundingDino, cut, written
+from anyx.tools.grounding_dino import cut, written
 from anyx.tools.loading import detector
 
 ALL = {"threshold": 0.0, "text_threshold": 0.0, "area": 0.0, "overlap": 1.0}
@@ -29,7 +31,7 @@ def image() -> Image:
 def test_boxes_and_scores_are_transformers_own(folder: Path, image: Image) -> None:
     """Every query gives a box; the same boxes with the same scores come of the processor's own reading."""
     found = detector(str(folder), ALL)(image, ["dog", "traffic light"])
-    tool = GroundingDino.load(str(folder), **ALL)
+    tool: Any = detector(str(folder), ALL)
     given = tool.processor(images=image.to_pil(), text="dog. traffic light.", return_tensors="pt")
     with torch.no_grad():
         outputs = tool.model(**given)
@@ -66,9 +68,23 @@ def test_limits(folder: Path, image: Image) -> None:
     assert detector(str(folder), {**ALL, "text_threshold": 1.0})(image, ["dog", "cat"]) == []
 
 
+def test_a_name_tells_all_that_boxes_depend_on(folder: Path, tmp_path: Path) -> None:
+    """Results of a detector are kept by its name: other weights in a folder of the same name, other limits."""
+    name = detector(str(folder)).name
+    assert re.fullmatch(rf"{folder.name}#[0-9a-f]{{8}}@0\.35/0\.25/0\.001/0\.95", name)
+    assert detector(str(folder)).name == name
+    others = [{"threshold": 0.3}, {"text_threshold": 0.3}, {"area": 0.1}, {"overlap": 0.5}]
+    assert len({name, *(detector(str(folder), one).name for one in others)}) == 5
+    tool: Any = detector(str(folder))
+    torch.nn.init.zeros_(next(tool.model.parameters()))
+    tool.model.save_pretrained(tmp_path / folder.name)
+    tool.processor.save_pretrained(tmp_path / folder.name)
+    assert detector(str(tmp_path / folder.name)).name != name
+
+
 def test_boxes_that_overlap_and_small_ones(folder: Path, image: Image) -> None:
     """With heads that are moved to boxes of about half the picture many overlap, and those at the edges are cut."""
-    tool = GroundingDino.load(str(folder), **ALL)
+    tool: Any = detector(str(folder), ALL)
     for head in tool.model.bbox_embed:
         torch.nn.init.constant_(head.layers[-1].bias[2:], 1.5)
     every = tool(image, ["dog", "cat"])
@@ -85,7 +101,7 @@ def test_boxes_that_overlap_and_small_ones(folder: Path, image: Image) -> None:
 
 def test_many_words_are_asked_in_groups(folder: Path, image: Image) -> None:
     """`max_text_len` 5 holds [CLS], a word, a full stop, [SEP], no second word and its stop: each is asked alone."""
-    tool = GroundingDino.load(str(folder), **ALL)
+    tool: Any = detector(str(folder), ALL)
     alone = [one for word in ("dog", "cat") for one in tool(image, [word])]
     tool.model.config.max_text_len = 5
     assert tool(image, ["dog", "cat"]) == sorted(alone, key=lambda one: -one.score)
@@ -107,6 +123,7 @@ def test_what_cannot_be_loaded(folder: Path, tmp_path: Path) -> None:
     for file in folder.iterdir():
         if file.suffix != ".safetensors":
             (pickled / file.name).write_bytes(file.read_bytes())
-    torch.save(GroundingDino.load(str(folder)).model.state_dict(), pickled / "pytorch_model.bin")
+    bare: Any = detector(str(folder))
+    torch.save(bare.model.state_dict(), pickled / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"cannot be loaded: .*safetensors"):
         detector(str(pickled))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tiny_tools import grounding_dino, picture, sam
 from anyx.media import Image
 from anyx.scoring.boxes import iou
 from anyx.tools.loading import segmenter
-from anyx.tools.sam import Sam, bounds, grid, stabilities
+from anyx.tools.sam import bounds, grid, stabilities
 
 BOXES = [(10.0, 10.0, 50.0, 60.0), (70.0, 20.0, 110.0, 80.0), (0.0, 0.0, 120.0, 90.0)]
 ALL = {"side": 3, "quality": -1e9, "stability": -1.0, "overlap": 1.0}
@@ -28,7 +29,7 @@ def image() -> Image:
 
 
 def test_one_mask_a_box_as_transformers_makes_them(folder: Path, image: Image) -> None:
-    tool = Sam.load(str(folder))
+    tool: Any = segmenter(str(folder))
     masks = tool(image, BOXES)
     assert (masks.shape, masks.dtype) == ((3, 90, 120), torch.bool)
     assert torch.equal(masks, segmenter(str(folder))(image, BOXES))
@@ -55,6 +56,12 @@ def test_masks_of_the_whole_picture(folder: Path, image: Image) -> None:
     assert len(few) <= len(boxes)
     for limit in ({"quality": 1e9}, {"stability": 1.0}):  # nothing is more stable than wholly
         assert segmenter(str(folder), {**ALL, **limit})(image).shape == (0, 90, 120)
+
+
+def test_a_name_tells_all_that_masks_depend_on(folder: Path) -> None:
+    """A run with marks is known by it; how many points are asked at once changes no mask."""
+    others = [{}, {"batch": 2}, {"side": 3}, {"quality": 0.5}, {"stability": 0.5}, {"overlap": 0.5}]
+    assert len({segmenter(str(folder), one).name for one in others}) == 5
 
 
 def test_stability_is_transformers_own() -> None:
