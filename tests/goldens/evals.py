@@ -36,7 +36,11 @@ def _text(name: str) -> str:
 
 @cache
 def _read(name: str) -> Any:
-    return json.loads(_text(name))
+    """The content of `name.json`; a ValueError where a part is empty, for pytest skips a test of no cases."""
+    found = json.loads(_text(name))
+    if empty := [key for key, value in found.items() if value in ([], {})]:
+        raise ValueError(f"{name}.json of {os.environ.get(VARIABLE, SHIPPED.name)!r} has nothing in {', '.join(empty)}")
+    return found
 
 
 def golden(name: str) -> dict[str, Any]:

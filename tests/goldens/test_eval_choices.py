@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -11,8 +12,6 @@ from anyx.scoring.circular import mmbench, options
 from anyx.scoring.mmmu import mmmu, says
 from anyx.scoring.parsers import PARSERS
 from anyx.scoring.scienceqa import scienceqa
-
-LETTERS = "ABCDEFGHIJ"
 
 
 @pytest.mark.parametrize("place", keys("mmbench_circular", "extraction_cases"))
@@ -47,8 +46,8 @@ def test_mmbench_questions_and_plain_accuracy() -> None:
 @pytest.mark.parametrize("place", keys("scienceqa", "rows"))
 def test_scienceqa_rows(place: int) -> None:
     row = golden("scienceqa")["rows"][place]
-    letter = PARSERS["sqa@llava"](row["prediction"] or "", dict(zip(LETTERS, row["choices"], strict=False)))
-    assert (-1 if letter is None else LETTERS.index(letter)) == row["expected_pred_index"]
+    letter = PARSERS["sqa@llava"](row["prediction"] or "", dict(zip(ascii_uppercase, row["choices"], strict=False)))
+    assert (-1 if letter is None else ascii_uppercase.index(letter)) == row["expected_pred_index"]
     assert scienceqa([row]).items == [float(row["expected_correct"])]
     if row["expected_lmms_eval_exact_match"] is not None:
         assert scienceqa([row], parser="sqa@lmms").items == [row["expected_lmms_eval_exact_match"]]
@@ -77,7 +76,7 @@ def drawn(row: dict[str, Any]) -> bool:
 def test_mmmu_rows(place: int) -> None:
     row = golden("mmmu")["rows"][place]
     if row["question_type"] == "multiple-choice":
-        letter = PARSERS["mcq@mmmu"](row["response"], dict(zip(LETTERS, row["options"], strict=False)))
+        letter = PARSERS["mcq@mmmu"](row["response"], dict(zip(ascii_uppercase, row["options"], strict=False)))
         assert (letter is None) == drawn(row)
         assert letter == row["expected_pred"]
         if not drawn(row):

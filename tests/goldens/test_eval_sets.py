@@ -37,6 +37,15 @@ def test_a_named_set_that_is_empty_or_missing_fails(
         evals.golden("mme")
 
 
+def test_a_set_without_cases_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test over no cases would be skipped."""
+    (tmp_path / "mme.json").write_text('{"rows": [], "expected": {"total": 3}}')
+    monkeypatch.setenv(evals.VARIABLE, str(tmp_path))
+    assert evals.keys("mme", "rows")
+    with pytest.raises(pytest.fail.Exception, match=r"mme\.json of .* has nothing in rows"):
+        evals.golden("mme")
+
+
 def test_our_copy_is_read_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(evals.VARIABLE, raising=False)
     assert evals.golden("mme")["rows"]
