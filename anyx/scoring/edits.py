@@ -9,6 +9,7 @@ Letters: n units of the reference, m units that were written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,14 +91,14 @@ def total(found: Sequence[Edits]) -> Edits:
 
 
 def transcripts(references: Sequence[str], written: Sequence[str]) -> Result:
-    """WER, CER, MER and WIL of texts as they are: case and punctuation count, runs of blanks are one.
+    """WER, CER, MER and WIL of texts as they are: case and punctuation count, and blanks within a text in its CER.
 
     `details` has WER and CER by row; there are no `items`, for the corpus' WER is not their mean.
     """
     if len(references) != len(written):
         raise ValueError(f"{len(references)} references but {len(written)} transcripts; each transcript has one")
-    pairs = [(" ".join(a.split()), " ".join(b.split())) for a, b in zip(references, written, strict=True)]
-    words = [edits(a.split(), b.split()) for a, b in pairs]
+    pairs = [(a.strip(), b.strip()) for a, b in zip(references, written, strict=True)]
+    words = [edits(_words(a), _words(b)) for a, b in pairs]
     letters = [edits(a, b) for a, b in pairs]
     of_words, of_letters = total(words), total(letters)
     figures = {"wer": of_words.rate, "cer": of_letters.rate, "mer": of_words.match_rate, "wil": of_words.lost}
@@ -110,3 +111,8 @@ def transcripts(references: Sequence[str], written: Sequence[str]) -> Result:
         n=len(pairs),
         details=rows,
     )
+
+
+def _words(text: str) -> list[str]:
+    """Words as jiwer parts them: at blanks and at runs of white space, but not at a single tab or line end."""
+    return [word for word in re.sub(r"\s\s+", " ", text).split(" ") if word]

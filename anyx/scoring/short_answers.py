@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from anyx.scoring.edits import edits
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
 from anyx.scoring.rows import Row, answered, mean
@@ -39,15 +40,4 @@ def _references(row: Row) -> Sequence[str]:
 
 def _near(text: str, reference: str, read: Callable[[str], Any]) -> float:
     longer = max(len(text.upper()), len(reference.upper()))
-    return 1 - _edits(read(text), read(reference)) / longer if longer else 1.0
-
-
-def _edits(one: str, other: str) -> int:
-    """Levenshtein's distance in characters, a row of the table at a time."""
-    above = list(range(len(other) + 1))
-    for i, left in enumerate(one, 1):
-        here = [i]
-        for j, right in enumerate(other, 1):
-            here.append(min(above[j] + 1, here[-1] + 1, above[j - 1] + (left != right)))
-        above = here
-    return above[-1]
+    return 1 - edits(read(reference), read(text)).errors / longer if longer else 1.0

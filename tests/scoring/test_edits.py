@@ -28,11 +28,18 @@ def test_rates_of_a_corpus() -> None:
     WER = 2 / 4 words; MER = 2 / (3 + 2); WIL = 1 - (3 / 4)(3 / 5) = 11 / 20, for 5 words were written.
     Letters: `a b c` (5) -> `a x c d`: b -> x, and ` d` put in: 3 / (5 + 1).
     """
-    found = transcripts(["a b  c", "e"], ["a x c d ", "e"])
+    found = transcripts([" a b c", "e"], ["a x c d ", "e"])
     assert found.figures == pytest.approx({"wer": 0.5, "cer": 0.5, "mer": 0.4, "wil": 0.55})
     assert found.details["0"] == pytest.approx({"wer": 2 / 3, "cer": 3 / 5})
     assert found.details["1"] == {"wer": 0, "cer": 0}
     assert found.n == 2
+
+
+def test_blanks_are_jiwer_s() -> None:
+    """A run of blanks parts words as one does, but its blanks are letters; a single tab parts no words."""
+    found = transcripts(["a  b", "a\tb"], ["a b", "a b"])
+    assert found.details["0"] == {"wer": 0, "cer": 1 / 4}
+    assert found.details["1"] == {"wer": 2, "cer": 1 / 3}
 
 
 def test_case_counts_here() -> None:
