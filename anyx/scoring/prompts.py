@@ -52,8 +52,8 @@ def seedbench(row: Row) -> str:
 
 
 def mmbench(row: Row) -> str:
-    """The hint stands on the question's line; what tables hold for nothing is `nan`."""
-    held = {letter: row[letter] for letter in "ABCDE" if present(row.get(letter))}
+    """The hint stands on the question's line; what tables hold for nothing is `nan`, of options also an empty text."""
+    held = {letter: row[letter] for letter in "ABCDE" if row.get(letter) and present(row[letter])}
     hint = f"{row['hint']} " if present(row.get("hint")) else ""
     return f"{hint}{row['question']} There are several options:\n{listed(held)}\n{LETTER}"
 
@@ -87,7 +87,7 @@ GREEDY = {"temperature": 0, "top_p": 1.0, "num_beams": 1, "do_sample": False}
 UNTIL = {"until": ["ASSISTANT:"]}
 TASKS: dict[str, tuple[Callable[[Row], str], dict[str, Any]]] = {
     "mme": (
-        lambda row: row["question"].replace(" Please answer yes or no.", "") + SHORT,
+        lambda row: row["question"].strip().replace(" Please answer yes or no.", "") + SHORT,
         {"max_new_tokens": 16, **GREEDY},
     ),
     "vqav2_val": (lambda row: row["question"] + SHORT, {"max_new_tokens": 16}),
@@ -95,7 +95,7 @@ TASKS: dict[str, tuple[Callable[[Row], str], dict[str, Any]]] = {
     "textvqa_val": (textvqa, UNTIL),
     "textvqa_val_ocr": (textvqa_ocr, UNTIL),
     "vizwiz_vqa_val": (lambda row: row["question"].capitalize() + UNSURE + SHORT, UNTIL),
-    "pope": (lambda row: row["question"] + SHORT, {"max_new_tokens": 128, **GREEDY}),
+    "pope": (lambda row: row["question"].strip() + SHORT, {"max_new_tokens": 128, **GREEDY}),
     "scienceqa_img": (scienceqa, {"max_new_tokens": 16, "temperature": 0, "do_sample": False}),
     "seedbench": (seedbench, {**UNTIL, "image_aspect_ratio": "original"}),
     "mmbench_en_dev": (mmbench, {**UNTIL, "max_new_tokens": 1024, **GREEDY}),

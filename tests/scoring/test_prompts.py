@@ -4,6 +4,7 @@ import pytest
 
 from anyx.scoring.prompts import TASKS, prompt
 
+WORD = "Answer the question using a single word or phrase."
 LETTER = "Answer with the option's letter from the given choices directly."
 
 
@@ -11,9 +12,12 @@ LETTER = "Answer with the option's letter from the given choices directly."
     ("task", "row", "wanted"),
     [
         ("scienceqa_img", {"hint": "", "question": "Why?", "choices": ["x", "y"]}, f"Why?\nA. x\nB. y\n{LETTER}"),
+        ("mme", {"question": "Is it? Please answer yes or no. "}, f"Is it?\n{WORD}"),
+        ("pope", {"question": " Is it?"}, f"Is it?\n{WORD}"),
+        ("gqa", {"question": " Is it?"}, f" Is it?\n{WORD}"),
         (
             "mmbench_en_dev",
-            {"question": "Why?", "hint": float("nan"), "A": "x", "B": "y", "C": None, "D": "nan"},
+            {"question": "Why?", "hint": float("nan"), "A": "x", "B": "y", "C": None, "D": "nan", "E": ""},
             f"Why? There are several options:\nA. x\nB. y\n\n{LETTER}",
         ),
         (
@@ -24,7 +28,7 @@ LETTER = "Answer with the option's letter from the given choices directly."
         (
             "textvqa_val_ocr",
             {"question": "what is it?", "ocr_tokens": ["STOP", "7"]},
-            "What is it?\nReference OCR token: STOP, 7\nAnswer the question using a single word or phrase.",
+            f"What is it?\nReference OCR token: STOP, 7\n{WORD}",
         ),
     ],
 )
