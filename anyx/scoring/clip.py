@@ -16,6 +16,7 @@ from anyx.digests import bytes_of, digest
 from anyx.media import Image, Video
 from anyx.scoring.embedders import Medium
 from anyx.scoring.features import Floats
+from anyx.scoring.similarity import frames_of
 
 
 class ClipEmbedder:
@@ -49,8 +50,7 @@ class ClipEmbedder:
             batch = self.tokenizer([medium], truncation=True, max_length=length, return_tensors="pt")
             pooled = self.model.get_text_features(**batch).pooler_output
         elif isinstance(medium, Image | Video):
-            frames = [medium] if isinstance(medium, Image) else [Image(frame) for frame in medium.frames]
-            batch = self.processor([frame.to_pil() for frame in frames], return_tensors="pt")
+            batch = self.processor([frame.to_pil() for frame in frames_of(medium)], return_tensors="pt")
             pooled = self.model.get_image_features(**batch).pooler_output
         else:
             raise ValueError(f"CLIP takes pictures, clips and texts, but {type(medium).__name__} was given")
