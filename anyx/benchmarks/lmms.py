@@ -116,7 +116,8 @@ def result_of(
     if times is None:
         items, grouped = [], []
     figures = {first: figures[first]} | dict(figures)
-    return Result(first, dict(by), figures, len(lines), items, grouped, times or 1.0)
+    hits = set(items) <= {0.0, 1.0}  # nothing says what a score is: of ones and noughts alone it is taken for a share
+    return Result(first, dict(by), figures, len(lines), items, grouped, times or 1.0, share=hits)
 
 
 def having(lines: Sequence[Mapping[str, Any]], figure: str) -> list[Mapping[str, Any]]:

@@ -97,7 +97,7 @@ def told(
     name: str, result: Result, out: Path, lines: Sequence[Line], wanted: Collection[str] | None = None
 ) -> dict[str, Any]:
     """What `result.json` holds; one run's is the same each time."""
-    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
+    bounds = interval(result)
     return {
         "benchmark": name,
         "metric": result.metric,

@@ -32,6 +32,7 @@ def boxes(rows: Sequence[Row], *, parser: str = "box@brackets") -> Result:
         figures={**accuracy, "iou": mean(overlaps), "centre": centred, "unread": float(found.count(None))},
         n=len(rows),
         items=[float(overlap >= THRESHOLDS[0]) for overlap in overlaps],
+        share=True,
     )
 
 

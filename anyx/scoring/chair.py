@@ -64,4 +64,4 @@ def chair(captions: Sequence[str], objects: Sequence[Collection[str]], synonyms:
     table = digest(*(part for name in sorted(synonyms) for part in (name, *synonyms[name])))[:12]
     figures = {"chair_s": sum(items) / len(items) if items else None, "chair_i": wrong / said if said else None}
     by = {"tokenizer": "ptb-lite", "synonyms": f"{len(synonyms)} objects#{table}"}
-    return Result(metric="chair", by=by, figures=figures, n=len(items), items=items)
+    return Result(metric="chair", by=by, figures=figures, n=len(items), items=items, share=True)

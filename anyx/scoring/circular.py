@@ -54,6 +54,7 @@ def mmbench(rows: Sequence[Row], *, parser: str = "mcq@vlmeval") -> Result:
         },
         n=len(hits),
         items=hits,
+        share=True,
         details={
             "question": {str(question): hit for question, hit in zip(rotations, hits, strict=True)},
             "category": means(hits, heads, "category"),

@@ -19,29 +19,42 @@ class Difference(NamedTuple):
 
 
 def interval(result: Result, *, repeats: int = REPEATS, seed: int = 0) -> tuple[float, float] | None:
-    """The 95% interval of a result's first figure; None below two items.
+    """The 95% interval of a result's first figure: percentiles of the bootstrap over clusters.
 
-    Wilson's where items are right or wrong and each stands for itself, else percentiles of the bootstrap over clusters.
+    Of shares that are 0 or 1 and stand each for itself it is Wilson's. Where clusters are all alike, drawing again
+    shows nothing: of shares it is Wilson's over as many as there are clusters, else None, as it is below two clusters.
     """
-    if len(result.items) < 2:
+    items, clusters = result.items, result.clusters or range(len(result.items))
+    groups = len(set(clusters))
+    if groups < 2:
         return None
-    if not result.clusters and set(result.items) <= {0.0, 1.0}:
-        low, high = wilson(int(sum(result.items)), len(result.items))
+    of_each: dict[object, list[float]] = {}
+    for item, cluster in zip(items, clusters, strict=True):
+        of_each.setdefault(cluster, []).append(item)
+    means = [sum(some) / len(some) for some in of_each.values()]
+    alike = max(means) - min(means) < 1e-12
+    if result.share and (alike or (groups == len(items) and set(items) <= {0.0, 1.0})):
+        low, high = wilson(sum(items) * groups / len(items), groups)
+    elif alike:
+        return None
     else:
-        low, high = percentiles(cluster_means(result.items, result.clusters, repeats=repeats, seed=seed))
+        low, high = percentiles(cluster_means(items, result.clusters, repeats=repeats, seed=seed))
     return result.scale * low, result.scale * high
 
 
 def compare(result: Result, baseline: Result, *, repeats: int = REPEATS, seed: int = 0) -> Difference:
     """The paired bootstrap and permutation test of two results over the same items, in the same order.
 
-    ValueError: they are of two metrics, or were read by different parsers, or are not of as many items or clusters.
+    Where all items differ alike the interval has no width: how sure that is, p says. ValueError: they are of two
+    metrics, or were read by different parsers, or are not of the same items and clusters, or of one cluster alone.
     """
     for one, other in ((result.metric, baseline.metric), (result.by, baseline.by)):
         if one != other:
             raise ValueError(f"{one} does not compare with {other}; score both alike")
     if list(result.clusters) != list(baseline.clusters):
         raise ValueError("the clusters of two results differ; score both on the same items in the same order")
+    if len(set(result.clusters)) == 1:
+        raise ValueError("all items came of one source; a difference can be told from two or more")
     low, high = paired_bootstrap(result.items, baseline.items, result.clusters, repeats=repeats, seed=seed)
     p = permutation_test(result.items, baseline.items, result.clusters, seed=seed)
     difference = (sum(result.items) - sum(baseline.items)) / len(result.items)

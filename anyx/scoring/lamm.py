@@ -172,6 +172,7 @@ def lamm(task: str, rows: Sequence[Row], *, as_published: bool = False) -> Resul
         items=items,
         clusters=clusters,
         scale=scale,
+        share=task != "fsc147_counting",
         details=details,
     )
 

@@ -45,6 +45,7 @@ def mmmu(
         figures={"accuracy": mean(items), "unread": float(unread)},
         n=len(rows),
         items=items,
+        share=True,
         details={
             name: {"accuracy": share, "n": float(len(places))}
             for (name, share), places in zip(

@@ -41,6 +41,7 @@ def pope(rows: Sequence[Row], *, parser: str = "pope@llava") -> Result:
         },
         n=len(rows),
         items=items,
+        share=True,
         details=details,
     )
 

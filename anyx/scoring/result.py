@@ -13,7 +13,8 @@ class Result:
     `by` names what else a figure depends on, versioned where it could change: `{"parser": "mme@official"}`. `figures`
     are by name, the one to compare first; None where nothing could be measured. `items` are values one an item (1.0 or
     0.0 for right or wrong), where the first figure is `scale` times their mean, and `clusters` the source item of each,
-    where several came of one: confidence intervals and paired tests read these.
+    where several came of one: confidence intervals and paired tests read these. `share` says that no item can be below
+    0 or above 1, whatever those here are.
     """
 
     metric: str
@@ -23,4 +24,5 @@ class Result:
     items: Sequence[float] = ()
     clusters: Sequence[str] = ()
     scale: float = 1.0
+    share: bool = False
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # figures by subset

@@ -18,16 +18,18 @@ def llava_bench(rows: Sequence[Row], *, parser: str = "review@line") -> Result:
 
     Figures: relative, 100 times the answers' points over the references', and `unread` reviews, which are left out.
     `details` by category, with the mean points times ten. Items are the answer's points over the mean of the
-    references', so that an interval takes the references as given.
+    references', so that an interval takes the references as given; where some were left out, `clusters` are the places
+    of the others, so that no run is compared with one of which other reviews were read.
     """
     read = named(parser, "review")
     needed("llava_bench", rows, "category", "review")
     found = [read(row["review"]) for row in rows]
     pairs = [(pair, row) for pair, row in zip(found, rows, strict=True) if pair and pair[0] > 0]
+    places = [str(place) for place, pair in enumerate(found) if pair and pair[0] > 0]
     level = mean([pair[0] for pair, _ in pairs])
     details = {
-        name: _points([pairs[place][0] for place in places])
-        for name, places in subsets([row for _, row in pairs], "category").items()
+        name: _points([pairs[place][0] for place in some])
+        for name, some in subsets([row for _, row in pairs], "category").items()
     }
     return Result(
         metric="llava_bench",
@@ -35,6 +37,7 @@ def llava_bench(rows: Sequence[Row], *, parser: str = "review@line") -> Result:
         figures={**_points([pair for pair, _ in pairs]), "unread": float(len(rows) - len(pairs))},
         n=len(pairs),
         items=[pair[1] / level for pair, _ in pairs] if level else [],
+        clusters=places if len(places) < len(rows) else (),
         scale=100.0,
         details=details,
     )
@@ -71,6 +74,7 @@ def mm_vet(rows: Sequence[Row], *, parser: str = "grade@first") -> Result:
         figures={"total": 100 * sum(items) / len(items), "unread": float(grades.count(None))},
         n=len(rows),
         items=items,
+        share=True,
         scale=100.0,
         details={
             "capability": {name: 100 * sum(some) / len(some) for name, some in capabilities.items()},
@@ -108,4 +112,5 @@ def first_places(rows: Sequence[Row], *, parser: str = "rank@first") -> Result:
         },
         n=len(items),
         items=items,
+        share=True,
     )

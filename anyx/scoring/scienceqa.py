@@ -26,4 +26,4 @@ def scienceqa(rows: Sequence[Row], *, parser: str = "sqa@llava") -> Result:
         items.append(float(letter == string.ascii_uppercase[row["answer"]]))
     seen = [item for item, row in zip(items, scored, strict=True) if row["has_image"] and row["prediction"] is not None]
     figures = {"accuracy": mean(items), "image_accuracy": mean(seen)}
-    return Result("scienceqa", {"parser": parser}, figures, len(scored), items)
+    return Result("scienceqa", {"parser": parser}, figures, len(scored), items, share=True)

@@ -20,4 +20,6 @@ def seedbench(rows: Sequence[Row], *, parser: str = "seed@first") -> Result:
     texts = answered("seedbench", rows, "answer")
     items = [float(read(text, OPTIONS) == row["answer"]) for text, row in zip(texts, rows, strict=True)]
     details = {name: {"accuracy": share} for name, share in means(items, rows, "data_type").items()}
-    return Result("seedbench", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items, details=details)
+    return Result(
+        "seedbench", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items, share=True, details=details
+    )

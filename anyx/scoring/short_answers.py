@@ -16,7 +16,7 @@ def exact_match(rows: Sequence[Row], *, parser: str = "gqa@lmms") -> Result:
     read = named(parser, "gqa")
     texts = answered("exact_match", rows, "references")
     items = [float(read(text) == read(_references(row)[0])) for text, row in zip(texts, rows, strict=True)]
-    return Result("exact_match", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items)
+    return Result("exact_match", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items, share=True)
 
 
 def anls(rows: Sequence[Row], *, parser: str = "anls@lmms", threshold: float = 0.5) -> Result:
@@ -28,7 +28,9 @@ def anls(rows: Sequence[Row], *, parser: str = "anls@lmms", threshold: float = 0
     texts = answered("anls", rows, "references")
     scores = [max(_near(text, one, read) for one in _references(row)) for text, row in zip(texts, rows, strict=True)]
     items = [score if score >= threshold else 0.0 for score in scores]
-    return Result("anls", {"parser": parser, "threshold": f"{threshold}"}, {"anls": mean(items)}, len(rows), items)
+    return Result(
+        "anls", {"parser": parser, "threshold": f"{threshold}"}, {"anls": mean(items)}, len(rows), items, share=True
+    )
 
 
 def _references(row: Row) -> Sequence[str]:

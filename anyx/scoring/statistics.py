@@ -28,7 +28,7 @@ class Paired(NamedTuple):
 
 
 def wilson(hits: float, total: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a share; (0, 1) where nothing was measured."""
+    """The 95% Wilson score interval of a share, of which a hit may be a part; (0, 1) where nothing was measured."""
     if not total:
         return 0.0, 1.0
     share, z2 = hits / total, Z95**2

@@ -29,6 +29,7 @@ def vqa(rows: Sequence[Row], *, parser: str = "vqa@official") -> Result:
         figures={"accuracy": mean(items)},
         n=len(rows),
         items=items,
+        share=True,
         details={key: means(items, rows, key) for key in ("answer_type", "question_type")},
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anyx.scoring.compare import interval
+from anyx.scoring.compare import compare, interval
 from anyx.scoring.parsers import PARSERS
 from anyx.scoring.reviews import first_places, llava_bench, mm_vet
 
@@ -39,6 +39,17 @@ def test_llava_bench() -> None:
     assert llava_bench([{"category": "conv", "review": ""}]).figures["relative"] is None
     with pytest.raises(ValueError, match="row 0 has no review"):
         llava_bench([{"category": "conv"}])
+
+
+def test_runs_of_which_other_reviews_were_read_do_not_compare() -> None:
+    """Each lacks one of three, and not the same: paired by their order, y's answer would be held against z's."""
+    one, other = (
+        llava_bench([{"category": "conv", "review": text} for text in said])
+        for said in (["8 4", "?", "8 6"], ["8 4", "8 8", "?"])
+    )
+    with pytest.raises(ValueError, match="the clusters of two results differ; score both on the same items"):
+        compare(one, other)
+    assert compare(one, one).difference == 0
 
 
 def test_mm_vet() -> None:

@@ -14,6 +14,7 @@ from anyx.scoring.bootstrap import (
     permutation_test,
 )
 from anyx.scoring.compare import compare, interval
+from anyx.scoring.mme import mme
 from anyx.scoring.result import Result
 from anyx.scoring.statistics import clustered_error, paired_t, standard_error, wilson
 
@@ -66,6 +67,10 @@ def test_tests_of_a_difference_by_hand() -> None:
     assert paired_bootstrap([1] * 5, [0] * 5) == (1, 1)
 
 
+def result(items: list[float], clusters: str = "", *, share: bool = True, scale: float = 1.0) -> Result:
+    return Result("m", {}, {"figure": None}, len(items), items, [*clusters], scale, share)
+
+
 @pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.9, 150), (0.3, 400)])
 def test_wilson_holds_the_share_19_times_of_20(share: float, n: int) -> None:
     low, high = np.transpose([wilson(hits, n) for hits in range(n + 1)])
@@ -85,18 +90,80 @@ def test_the_bootstrap_over_clusters_holds_the_mean_19_times_of_20() -> None:
     assert np.mean([low <= 0.7 <= high for low, high in plain]) < 0.9  # as if questions were independent
 
 
-def test_the_interval_of_a_result() -> None:
-    one = Result("m", {}, {"accuracy": 50.0}, 4, [1.0, 0.0, 1.0, 0.0], scale=100.0)
-    assert interval(one) == pytest.approx([100 * edge for edge in wilson(2, 4)])
-    parts = Result("m", {}, {"score": 0.5}, 4, [0.9, 0.1, 0.9, 0.1], ["p", "p", "q", "q"])
-    assert interval(parts) == pytest.approx((0.5, 0.5))  # each cluster's mean is 1/2
-    assert interval(Result("m", {}, {"score": 0.5}, 0)) is None
+@pytest.mark.parametrize("n", [32, 72, 288])  # as many as in cells of reports
+def test_intervals_of_shares_hold_them_19_times_of_20(n: int) -> None:
+    """Whatever the share is: 10,000 shares between 0 and 1, each measured once."""
+    generator = np.random.default_rng(0)
+    chance = generator.random(10_000)
+    edges = np.array([interval(result([1.0] * hits + [0.0] * (n - hits))) for hits in range(n + 1)])
+    low, high = edges[generator.binomial(n, chance)].T
+    assert 0.93 < np.mean((low <= chance) & (chance <= high)) < 0.97
+
+
+def test_intervals_over_clusters_hold_the_mean_19_times_of_20() -> None:
+    """1000 measurements of 60 pictures with 1 to 6 questions each, other pictures and numbers each time."""
+    generator = np.random.default_rng(0)
+    held = []
+    for _ in range(1000):
+        clusters = np.repeat(np.arange(60), generator.integers(1, 7, size=60))
+        right = generator.random(len(clusters)) < generator.beta(1.4, 0.6, size=60)[clusters]  # mean 0.7
+        found = Result("m", {}, {}, len(right), right.astype(float).tolist(), clusters.tolist(), share=True)
+        low, high = interval(found, repeats=500) or (0, 0)
+        held.append(low <= 0.7 <= high)
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def test_intervals_of_differences_hold_them_19_times_of_20() -> None:
+    """1000 times two systems on the same 100 items, easy or hard for both: right in 0.7 and in 0.6 of them."""
+    generator = np.random.default_rng(0)
+    held = []
+    for _ in range(1000):
+        chance = generator.beta(1.2, 0.8, size=100)  # mean 0.6
+        one, other = (generator.random(100) < some for some in (chance * 0.75 + 0.25, chance))
+        low, high = paired_bootstrap(one.astype(float).tolist(), other.astype(float).tolist(), repeats=500)
+        held.append(low <= 0.1 <= high)
+    assert 0.93 < np.mean(held) < 0.97
+
+
+def test_the_interval_of_a_share() -> None:
+    """Wilson's of items that stand each for itself; the bootstrap's of clusters, and of answers right in part."""
+    assert interval(result([1, 0, 1, 0], scale=100)) == pytest.approx([100 * edge for edge in wilson(2, 4)])
+    assert interval(result([1, 0, 1, 0], "pqrs")) == pytest.approx(wilson(2, 4))  # each is its own source
+    assert interval(result([1, 1, 0, 0], "ppqq")) == (0, 1)  # of two sources both, one and one, or the other
+    assert interval(result([0.5, 0.7])) == pytest.approx((0.5, 0.7))
+
+
+def test_the_interval_where_all_are_alike() -> None:
+    """Two right answers on each of two pictures say no more of a third picture than one on each."""
+    assert interval(result([1, 1, 1, 1], "ppqq")) == wilson(2, 2)
+    assert interval(result([0.9, 0.1, 0.1, 0.9], "ppqq")) == pytest.approx(wilson(1, 2))
+    assert interval(result([1, 1])) == wilson(2, 2)
+    assert interval(result([0.0, 0.0, 0.0], share=False)) is None  # of what may be anything nothing is known
+
+
+def test_what_is_no_share_has_no_interval_of_one() -> None:
+    """Edit counts that happen to be 0 and 1: the bootstrap's, which is not Wilson's; MME's points of 0 show nothing."""
+    low, high = interval(result([0.0, 1.0] * 8, share=False)) or (0, 0)
+    assert (low, high) == pytest.approx((0.25, 0.75))  # of 16 draws 4 to 12 are ones 97.9% of the time, 5 to 11 92.3%
+    rows = [
+        {"category": "OCR", "question_id": f"{place // 2}", "answer": "yes", "prediction": "no"} for place in range(8)
+    ]
+    assert mme(rows).items == [0] * 4
+    assert interval(mme(rows)) is None
+
+
+def test_one_source_has_no_interval() -> None:
+    assert interval(result([])) is None
+    assert interval(result([1])) is None
+    assert interval(result([1, 0, 1], "ppp")) is None
+    with pytest.raises(ValueError, match="all items came of one source; a difference can be told from two or more"):
+        compare(result([1, 0, 1], "ppp"), result([0, 0, 1], "ppp"))
 
 
 def test_results_are_compared_on_the_same_items() -> None:
     one, other = Result("m", {}, {}, 5, [1.0] * 5, scale=100.0), Result("m", {}, {}, 5, [0.0] * 5, scale=100.0)
     found = compare(one, other)
-    assert found[:3] == (100, 100, 100)
+    assert found[:3] == (100, 100, 100)  # no width, for all differ alike: p says how sure that is
     assert found.p == pytest.approx(2 / 32, abs=0.01)
     with pytest.raises(ValueError, match=r"\{\} does not compare with \{'parser': 'x@1'\}; score both alike"):
         compare(one, Result("m", {"parser": "x@1"}, {}, 5, [0.0] * 5))
