@@ -66,6 +66,19 @@ def test_results() -> None:
     assert captions(references, {"x": "a dog runs.", "y": "a dog"}, tokenizer="none").details["x"]["bleu_1"] != 1
 
 
+@pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
+@pytest.mark.skipif(find_spec("pycocoevalcap") is None, reason="METEOR needs pycocoevalcap")
+def test_meteor_by_hand() -> None:
+    """All of three words in two runs: 1 less the penalty 0.6 (2/3)^0.2. Two of three in one run of two: P = 1, R = 2/3,
+    F = P R / (0.85 P + 0.15 R), less a share of 0.6 (1/2)^0.2 of it. The same words have no penalty.
+    """
+    written = {"x": "dogs run fast", "y": "fast dogs run", "z": "dogs run", "w": "seven chairs"}
+    found = captions({name: ["dogs run fast"] for name in written}, written, tokenizer="none", meteor=True)
+    two = (2 / 3) / (0.85 + 0.15 * 2 / 3) * (1 - 0.6 * 0.5**0.2)
+    wanted = {"x": 1, "y": 1 - 0.6 * (2 / 3) ** 0.2, "z": two, "w": 0}
+    assert {name: row["meteor"] for name, row in found.details.items()} == pytest.approx(wanted)
+
+
 def test_rarity_may_be_held_fixed() -> None:
     """One image alone has CIDEr-D 0; with the rarity of a larger set it has its score there."""
     references = {str(n): [f"a {word} here now"] for n, word in enumerate(("dog", "cat", "bus"))}
