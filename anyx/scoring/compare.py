@@ -10,11 +10,11 @@ from anyx.scoring.statistics import wilson
 
 
 class Difference(NamedTuple):
-    """The first figure less the baseline's, its 95% interval, and the p of there being none."""
+    """The first figure less the baseline's, its 95% interval (None of one source), and the p of there being none."""
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
 
 
@@ -46,16 +46,16 @@ def compare(result: Result, baseline: Result, *, repeats: int = REPEATS, seed: i
     """The paired bootstrap and permutation test of two results over the same items, in the same order.
 
     Where all items differ alike the interval has no width: how sure that is, p says. ValueError: they are of two
-    metrics, or were read by different parsers, or are not of the same items and clusters, or of one cluster alone.
+    metrics, or were read by different parsers, or are not of as many items or of the same clusters.
     """
     for one, other in ((result.metric, baseline.metric), (result.by, baseline.by)):
         if one != other:
             raise ValueError(f"{one} does not compare with {other}; score both alike")
     if list(result.clusters) != list(baseline.clusters):
         raise ValueError("the clusters of two results differ; score both on the same items in the same order")
-    if len(set(result.clusters)) == 1:
-        raise ValueError("all items came of one source; a difference can be told from two or more")
     low, high = paired_bootstrap(result.items, baseline.items, result.clusters, repeats=repeats, seed=seed)
     p = permutation_test(result.items, baseline.items, result.clusters, seed=seed)
-    difference = (sum(result.items) - sum(baseline.items)) / len(result.items)
-    return Difference(result.scale * difference, result.scale * low, result.scale * high, p)
+    difference = result.scale * (sum(result.items) - sum(baseline.items)) / len(result.items)
+    if len(set(result.clusters)) == 1:
+        return Difference(difference, None, None, p)
+    return Difference(difference, result.scale * low, result.scale * high, p)
