@@ -124,7 +124,7 @@ def rank(name: str, runs: Sequence[Path], judge: TextJudge, kept: Path) -> dict[
     read = [line for place, line in enumerate(first) if first_places(rows[2 * place : 2 * place + 2]).items]
     sources = [str(line["source"]) for line in read]
     result = replace(result, clusters=sources if len(set(sources)) < len(sources) else ())
-    bounds = interval(result) if len(set(result.clusters)) != 1 else None  # one picture says nothing of others
+    bounds = interval(result)
     return {
         "benchmark": name,
         "metric": result.metric,
