@@ -10,6 +10,7 @@ Letters: b pictures, t frames, h height, w width, n samples.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Concept:
 @cache
 def concepts(folder: Path = DATA) -> tuple[Concept, ...]:
     """All concepts, the 233 core ones first."""
-    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in gzip.open(folder / "manifest.jsonl.gz", "rt", encoding="utf-8")]
     found = [
         Concept(
             id=row["id"],

@@ -10,6 +10,7 @@ encoders give files that are the same to the eye and ear.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ from scipy.signal import resample_poly
 
 from anyx.media import Audio
 
-MANIFEST = Path(__file__).parent / "data" / "manifest.jsonl"
+MANIFEST = Path(__file__).parent / "data" / "manifest.jsonl.gz"
 TOOLS = ("npm", "flite", "espeak-ng")
 ANIMATIONS = {f"animations{part}": f"@lobehub/fluent-emoji-anim-{part}@1.0.0" for part in range(1, 5)}
 NPM = {
@@ -49,7 +50,7 @@ def main() -> None:
     options.add_argument("--packages", type=Path, help="keep what is downloaded here, and use what lies there")
     given = options.parse_args()
     demand_tools()
-    rows = [json.loads(line) for line in MANIFEST.read_text().splitlines()]
+    rows = [json.loads(line) for line in gzip.open(MANIFEST, "rt", encoding="utf-8")]
     names = {name for row in rows for name in file_names(row)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.packages or Path(scratch)
