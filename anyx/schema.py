@@ -124,8 +124,8 @@ class Stage:
     is a stage's folder or file of weights to start from. `seed` is the configuration's unless a stage has its own.
     `tokens` is how many positions of the LLM a batch is filled up to, and `batch_size` then how many rows at most; the
     steps of `epochs` are estimated from the lengths of the data. `pack` says whether padding is left out (`auto`: where
-    the LLM and its adapters can). With `bucket` rows of like length share a batch, except in a stage that teaches output
-    projectors alone: it reads no row twice, so that their lengths cost nothing there.
+    the LLM and its adapters can). With `bucket` rows of like length share a batch, except in a stage that teaches
+    output projectors alone: it reads no row twice, so that their lengths cost nothing there.
     `max_length` cuts conversations to that many ids, a medium counting as one. `template` lays them out otherwise than
     the model's own does, in this stage only. `cache` keeps what frozen encoders and autoencoders compute: `true` as
     they say it under the stage's `precision`; a dtype computed in their own, and rounded to it where they say float32,

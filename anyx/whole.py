@@ -33,8 +33,8 @@ def tensors(model: nn.Module, parts: Parts, names: Sequence[str]) -> dict[str, T
 def save(found: Mapping[str, Tensor], names: Sequence[str], file: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the tensors of the parts of these names; `dtype` stores numbers that are no counts in another type.
 
-    With `torch.int8` matrices take a byte a weight (`anyx.compact`). One note beside the tensors, so that equal parts are
-    equal files: safetensors writes several in any order.
+    With `torch.int8` matrices take a byte a weight (`anyx.compact`). One note beside the tensors, so that equal parts
+    are equal files: safetensors writes several in any order.
     """
     kept = {name: x.detach().cpu() for name, x in found.items()}
     if dtype == torch.int8:

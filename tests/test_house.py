@@ -44,7 +44,7 @@ SIDEWAYS = {
     ("prompt", "pages"), ("context", "interfaces"), ("caching", "context"),
     ("splice", "context"), ("unpadded", "schema"), ("latents", "layers"),
     ("media", "files"), ("files", "codecs"), ("anyres", "input_projectors"),
-    ("waiting", "interfaces"), ("whole", "durable"), ("waiting", "frozen"),
+    ("waiting", "interfaces"), ("whole", "durable"), ("whole", "compact"), ("waiting", "frozen"),
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),

@@ -182,3 +182,13 @@ def _brief(cell: Mapping[str, Any] | None) -> str:
         return "-"
     low, high, chance_of, ceiling = (round(100 * x) for x in (*cell["ci95"], cell["chance"], cell["ceiling"]))
     return f"{100 * cell['top1']:.0f} ({low}-{high}; {chance_of} / {ceiling})"
+
+
+def below(found: Mapping[str, Any], floors: Mapping[str, float]) -> list[str]:
+    """The cells that are right less often than the floor of their split says."""
+    return [
+        f"{split} {name}: {cell['top1']:.1%} of {cell['n']}, floor {floor:.1%}"
+        for split, floor in floors.items()
+        for name, cell in found[split].items()
+        if cell["top1"] < floor
+    ]

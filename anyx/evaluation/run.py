@@ -22,7 +22,7 @@ from anyx.evaluation import report, routes
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import Judges, build
-from anyx.evaluation.matrix import ceilings_of, markdown, matrix
+from anyx.evaluation.matrix import below, ceilings_of, markdown, matrix
 from anyx.evaluation.records import Job, Records
 from anyx.evaluation.scores import Verdicts, digest_of, judge_all
 from anyx.imports import find
@@ -186,23 +186,14 @@ class Experiment:
         scorers = [place / str(node["path"]) for node in nodes if "path" in node]
         left = {one.resolve() for one in (self.file, place / self.settings.model, out, *scorers)}
         files = [file for file in place.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc")]
-        return files_digest(place, [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])])
+        kept = [file for file in files if left.isdisjoint([file.resolve(), *file.resolve().parents])]
+        return files_digest(place, kept)
 
     def rights(self, out: Path, limit: int | None, seed: int = 0) -> dict[Job, float]:
         """1.0 or 0.0 by the first judge for every request of a run of so many concepts whose record lies in `out`."""
         size = self.settings.limit if limit is None else limit
         found = comparison.right_of(self.corpus, self.judges, out, self.digest)
         return {job: found[job] for job in planned(self.settings, self.corpus, size, seed) if job in found}
-
-
-def below(found: Mapping[str, Any], floors: Mapping[str, float]) -> list[str]:
-    """The cells that are right less often than the floor of their split says."""
-    return [
-        f"{split} {name}: {cell['top1']:.1%} of {cell['n']}, floor {floor:.1%}"
-        for split, floor in floors.items()
-        for name, cell in found[split].items()
-        if cell["top1"] < floor
-    ]
 
 
 def opened(folder: str | Path, overrides: Sequence[str]) -> Experiment:

@@ -53,7 +53,7 @@ class Concept:
 @cache
 def concepts(folder: Path = DATA) -> tuple[Concept, ...]:
     """All concepts, the 233 core ones first."""
-    rows = [json.loads(line) for line in gzip.open(folder / "manifest.jsonl.gz", "rt", encoding="utf-8")]
+    rows = [json.loads(line) for line in gzip.decompress((folder / "manifest.jsonl.gz").read_bytes()).splitlines()]
     found = [
         Concept(
             id=row["id"],

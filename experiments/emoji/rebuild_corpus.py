@@ -50,7 +50,7 @@ def main() -> None:
     options.add_argument("--packages", type=Path, help="keep what is downloaded here, and use what lies there")
     given = options.parse_args()
     demand_tools()
-    rows = [json.loads(line) for line in gzip.open(MANIFEST, "rt", encoding="utf-8")]
+    rows = [json.loads(line) for line in gzip.decompress(MANIFEST.read_bytes()).splitlines()]
     names = {name for row in rows for name in file_names(row)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.packages or Path(scratch)

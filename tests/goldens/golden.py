@@ -1,13 +1,18 @@
 """Golden cases: found by name, read with their sidecar, compared within the sidecar's own tolerance.
 
-`ANYX_GOLDENS` names the folder that holds `01_imagebind/`, `02_nextgpt_v1/`, ...; default: the copies beside this file.
+`ANYX_GOLDENS` names the folder that holds `01_imagebind/`, `02_nextgpt_v1/`, ...; default: the copies beside this file,
+of which `packed.zip` holds what packing makes small.
 """
 
 from __future__ import annotations
 
+import atexit
 import fnmatch
 import json
 import os
+import shutil
+import tempfile
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +26,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-SHIPPED = Path(__file__).parent / "data"
-ROOT = Path(os.environ.get("ANYX_GOLDENS", SHIPPED))
+DATA = Path(__file__).parent / "data"
+
+
+def unpacked() -> Path:
+    """The copies as a whole set: a folder that goes when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="anyx-goldens-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with zipfile.ZipFile(DATA / "packed.zip") as packed:
+        packed.extractall(folder)
+    shutil.copytree(DATA, folder, dirs_exist_ok=True)
+    return folder
+
+
+NAMED = os.environ.get("ANYX_GOLDENS")
+ROOT = unpacked() if NAMED is None else Path(NAMED)
 READ: dict[str, float] = {}  # case -> largest absolute error of its values
 
 
@@ -111,7 +129,7 @@ def cases(item: str, pattern: str) -> list[Any]:
     found = [Case(path) for path in sorted((ROOT / item).glob(f"{pattern}.safetensors"))]
     if found:
         return [pytest.param(case, id=case.name) for case in found]
-    left_out = (SHIPPED / "left_out.txt").read_text().split() if ROOT == SHIPPED else []
+    left_out = (DATA / "left_out.txt").read_text().split() if NAMED is None else []
     skipped = pytest.mark.skipif(
         bool(fnmatch.filter(left_out, f"{item}/{pattern}")),
         reason="left out of the copies for its size; ANYX_GOLDENS names the folder of a whole set",
@@ -126,5 +144,5 @@ def required(case: Case | None) -> Case:
 
 def absent(what: str) -> None:
     """Skip a case that every set need not have; the copies beside this file have it."""
-    assert ROOT != SHIPPED, f"{what} is missing from {ROOT}"
+    assert NAMED is not None, f"{what} is missing from {ROOT}"
     pytest.skip(f"the set that ANYX_GOLDENS names has no {what}")
