@@ -140,7 +140,7 @@ def test_pairs_show_all_scenes_under_some_or_all_of_their_words() -> None:
         assert [word for word in shown if word in words] == words
         counts[len(words)] += 1
     assert met == set(world.SCENES)
-    assert counts[4] > 72
+    assert counts[4] > 60
     assert min(counts[1], counts[2], counts[3]) >= 5
 
 
@@ -257,18 +257,18 @@ class Colourblind(Oracle):
 
     def answer(self, content: Any) -> Reply:
         reply = super().answer(content)
-        return Reply([reply[0].replace("green", "red"), *reply[1:]])
+        return Reply([str(reply.parts[0]).replace("green", "red"), *reply.parts[1:]])
 
 
 def test_cells_below_their_floor_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "world"
     shutil.copytree(WORLD, folder, ignore=shutil.ignore_patterns("backbones", "model"))
     cells = ["text->text", "text->audio"]
-    given = [f"cells={json.dumps(cells)}", "floors={seen: 0.9}"]
+    given = [f"cells={json.dumps(cells)}", "floors={seen: 0.9, held_out: 0.1}"]
     found = evaluate(folder, tmp_path / "out", given, model=Colourblind(), limit=12, show=False)
     assert 0.5 < found["seen"]["text->text"]["top1"] < 0.9
     assert found["below"] == [f"seen text->text: {found['seen']['text->text']['top1']:.1%} of 12, floor 90.0%"]
-    for floors, code in ((given[1], 1), ("floors={}", 0)):
+    for floors, code in ((given[1], 1), ("floors={seen: 0.1, held_out: 0.1}", 0)):
         with pytest.raises(SystemExit) as ended:
             main(("evaluate", str(folder), "--out", str(tmp_path / "out"), "--score-only", given[0], floors))
         assert ended.value.code == code

@@ -1,5 +1,6 @@
 """What rebuilds the emoji corpus, held against the vendored files; downloads and voices are not run here."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def tone(seconds: float, peak: float) -> np.ndarray:
 
 
 def row(name: str) -> dict:
-    rows = map(json.loads, rebuild.MANIFEST.read_text().splitlines())
+    rows = map(json.loads, gzip.decompress(rebuild.MANIFEST.read_bytes()).splitlines())
     return next(row for row in rows if row["id"] == name)
 
 
