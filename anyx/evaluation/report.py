@@ -62,6 +62,9 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
             row = [found[split].get(f"{source}->{target}") for target in corpus.keys]
             table.add_row(source, *("-" if not cell else _line(cell) for cell in row))
         console.print(table)
+        for name, cell in found[split].items():
+            if name.count("->") > 1:
+                console.print(f"{split}: {name} {_line(cell)} (n {cell['n']})", highlight=False)
     for split in corpus.apart:
         for name, cell in found[split].items():
             console.print(f"{split}, apart: {name} {_line(cell)} (n {cell['n']})")
@@ -71,7 +74,16 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
 
 def _line(cell: Mapping[str, Any]) -> str:
     low, high = cell["ci95"]
-    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) of {cell['ceiling']:.0%}{_errors(cell, ', ')}"
+    controls = f"of {cell['ceiling']:.0%}, chance {cell['chance']:.0%}"
+    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) {controls}{_likeness(cell, ', ')}{_errors(cell, ', ')}"
+
+
+def _likeness(cell: Mapping[str, Any], before: str) -> str:
+    """How like real ones the outputs are, and the floor: what two real sets of the size come to."""
+    if (said := cell.get("fidelity")) is None:
+        return ""
+    floor = "" if said["floor"] is None else f" (real {said['floor']:.3f})"
+    return f"{before}{said['metric']} {said['value']:.3f}{floor}"
 
 
 def _errors(cell: Mapping[str, Any], before: str) -> str:
@@ -125,7 +137,8 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
         return "<td>-</td>"
     low, high = cell["ci95"]
     others = "".join(f"<br>{html.escape(name)}: {other['top1']:.0%}" for name, other in cell.get("others", {}).items())
-    mark = _errors(cell, "<br>") + ("<br>synthetic input" if cell.get("synthetic_input") else "")
+    marks = "<br>synthetic input" if cell.get("synthetic_input") else ""
+    mark = _likeness(cell, "<br>") + _errors(cell, "<br>") + marks
     return (
         f'<td style="background:hsl({120 * cell["top1"]:.0f} 60% 50% / .35)"><b>{cell["top1"]:.0%}</b> '
         f"<small>({low:.0%}-{high:.0%})<br>top-5 {cell['top5']:.0%}, valid {cell['valid']:.0%}, n {cell['n']}<br>"
