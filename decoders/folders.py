@@ -153,11 +153,11 @@ def write(module: nn.Module, folder: Path, dtype: torch.dtype | None) -> None:
 
     With `torch.int8` its matrices take a byte a weight (`anyx.compact`), and `Source` alone reads it.
     """
-    bytewise = dtype == torch.int8
+    small = dtype == torch.int8
     with quiet():
-        made: Any = portable(module, None if bytewise else dtype)
+        made: Any = portable(module, None if small else dtype)
         made.save_pretrained(folder)
-    for file in folder.glob("*.safetensors") if bytewise else ():
+    for file in folder.glob("*.safetensors") if small else ():
         stored = shrunk(load_file(file), levels=FINE)
         save_file({name: x.contiguous() for name, x in stored.items()}, file, {"format": "pt"})
 

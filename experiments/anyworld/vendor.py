@@ -1,6 +1,6 @@
 """Write what is trained small enough to be kept: `python experiments/anyworld/vendor.py WHAT RUN FOLDER`.
 
-`image` and `audio` take a run of backbones.yaml, `motion` one of motion.yaml, `model` one of experiment.yaml.
+`image` takes a run of image.yaml, `audio` one of audio.yaml, `motion` of video.yaml, `model` of experiment.yaml.
 A byte a weight.
 """
 
