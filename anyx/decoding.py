@@ -29,6 +29,8 @@ from transformers import (
 )
 
 from anyx.context import Context
+from anyx.detokenizing import Run
+from anyx.watching import Watch, Watches, check, watches_of
 
 RANGES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "max_new_tokens": (Integral, lambda value: value >= 1, "a whole number, 1 or more"),
@@ -134,22 +136,33 @@ def speak(
     seeds: Sequence[int],
     stop: Collection[int] = (),
     stop_text: str = "",
+    watch: Watches = None,
 ) -> Iterator[list[Words | Group]]:
     """Answer left-padded prompts; yields what each step has made certain, rows in order.
 
     A row ends at an id of `stop`, where its words hold `stop_text`, or after `max_new_tokens`; neither stop is said.
     Words are compared, not ids, so whatever the tokenizer made of the stop and of its neighbours is found. Right after
     a group the spaces at its beginning may be missing: tokenizers that strip what stands beside added tokens taught so.
-    `context` is what the LLM's adapters read of the prompts. A row that has ended leaves the batch.
+    `context` is what the LLM's adapters read of the prompts. A row that has ended leaves the batch; so does one whose
+    `watch` is cancelled, and `Cancelled` is raised where all are.
     """
     choose = _Choice(sampling, [index for ids in llm.groups.values() for index in ids[1:]])
     openers = {ids[0]: key for key, ids in llm.groups.items()}
+    watches = watches_of(watch, len(seeds))
     rows = [
-        _Row(number, llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed))
-        for number, seed in enumerate(seeds)
+        _Row(number, llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed), one)
+        for number, (seed, one) in enumerate(zip(seeds, watches, strict=True))
     ]
+    check(watches)
+    lengths = mask.sum(-1).tolist()
+    for one, length in zip(watches, lengths, strict=True):
+        one.tell("read", 0, length)
     cache, states = llm.prefill(embeddings, mask, context)
+    for one, length in zip(watches, lengths, strict=True):
+        one.tell("read", length, length, finished=True)
+        one.tell("say", 0, None)
     while True:
+        check(watches)
         said: list[Words | Group] = []
         appended: list[tuple[int, ...]] = []
         opened: dict[int, str] = {}
@@ -162,7 +175,8 @@ def speak(
                 row.hear(token)
                 ids = (token,)
             row.left -= len(ids)
-            row.done = not ids or row.left <= 0
+            row.done = not ids or row.left <= 0 or row.watch.cancelled
+            row.watch.tell("say", row.room - row.left, None, finished=row.done)
             if text := row.certain(final=row.done or row.number in opened):
                 said.append(Words(row.number, text))
             appended.append(() if row.done and row.number not in opened else ids)
@@ -176,6 +190,7 @@ def speak(
             for row, block in zip(rows, blocks, strict=True):
                 if key := opened.get(row.number):
                     said.append(Group(row.number, key, row.groups, block))
+                    row.watch.tell("signal", len(block), len(block), key=key, number=row.groups, finished=True)
                     row.groups += 1
         if said:
             yield said
@@ -198,37 +213,6 @@ def generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed + number * 0x9E3779B97F4A7C15) % 2**63)
 
 
-class Run:
-    """The words of ids that are heard one after the other.
-
-    Letters that no later id can change are decoded once: with what comes next only the ids of the last of them are
-    decoded again, since what tokenizers write of an id depends on whether something stands before it.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []  # of the last settled letters, then of all unsettled ones
-        self._seen = 0  # how many of them are of settled letters
-        self._before = ""  # those letters
-        self._settled = ""
-
-    def hear(self, token: int) -> str:
-        """One more id: all letters so far; half a letter at the end is U+FFFD."""
-        self._ids.append(token)
-        after = self._decode(self._ids)
-        text = self._settled + after[len(self._before) :]
-        if len(text) > len(self._settled) and not text.endswith("\ufffd"):
-            self._settled = text
-            fresh = self._decode(self._ids[self._seen :])
-            if fresh:
-                self._ids, after = self._ids[self._seen :], fresh
-            self._seen, self._before = len(self._ids), after
-        return text
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-
 @dataclass
 class _Row:
     """One reply in the making."""
@@ -238,6 +222,7 @@ class _Row:
     stop_text: str
     left: int
     generator: torch.Generator
+    watch: Watch
     history: list[int] = field(default_factory=list)  # every id of its words
     text: str = ""  # letters since the last group
     told: int = 0  # how many of them were handed out
@@ -245,7 +230,7 @@ class _Row:
     done: bool = False
 
     def __post_init__(self) -> None:
-        self.run = Run(self.tokenizer)
+        self.run, self.room = Run(self.tokenizer), self.left
 
     def hear(self, token: int) -> None:
         self.history.append(token)

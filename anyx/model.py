@@ -39,6 +39,7 @@ from anyx.speaking.session import Session
 from anyx.splice import Side, Spliced, following, picked, sent
 from anyx.templates import Template
 from anyx.waiting import Encoders, Waiting
+from anyx.watching import Watch, Watches
 
 __all__ = ["AnyX", "InputPort", "MediaEvent", "Output", "OutputPort", "Reply", "TextEvent"]
 
@@ -143,16 +144,18 @@ class AnyX(nn.Module, ModelHubMixin):
         top_p: float = 1.0,
         top_k: int = 0,
         repetition_penalty: float = 1.0,
+        watch: Watches = None,
     ) -> list[Reply]:
         """Answer conversations side by side; the media of one output are made in one batch at the end.
 
         `seeds` is one seed a conversation, or one for all. A row sees neither its neighbours nor their noise, but a
-        batch of another size is rounded otherwise, which in bfloat16 can turn a close choice of a token.
+        batch of another size is rounded otherwise, which in bfloat16 can turn a close choice of a token. Each `watch`
+        hears how far its reply is; one that is cancelled from another thread ends it, and where all are, `Cancelled`.
         """
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         how = makings(decode or {}, self.outputs)
-        events = list(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
+        events = list(answers(self, chats, sampling, seeds, how, self.studio, eager=False, watch=watch))
         return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
 
     def chat(
@@ -166,12 +169,13 @@ class AnyX(nn.Module, ModelHubMixin):
         top_p: float = 1.0,
         top_k: int = 0,
         repetition_penalty: float = 1.0,
+        watch: Watch | None = None,
     ) -> Reply:
         """Answer one conversation."""
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         chats = [conversation_of(messages)]
         how = makings(decode or {}, self.outputs)
-        return Reply.gather(answers(self, chats, sampling, seeds, how, self.studio, eager=False))
+        return Reply.gather(answers(self, chats, sampling, seeds, how, self.studio, eager=False, watch=watch))
 
     def stream(
         self,
@@ -184,12 +188,13 @@ class AnyX(nn.Module, ModelHubMixin):
         top_p: float = 1.0,
         top_k: int = 0,
         repetition_penalty: float = 1.0,
+        watch: Watches = None,
     ) -> Iterator[TextEvent | MediaEvent]:
         """The same answers as they come: text at once, media as soon as their group is said."""
         chats = conversations_of(conversations)
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         how = makings(decode or {}, self.outputs)
-        yield from answers(self, chats, sampling, seeds, how, self.studio, eager=True)
+        yield from answers(self, chats, sampling, seeds, how, self.studio, eager=True, watch=watch)
 
     def session(
         self,

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyx.decoding import Group, Run, Sampling, Words, generator, seeds_of, speak
+from anyx.decoding import Group, Sampling, Words, generator, seeds_of, speak
+from anyx.detokenizing import Run
 from anyx.llm import LLM
 
 WORDS = tiny.tokenizer()

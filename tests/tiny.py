@@ -175,6 +175,9 @@ class TinyDecoder(Decoder):
         noise = torch.stack([torch.rand(values.shape[1], generator=generator) for generator in generators])
         levels = (values + noise).sigmoid()
         self.batches.append(len(levels))
+        for step in range(steps or 2):
+            if progress is not None:
+                progress(step + 1, steps or 2)
         if self.kind is Image:
             return [Image((row * 255).to(torch.uint8).view(3, 4, 4)) for row in levels]
         return [Audio(row[None], 16000) for row in levels]

@@ -20,6 +20,7 @@ from anyx.interfaces import Media, Tokens
 from anyx.pages import Slot
 from anyx.processor import Batch, Processor, gather, source_of
 from anyx.speaking.events import Model
+from anyx.watching import Watch
 
 Name = tuple[str, str, tuple[int, ...] | None]  # key, digest, ids of the words beside it
 
@@ -42,8 +43,14 @@ class Features:
             self.size = 0
 
     @torch.inference_mode()
-    def tokens(self, model: Model, slots: Sequence[Slot], said: Sequence[str]) -> list[Tokens]:
-        """The tokens (1, n, d) of the media in slots; `said` is what the turn of each says."""
+    def tokens(
+        self, model: Model, slots: Sequence[Slot], said: Sequence[str], watch: Watch | None = None
+    ) -> list[Tokens]:
+        """The tokens (1, n, d) of the media in slots; `said` is what the turn of each says.
+
+        `watch` hears of what is encoded, not of what was known.
+        """
+        watch = watch or Watch()
         names = [named(model.processor, slot, words) for slot, words in zip(slots, said, strict=True)]
         found = {name: tokens for name in names if (tokens := self._take(name)) is not None}
         fresh: dict[str, dict[Name, tuple[Slot, str]]] = {}
@@ -51,6 +58,7 @@ class Features:
             if name not in found:
                 fresh.setdefault(slot.key, {})[name] = slot, words
         for key, wanted in fresh.items():
+            watch.tell("encode", 0, len(wanted), key=key)
             stack = gather(key, [(0, model.processor.receive(slot, words)) for slot, words in wanted.values()])
             nothing = torch.zeros(1, 0, dtype=torch.long)
             batch = Batch(nothing, nothing.bool(), nothing, {key: stack}, {}).to(model.device)
@@ -58,6 +66,7 @@ class Features:
             for item, name in enumerate(wanted):
                 found[name] = made.chosen([item])
                 self._keep(name, found[name])
+            watch.tell("encode", len(wanted), len(wanted), key=key, finished=True)
         return [found[name] for name in names]
 
     def _take(self, name: Name) -> Tokens | None:

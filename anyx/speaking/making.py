@@ -23,12 +23,13 @@ from torch import Tensor
 from anyx.decoding import generator
 from anyx.interfaces import Condition, Media
 from anyx.ports import Making, OutputPort
+from anyx.watching import Cancelled, Watch, check
 
 
 class Asked(NamedTuple):
     """A medium that was asked for: its output, the states at its group, its noise, and how it is made.
 
-    It is the `number`-th of its reply.
+    It is the `number`-th of its reply, whose `watch` hears of the denoising steps.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Asked(NamedTuple):
     seed: int
     number: int = 0
     how: Making = Making()
+    watch: Watch | None = None
 
     def goes_with(self, other: Asked) -> bool:
         """Whether both may be made in one batch."""
@@ -89,14 +91,35 @@ class Studio:
 
     @torch.inference_mode()
     def batch(self, asked: Sequence[Asked]) -> list[Media]:
-        """Media of one output that are made in one way."""
-        key, _, _, _, how = asked[0]
+        """Media of one output that are made in one way; `Cancelled` where nobody waits for any of them any more."""
+        key, how = asked[0].key, asked[0].how
+        watched = [(one.watch, one.number) for one in asked if one.watch is not None]
+
+        def report(done: int, total: int, finished: bool = False) -> None:
+            for watch, number in watched:
+                watch.tell("make", done, total, key=key, number=number, finished=finished)
+            if not finished and len(watched) == len(asked):
+                check([watch for watch, _ in watched])
+            told.append((done, total))
+
+        told: list[tuple[int, int]] = []
         decoder = self.model.outputs[key].decoder
         if decoder is None:
             raise ValueError(f"outputs.{key}: the model wants to show this output, but its decoder is not loaded")
         condition = self.model.condition(key, torch.stack([one.states for one in asked]))
         noise = [generator(one.seed, one.number) for one in asked]
-        media: list[Media] = decoder(condition, generators=noise, steps=how.steps, guidance=how.guidance, **how.more)
+        if watched:
+            report(0, how.steps or 0)
+        media: list[Media] = decoder(
+            condition,
+            generators=noise,
+            steps=how.steps,
+            guidance=how.guidance,
+            progress=report if watched else None,
+            **how.more,
+        )
+        if watched:
+            report(*told[-1], finished=True)
         return media
 
     def _at_once(self, work: Sequence[list[Asked]]) -> list[list[Media]]:
@@ -107,6 +130,18 @@ class Studio:
                 return list(pool.map(self.batch, work))
         finally:
             torch.set_num_threads(threads)  # what threads to come begin with was changed too
+
+
+def awaited(future: Future[Media], watch: Watch | None) -> Media:
+    """What a future gives; `Cancelled`, and no place in the queue any more, as soon as the watch is cancelled."""
+    while watch is not None:
+        try:
+            return future.result(timeout=0.1)
+        except TimeoutError:
+            if watch.cancelled and not future.done():
+                future.cancel()
+                raise Cancelled("the reply was cancelled") from None
+    return future.result()
 
 
 class DecodingQueue:
@@ -129,7 +164,7 @@ class DecodingQueue:
     def make(self, asked: Sequence[Asked]) -> list[Media]:
         """Wait for the media, in the order they were asked for."""
         waiting = [self.submit(one) for one in asked]
-        return [one.result() for one in waiting]
+        return [awaited(future, one.watch) for future, one in zip(waiting, asked, strict=True)]
 
     def submit(self, asked: Asked) -> Future[Media]:
         """Ask for a medium without waiting for it."""

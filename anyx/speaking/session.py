@@ -20,6 +20,7 @@ from anyx.speaking.features import Features
 from anyx.speaking.making import Maker, Studio
 from anyx.speaking.memory import Memory
 from anyx.splice import Spliced
+from anyx.watching import Watch
 
 Given = str | Message | Conversation
 
@@ -47,19 +48,20 @@ class Session:
         self.maker = Studio(model) if maker is None else maker
         self.messages: list[Message] = []
 
-    def say(self, given: Given, *, seed: int = 0) -> Reply:
+    def say(self, given: Given, *, seed: int = 0, watch: Watch | None = None) -> Reply:
         """The reply to words, to a message that goes on, or to a whole conversation in place of all before.
 
         A conversation may be the earlier one edited or cut short: what it begins with in common is not read again. The
-        reply becomes the last of `messages`; a turn that fails changes nothing in them.
+        reply becomes the last of `messages`; a turn that fails changes nothing in them. `watch` hears of each part of
+        it, and stops it: `Cancelled`.
         """
         asked = self._asked(given)
-        return self._answered(asked, list(self._events(asked, seed, eager=False)))
+        return self._answered(asked, list(self._events(asked, seed, watch or Watch(), eager=False)))
 
-    def stream(self, given: Given, *, seed: int = 0) -> Iterator[TextEvent | MediaEvent]:
+    def stream(self, given: Given, *, seed: int = 0, watch: Watch | None = None) -> Iterator[TextEvent | MediaEvent]:
         """The same as it comes; a turn that is not listened to until its end is forgotten."""
         asked, events = self._asked(given), []
-        for event in self._events(asked, seed, eager=True):
+        for event in self._events(asked, seed, watch or Watch(), eager=True):
             events.append(event)
             yield event
         self._answered(asked, events)
@@ -85,18 +87,21 @@ class Session:
         self.messages = [*asked, reply.message()]
         return reply
 
-    def _events(self, messages: Conversation, seed: int, *, eager: bool) -> Iterator[TextEvent | MediaEvent]:
+    def _events(
+        self, messages: Conversation, seed: int, watch: Watch, *, eager: bool
+    ) -> Iterator[TextEvent | MediaEvent]:
         how, seeds = makings(self.decode, self.model.outputs), seeds_of(seed, 1)
-        prompt = self._lay(messages)
-        yield from told(self.model, self.memory, prompt, self.sampling, seeds, how, self.maker, eager=eager)
+        prompt = self._lay(messages, watch)
+        said = self.memory, prompt, self.sampling, seeds, how, self.maker
+        yield from told(self.model, *said, eager=eager, watches=[watch])
 
     @torch.inference_mode()
-    def _lay(self, messages: Conversation) -> Spliced:
+    def _lay(self, messages: Conversation, watch: Watch | None = None) -> Spliced:
         """The conversation as the LLM reads it, of media that are met for the first time and others."""
         model = self.model
         encoded = model.processor.prompt.encode(messages, generate=True)
         ids, labels = torch.tensor([encoded.ids]), torch.tensor([encoded.labels])
-        tokens = self.features.tokens(model, encoded.media, instructions(messages))
+        tokens = self.features.tokens(model, encoded.media, instructions(messages), watch)
         media: dict[str, list[tuple[int, Tokens]]] = {}
         for slot, found in zip(encoded.media, tokens, strict=True):
             media.setdefault(slot.key, []).append((slot.position, found))
