@@ -20,6 +20,7 @@ from anyx.commands import (
     demo,
     doctor,
     evaluate,
+    export,
     fetch,
     plan,
     run,
@@ -39,6 +40,7 @@ COMMANDS = (
     doctor.doctor,
     fetch.fetch,
     convert.convert,
+    export.export,
 )
 
 
