@@ -48,7 +48,7 @@ SIDEWAYS = {
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
-    ("benchmarks", "evaluation"),
+    ("benchmarks", "evaluation"), ("serving", "agents"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
@@ -140,7 +140,7 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
     [
         ("omegaconf", {"yamls"}),
         ("lightning", {"training"}),
-        ("diffusers", {"decoders"}),
+        ("diffusers", {"decoders", "agents"}),
         ("av", {"media", "codecs", "commands"}),
         ("peft", {"llm", "lora"}),
         ("gradio", {"commands", "serving"}),

@@ -15,7 +15,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from typing import IO, Any
 
@@ -38,6 +38,7 @@ class HttpJudge:
 
     `key` names an environment variable. ValueError: a URL that is not http(s), a variable that is not set, a refusal of
     the server, an answer of another form. ConnectionError: `retries` more tries, of `timeout` seconds each, all failed.
+    `role` is what it is called in errors: `--judge-url`, `--judge-key`.
     """
 
     def __init__(
@@ -50,41 +51,43 @@ class HttpJudge:
         timeout: float = 60.0,
         wait: float = 1.0,
         max_tokens: int = 1024,
+        role: str = "judge",
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"--judge-url: {url!r} given; it begins with http:// or https://")
+            raise ValueError(f"--{role}-url: {url!r} given; it begins with http:// or https://")
         if key is not None and not KEY.fullmatch(os.environ.get(key, "")):  # http.client would refuse it, and tell it
             raise ValueError(
-                f"--judge-key: the environment variable {key} is not set to a key: letters of ASCII, without blanks or "
-                "ends of lines"
+                f"--{role}-key: the environment variable {key} is not set to a key: letters of ASCII, without "
+                "blanks or ends of lines"
             )
         self.name, self.url = model, f"{url.rstrip('/')}/chat/completions"
         self.key, self.retries, self.timeout, self.wait, self.max_tokens = key, retries, timeout, wait, max_tokens
+        self.role = role
         self.opener = urllib.request.build_opener(Unmoved)
 
     def __call__(self, prompts: Sequence[str]) -> list[str]:
         """One answer a prompt, one after the other."""
         return [self.ask(prompt) for prompt in prompts]
 
-    def ask(self, prompt: str) -> str:
-        """One answer, after as many tries as it takes or are allowed."""
+    def ask(self, prompt: str | Sequence[Mapping[str, Any]]) -> str:
+        """One answer to words or to a conversation of the chat form, after as many tries as it takes or are allowed."""
         pause = self.wait
         for left in range(self.retries, -1, -1):
             try:
                 return self.said(self.post(prompt))
             except http.client.InvalidURL as error:
-                raise ValueError(f"--judge-url: {self.url}: {error}") from None
+                raise ValueError(f"--{self.role}-url: {self.url}: {error}") from None
             except urllib.error.HTTPError as error:
                 failed = self.without_key(f"{error.code} {error.reason}: {told(error)}")
                 if error.code not in PASSING:
-                    raise ValueError(f"the judge at {self.url} refused: {failed}") from None
+                    raise ValueError(f"the {self.role} at {self.url} refused: {failed}") from None
                 pause = max(pause, seconds(error.headers.get("Retry-After")))
             except (OSError, http.client.HTTPException) as error:  # no connection, no answer in time, half an answer
                 failed = str(error) or type(error).__name__
             if left:
                 time.sleep(min(pause, LONGEST))
                 pause *= 2
-        raise ConnectionError(f"the judge at {self.url} did not answer in {self.retries + 1} tries: {failed}")
+        raise ConnectionError(f"the {self.role} at {self.url} did not answer in {self.retries + 1} tries: {failed}")
 
     def said(self, body: bytes) -> str:
         """The words of an answer; ValueError where it has another form."""
@@ -94,18 +97,20 @@ class HttpJudge:
             content = None
         if not isinstance(content, str):
             shown = self.without_key(body[:200].decode(errors="replace"))
-            raise ValueError(f"the judge at {self.url} answered {shown!r}; choices[0].message.content was expected")
+            raise ValueError(
+                f"the {self.role} at {self.url} answered {shown!r}; choices[0].message.content was expected"
+            )
         return content
 
     def without_key(self, text: str) -> str:
         """What a server said, in which it may have said the key again."""
         return text if self.key is None else text.replace(os.environ[self.key], "***")
 
-    def post(self, prompt: str) -> bytes:
+    def post(self, prompt: str | Sequence[Mapping[str, Any]]) -> bytes:
         """The body of one answer."""
         asked = {
             "model": self.name,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt),
             "temperature": 0,
             "max_tokens": self.max_tokens,
         }

@@ -11,6 +11,7 @@ import typer
 
 from anyx.commands import (
     ablate,
+    agent,
     benchmark,
     cache,
     chat,
@@ -25,11 +26,14 @@ from anyx.commands import (
     plan,
     run,
     train,
+    worker,
 )
 
 COMMANDS = (
     run.run,
     chat.chat,
+    agent.agent,
+    worker.worker,
     demo.demo,
     train.train,
     evaluate.evaluate,
