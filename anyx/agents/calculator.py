@@ -61,8 +61,10 @@ def computed(node: ast.expr) -> Number:
         if isinstance(node.op, ast.Pow):
             check_power(left, right)
         return held(BINARY[type(node.op)](left, right))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and node.args:
-        return held(FUNCTIONS[node.func.id](*map(computed, node.args)))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args and not node.keywords:
+        function = FUNCTIONS.get(node.func.id)
+        if function is not None:
+            return held(function(*map(computed, node.args)))
     known = f"numbers, + - * / // % **, brackets, {', '.join((*FUNCTIONS, *CONSTANTS))}"
     raise ValueError(f"{ast.unparse(node)[:80]!r} is not computed here; allowed: {known}")
 

@@ -6,7 +6,7 @@ the text and tools answer in words with places in them, is MM-REACT's (Yang et a
     Thought: I should look for dogs.
     Action: detect
     Action Input: {"image": "<image 1>", "words": "dog"}
-    Observation: found 1: dog at [0.10, 0.20, 0.50, 0.90] (0.83)
+    Observation: 1 found; dog at [0.10, 0.20, 0.50, 0.90] (0.83)
     Thought: I know enough.
     Final Answer: There is one dog, on the left.
 
@@ -114,7 +114,7 @@ def sentence(observed: Observed) -> str:
     if result.boxes and "boxes" in numbers:
         places = zip(result.boxes, numbers["boxes"], strict=True)
         listed = "; ".join(f"{one.word} at {box} ({one.score:.2f})" for one, box in places)
-        parts.append(f"found {len(result.boxes)}: {listed}")
+        parts.append(listed)
     if result.data:
         parts.append(shown(result.data))
     if observed.handles:

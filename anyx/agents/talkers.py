@@ -64,7 +64,7 @@ class WholeTalker:
 
 
 class CausalTalker:
-    """A language model of transformers and its tokenizer, greedy; without a chat template it is asked in plain words."""
+    """A language model of transformers, greedy; one without a chat template is asked in plain words."""
 
     reads: Sequence[str] = ()
 
