@@ -22,6 +22,7 @@ from typing import Any
 from anyx.agents.forms import Observed, Said, loads, plain
 from anyx.agents.interfaces import Call, Gallery
 from anyx.agents.specs import Spec
+from anyx.data import llava_plus
 
 QUOTES = "\"'*`\u201c\u201d\u2018\u2019"
 QUOTE = f"[{QUOTES}]?"
@@ -133,4 +134,4 @@ def _call(given: Any) -> Call:
 def written(thought: str, calls: Sequence[Call], value: str) -> str:
     """A reply in this form, as a model is trained on it."""
     actions = [{"API_name": one.tool, "API_params": dict(one.arguments)} for one in calls]
-    return f'"thoughts🤔" {thought}\n"actions🚀" {json.dumps(actions, ensure_ascii=False)}\n"value👉" {value}'
+    return llava_plus.written(thought, actions, value)

@@ -40,6 +40,7 @@ LOOKED_AT = 100  # records, to see of what kind they are
 SOURCES = {
     "jsonl": "anyx.data.sources:JSONLSource",
     "llava": "anyx.data.formats:LlavaSource",
+    "llava_plus": "anyx.data.llava_plus:LlavaPlusSource",
     "captions": "anyx.data.formats:CaptionSource",
     "alpaca": "anyx.data.instruct:AlpacaSource",
     "videochat": "anyx.data.instruct:VideoChatSource",

@@ -118,4 +118,5 @@ def listener(host: str, port: int) -> socket.socket:
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind((host.strip("[]"), port))
+    found.listen(128)  # who comes before the server runs waits in line
     return found
