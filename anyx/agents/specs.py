@@ -96,6 +96,8 @@ def spec_of(function: Callable[..., Any], name: str | None = None) -> Spec:
         raise ValueError(f"tools.{called}: the function has no docstring, which tells the model what it does")
     hints, found = hints_of(function), []
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.annotation is not parameter.empty and parameter.name not in hints:
+            raise ValueError(f"tools.{called}: its annotations name what cannot be found from its module")
         hint = hints.get(parameter.name, str)
         if hint is Watch:
             continue

@@ -159,7 +159,10 @@ def test_a_run_is_cancelled_in_its_words_and_in_a_tool() -> None:
             time.sleep(0.01)
         return ""
 
-    for talker, tools in [(Script("a" * 9000, pause=0.01), [add]), (Script(written("", [Call("wait", {})], "")), [wait])]:
+    for talker, tools in [
+        (Script("a" * 9000, pause=0.01), [add]),
+        (Script(written("", [Call("wait", {})], "")), [wait]),
+    ]:
         watch = Watch()
         threading.Timer(0.1, watch.cancel).start()
         steps = list(Agent(talker, Toolbox(tools), LlavaPlus()).run("?", watch=watch))

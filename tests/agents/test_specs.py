@@ -93,9 +93,15 @@ def odd(a: dict[str, int]) -> int:
     return len(a)
 
 
+def unknown(a: Nothing) -> str:  # type: ignore[name-defined]
+    """Unknown."""
+    return str(a)
+
+
 @pytest.mark.parametrize(
     ("function", "name", "said"),
     [
+        (unknown, None, "tools.unknown: its annotations name what cannot be found from its module"),
         (mute, None, "tools.mute: the function has no docstring"),
         (odd, None, r"tools.odd.a: an annotation of dict\[str, int\] was given; allowed: str, int"),
         (every, "two words", "a tool's name is a word of letters, digits and _, but 'two words' was given"),

@@ -60,7 +60,16 @@ EVERY = {"side": 3, "quality": -1e9, "stability": -1.0, "overlap": 1.0}
 
 def trocr(folder: Path) -> Path:
     torch.manual_seed(0)
-    eye = ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8))
+    eye = ViTModel(
+        ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            image_size=32,
+            patch_size=8,
+        )
+    )
     tongue = TrOCRForCausalLM(
         TrOCRConfig(vocab_size=14, d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, max_position_embeddings=64,
                     pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=2, cross_attention_hidden_size=16, init_std=1.0)
@@ -77,7 +86,12 @@ def trocr(folder: Path) -> Path:
 def pix2pix(folder: Path) -> Path:
     """InstructPix2Pix: eight channels in, of noise and of the picture."""
     torch.manual_seed(0)
-    words = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", *(f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz")]
+    words = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz"),
+    ]
     tokenizer = CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=16)
     text = CLIPTextModel(
         CLIPTextConfig(vocab_size=len(words), hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
@@ -101,7 +115,9 @@ def call(function: Callable[..., Any], image: Image | None = IMAGE, seconds: flo
     gallery = Gallery()
     if image is not None:
         gallery.add(image, asked=True)
-    return Toolbox([FunctionTool(function, "tool")]).run(Call("tool", arguments), gallery, seconds=seconds, implied=True)
+    return Toolbox([FunctionTool(function, "tool")]).run(
+        Call("tool", arguments), gallery, seconds=seconds, implied=True
+    )
 
 
 def test_a_detector(tmp_path: Path) -> None:
@@ -142,7 +158,9 @@ def test_text_is_read_of_a_picture_and_of_boxes(tmp_path: Path) -> None:
     model, processor = VisionEncoderDecoderModel.from_pretrained(folder), TrOCRProcessor.from_pretrained(folder)
 
     def theirs(image: Image) -> str:
-        ids = model.generate(processor(images=image.to_pil(), return_tensors="pt").pixel_values, max_new_tokens=8, do_sample=False)
+        ids = model.generate(
+            processor(images=image.to_pil(), return_tensors="pt").pixel_values, max_new_tokens=8, do_sample=False
+        )
         return str(processor.batch_decode(ids, skip_special_tokens=True)[0]).strip()
 
     assert call(tool).text == (theirs(IMAGE) or "no text")

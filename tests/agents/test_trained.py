@@ -25,6 +25,7 @@ from anyx.agents.talkers import CausalTalker
 from anyx.agents.toolbox import FunctionTool, Toolbox
 from anyx.agents.tools import detecting
 from anyx.grounding.boxes import Size
+from anyx.media import Image
 from anyx.tools.interfaces import Found
 
 FORM, THINGS = LlavaPlus(), ["dog", "cat", "bus"]
@@ -73,7 +74,9 @@ def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     core.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=640, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False))  # fmt: skip
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<pad>", additional_special_tokens=SPECIAL[1:3])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<end>", pad_token="<pad>", additional_special_tokens=SPECIAL[1:3]
+    )
     made.chat_template = TEMPLATE
     return made
 
@@ -143,13 +146,13 @@ def test_it_looks_with_a_detector(thing: str, talker: CausalTalker, tmp_path: Pa
     every: dict[str, Any] = {"threshold": 0.0, "text_threshold": 0.0, "area": 0.0, "overlap": 0.0}
     one, none = detecting(path=folder, options=every), detecting(path=folder, options={"threshold": 1.0})
 
-    def first(image: Any, caption: str) -> Result:
+    def first(image: Image, caption: str) -> Result:
+        """Find things."""
         result = one(image, caption)
         return result._replace(text="1 found", boxes=result.boxes[:1])
 
-    first.__doc__, first.__annotations__ = one.__doc__, one.__annotations__
     for tool, answer in [(first, f"Yes, there is a {thing}."), (none, f"No {thing} is there.")]:
         agent = Agent(talker, Toolbox([FunctionTool(tool, "grounding_dino")]), FORM, Bounds(turns=3))
         trace = agent.answer(f"Is there a {thing}?", [image])
         assert trace.steps[2].arguments == {"caption": thing}
-        assert trace.value == answer
+        assert trace.value == answer, [step.text for step in trace.steps]

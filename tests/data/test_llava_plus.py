@@ -10,7 +10,6 @@ import pytest
 
 from anyx.agents.llava_plus import LlavaPlus
 from anyx.data.native import open_source
-from anyx.data.sources import SOURCES
 
 CALL = {"API_name": "grounding_dino", "API_params": {"caption": "dog"}}
 TURNS: list[dict[str, Any]] = [
@@ -24,8 +23,7 @@ TURNS: list[dict[str, Any]] = [
 def opened(folder: Path, *rows: dict[str, Any]) -> Any:
     path = folder / "plus.json"
     path.write_text(json.dumps(list(rows)))
-    assert "llava_plus" in SOURCES
-    return open_source({"type": "llava_plus", "path": str(path)})
+    return open_source("llava_plus", path, {})
 
 
 def test_a_dialogue(tmp_path: Path) -> None:

@@ -228,10 +228,19 @@ def moved(handler: Any) -> None:
         (lambda one: one.say(b"[" * 5000), "it is no JSON"),
         (lambda one: one.say(b"[]"), "the worker's result cannot be read"),
         (lambda one: one.say(b'{"text": 3}'), "text and error are words"),
-        (lambda one: one.say(b'{"media": [{"kind": "image", "url": "file:///etc/passwd"}]}'), "only data URLs are read"),
+        (
+            lambda one: one.say(b'{"media": [{"kind": "image", "url": "file:///etc/passwd"}]}'),
+            "only data URLs are read",
+        ),
         (lambda one: one.say(b'{"media": [{"kind": "exe", "url": "data:;base64,"}]}'), "cannot be read"),
-        (lambda one: one.say(b'{"boxes": [{"word": "a", "box": [0, 0, NaN, 1], "score": 1}], "size": [1, 1]}'), "finite"),
-        (lambda one: one.say(b'{"boxes": [{"word": "a", "box": [0, 0, 1, 1], "score": 1}]}'), "the size of their picture"),
+        (
+            lambda one: one.say(b'{"boxes": [{"word": "a", "box": [0, 0, NaN, 1], "score": 1}], "size": [1, 1]}'),
+            "finite",
+        ),
+        (
+            lambda one: one.say(b'{"boxes": [{"word": "a", "box": [0, 0, 1, 1], "score": 1}]}'),
+            "the size of their picture",
+        ),
         (lambda one: one.say(b" " * 200000), "answers with more than 100,000 bytes"),
         (lambda one: one.say(b'{"error": "out of order"}', 500), "refused (500): out of order"),
         (drip, "did not end its answer within 0.5 s"),
