@@ -25,7 +25,7 @@ LARGEST = 1024  # pixels of a side that an editor works on
 def generating(
     *,
     path: str,
-    type: str = "stable_diffusion",
+    decoder: str = "stable_diffusion",
     steps: int = 20,
     guidance: float = 7.5,
     size: int | None = None,
@@ -33,18 +33,18 @@ def generating(
     device: str = "cpu",
 ) -> Callable[..., Result]:
     """An image decoder of the registry that has a text encoder, from a diffusers folder; `seed` is the first call's."""
-    made: Any = resolve("decoders", type)
+    made: Any = resolve("decoders", decoder)
     if not issubclass(made, TextTeacher):
-        raise ValueError(f"tools: a decoder of type {type!r} reads no words")
-    decoder: Any = made(path=path, size=size, steps=steps, guidance=guidance, load_text=True).to(device).eval()
+        raise ValueError(f"tools: a decoder of type {decoder!r} reads no words")
+    painter: Any = made(path=path, size=size, steps=steps, guidance=guidance, load_text=True).to(device).eval()
     numbers = random.Random(seed)
 
     def draw(prompt: Annotated[str, "what the picture shows"], watch: Watch) -> Result:
         """Draw a picture from a description."""
         with torch.inference_mode():
-            condition = decoder.encode_text([prompt])
+            condition = painter.encode_text([prompt])
             drawing = torch.Generator().manual_seed(numbers.getrandbits(32))
-            (found,) = decoder(condition, generators=[drawing], progress=lambda done, total: stopping(watch))
+            (found,) = painter(condition, generators=[drawing], progress=lambda done, total: stopping(watch))
         return Result("a picture was drawn", (found,))
 
     return draw

@@ -87,7 +87,6 @@ class CausalTalker:
         if self.tokenizer.chat_template is None:
             lines = [f"{one['role'].capitalize()}: {one['content']}" for one in messages]
             return list(self.tokenizer("\n".join([*lines, "Assistant:"])).input_ids)
-        from jinja2 import TemplateError
 
         def read(turns: Messages) -> list[int]:
             text = self.tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=True)
@@ -95,8 +94,9 @@ class CausalTalker:
 
         try:
             return read(messages)
-        except TemplateError:
-            if messages[0]["role"] != "system" or len(messages) < 2:
+        except Exception as error:  # TemplateError of jinja2, a dependency of torch's and none of ours
+            refused = type(error).__name__ == "TemplateError"
+            if not refused or messages[0]["role"] != "system" or len(messages) < 2:
                 raise
             first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
             return read([first, *messages[2:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -35,9 +36,12 @@ def test_values(text: str, value: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "9**9**9", "9**9**9**9", "2**99999", "(2**4000)*(2**4000)", "1/0", "1e308*10", "(-8)**0.5", "2**-9999999", "log(0)",
-        "__import__('os').system('true')", "open('x')", "(1).real", "[1]*9", "'a'*9", "lambda: 1", "a", "True", "", "1 +",
-        "1" * 300, "(" * 250, "-" * 250, "round(1, x=2)", "sqrt()", "1 << 9", "f'{1}'", "min(1)", "10**400*1.5",
+        "9**9**9", "9**9**9**9", "2**99999", "(2**4000)*(2**4000)", "1/0", "1e308*10", "(-8)**0.5",
+        "2**-9999999", "log(0)",
+        "__import__('os').system('true')", "open('x')", "(1).real", "[1]*9", "'a'*9", "lambda: 1", "a",
+        "True", "", "1 +",
+        "1" * 300, "(" * 250,
+        "-" * 250, "round(1, x=2)", "sqrt()", "1 << 9", "f'{1}'", "min(1)", "10**400*1.5",
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
@@ -51,7 +55,5 @@ def test_what_is_refused(text: str) -> None:
 @given(st.text(alphabet="0123456789.+-*/%()e, sqrtminaxlog", max_size=60))
 def test_whatever_is_typed_ends(text: str) -> None:
     """A value or a ValueError, in no time."""
-    try:
+    with suppress(ValueError):
         assert calculator(text)
-    except ValueError:
-        pass

@@ -28,8 +28,8 @@ ACTION = '[{"API_name": "grounding_dino", "API_params": {"caption": "dog"}}]'
         f'"value👉" Wait.\n"thoughts🤔" I look.\n"actions🚀" {ACTION}',
         f'"thoughts🤔" I look.\n"actions🚀" ```json\n{ACTION}\n```\n"value👉" Wait.',
         f'"thoughts🤔" I look.\n"actions🚀" {ACTION[1:-1]}\n"value👉" Wait.',
-        '"thoughts🤔" I look.\n"actions🚀" [{\'API_name\': \'grounding_dino\', \'API_params\': {\'caption\': \'dog\'}}]\n"value👉" Wait.',
-        '"thoughts🤔" I look.\n"actions🚀" [{"API_name": "grounding_dino", "API_params": {"caption": "dog",},},]\n"value👉" Wait.',
+        '"thoughts🤔" I look.\n"actions🚀" ' + ACTION.replace('"', "'") + '\n"value👉" Wait.',
+        '"thoughts🤔" I look.\n"actions🚀" ' + ACTION.replace("}", ",}").replace("]", ",]") + '\n"value👉" Wait.',
     ],
 )  # fmt: skip
 def test_one_reply_in_many_hands(text: str) -> None:
@@ -84,8 +84,10 @@ def test_neither_action_nor_value() -> None:
     assert FORM.read('"thoughts🤔" Hm.').problem == 'the reply has neither actions nor a field "value👉"'
 
 
-PIECES = ['"', "'", "thoughts", "actions", "value", "🤔", "🚀", "👉", ":", "\n", " ", "[", "]", "{", "}", ",", "API_name",
-          "API_params", "dino", "\\", "```", "(", "-", "null", "1e999", "\ud800", "\x00"]  # fmt: skip
+PIECES = ['"', "'", "thoughts", "actions", "value", "🤔", "🚀", "👉", ":", "\n", " ", "[", "]", "{",
+          "}", ",", "API_name",
+          "API_params", "dino", "\\", "```", "(", "-", "null", "1e999",
+          "\ud800", "\x00"]  # fmt: skip
 
 
 @settings(max_examples=400, deadline=None)

@@ -139,7 +139,8 @@ def test_bytes_and_letters_bound_what_comes_back() -> None:
 
     call = written("", [Call("invert", {})], "")
     made, _ = agent(call, call, END, bytes=3 * 40 * 60)
-    assert [step.kind for step in made.answer("?", [IMAGE]).steps][1:] == ["action", "result", "action", "error", "thought", "value"]  # fmt: skip
+    told = kinds(made.answer("?", [IMAGE]))
+    assert told == ["asked", "action", "result", "action", "error", "thought", "value"]
     script = Script(written("", [Call("talk", {})], ""), "b" * 500)
     trace = Agent(script, Toolbox([talk]), LlavaPlus(), Bounds(letters=100)).answer("?")
     assert '"text": "' + "a" * 100 + ' ..."' in script.sent[1][-1]["content"]

@@ -15,17 +15,19 @@ from anyx.grounding.boxes import Size
 from anyx.tools.interfaces import Found
 
 FORM = React()
+WRITTEN = 'Thought: I look.\nAction: detect\nAction Input: {"image": "<image 1>", "words": "dog"}'
+PIECES = ["Thought:", "Action:", "Action Input:", "Final Answer:", "Observation:", "\n", "{", "}", '"', "a", "*", " "]
 CALL = Call("detect", {"image": "<image 1>", "words": "dog"})
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        'Thought: I look.\nAction: detect\nAction Input: {"image": "<image 1>", "words": "dog"}',
+        WRITTEN,
         'I look.\nAction: `detect`\nAction Input: ```json\n{"image": "<image 1>", "words": "dog"}\n```',
         "**Thought:** I look.\n**Action:** detect\n**Action Input:** {'image': '<image 1>', 'words': 'dog'}\n",
-        'Thought: I look.\nAction: detect\nAction Input: {"image": "<image 1>", "words": "dog"}\nObservation: found 9\nFinal Answer: 9',
-        'Thought: I look.\nAction: detect\nAction Input: {"image": "<image 1>", "words": "dog"}\nAction: add\nAction Input: {"a": 1}',
+        f"{WRITTEN}\nObservation: found 9\nFinal Answer: 9",
+        f'{WRITTEN}\nAction: add\nAction Input: {{"a": 1}}',
     ],
 )  # fmt: skip
 def test_an_action_in_many_hands(text: str) -> None:
@@ -65,15 +67,7 @@ def test_problems_are_told(text: str, said: str) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.one_of(
-        st.text(max_size=200),
-        st.lists(
-            st.sampled_from(["Thought:", "Action:", "Action Input:", "Final Answer:", "Observation:", "\n", "{", "}", '"', "a", "*", " "]),
-            max_size=40,
-        ).map("".join),
-    )
-)  # fmt: skip
+@given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map("".join)))
 def test_nothing_that_a_model_says_raises(text: str) -> None:
     said = FORM.read(text)
     assert (said.problem is not None) or said.calls or said.value is not None

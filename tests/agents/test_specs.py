@@ -113,7 +113,8 @@ def test_functions_that_are_no_tools(function: Callable[..., Any], name: str | N
 
 
 @pytest.mark.parametrize(
-    "given", [None, [], {}, {"name": "a"}, {"name": "a b", "description": "", "parameters": {"properties": {}, "required": []}},
+    "given", [None, [], {}, {"name": "a"},
+              {"name": "a b", "description": "", "parameters": {"properties": {}, "required": []}},
               {"name": "a", "description": "", "parameters": {"properties": {"b": 3}, "required": []}}]
 )  # fmt: skip
 def test_what_is_no_spec(given: Any) -> None:

@@ -46,7 +46,9 @@ def test_chat_templates(tiny_causal_lm: LlamaForCausalLM) -> None:
     assert words.decode(talker.ids([system, *ASK])) == said
 
 
-def test_a_conversation_that_is_too_long_stops_the_run(tiny_causal_lm: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast) -> None:  # fmt: skip
+def test_a_conversation_that_is_too_long_stops_the_run(
+    tiny_causal_lm: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
     talker = CausalTalker(tiny_causal_lm, tiny_tokenizer)
     last = Agent(talker, Toolbox([]), LlavaPlus()).answer("a b " * 900).steps[-1]
     assert last.kind == "stop"

@@ -1,4 +1,4 @@
-"""The house's tools around random models of transformers' and diffusers' own classes, as folders, by the calls of a loop."""
+"""The house's tools around random models of transformers' and diffusers' own classes, called as a loop does."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def trocr(folder: Path) -> Path:
             patch_size=8,
         )
     )
-    tongue = TrOCRForCausalLM(
-        TrOCRConfig(vocab_size=14, d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, max_position_embeddings=64,
-                    pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=2, cross_attention_hidden_size=16, init_std=1.0)
-    )  # fmt: skip
+    told = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 2, "init_std": 1.0}
+    size = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16}
+    config = TrOCRConfig(vocab_size=14, max_position_embeddings=64, cross_attention_hidden_size=16, **size, **told)
+    tongue = TrOCRForCausalLM(config)
     model = VisionEncoderDecoderModel(encoder=eye, decoder=tongue)
     for config in (model.config, model.generation_config):
         config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 2, 0, 3
@@ -94,9 +94,18 @@ def pix2pix(folder: Path) -> Path:
     ]
     tokenizer = CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=16)
     text = CLIPTextModel(
-        CLIPTextConfig(vocab_size=len(words), hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-                       max_position_embeddings=16, bos_token_id=0, eos_token_id=1, pad_token_id=1)
-    )  # fmt: skip
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=12,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=16,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=1,
+        )
+    )
     StableDiffusionInstructPix2PixPipeline(
         vae=AutoencoderKL(**VAE),
         text_encoder=text,
@@ -214,4 +223,4 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no folder of a diffusers pipeline"):
         editing(path=str(tmp_path))
     with pytest.raises(ValueError, match="'nothing' is not one of"):
-        generating(path=str(tmp_path), type="nothing")
+        generating(path=str(tmp_path), decoder="nothing")

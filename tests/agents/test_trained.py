@@ -30,7 +30,10 @@ from anyx.tools.interfaces import Found
 
 FORM, THINGS = LlavaPlus(), ["dog", "cat", "bus"]
 SPECIAL = ["<pad>", "<user>", "<model>", "<end>"]
-TEMPLATE = "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<model>' }}{{ m.content }}{% if m.role != 'user' %}<end>{% endif %}{% endfor %}<model>"
+TEMPLATE = (
+    "{% for m in messages %}{{ '<user>' if m.role == 'user' else '<model>' }}{{ m.content }}"
+    "{% if m.role != 'user' %}<end>{% endif %}{% endfor %}<model>"
+)
 HELD_OUT = [(7, 8), (9, 6), (4, 9), (8, 3), (5, 5)]
 
 Dialogue = list[dict[str, str]]
@@ -73,7 +76,10 @@ def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
     core.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=640, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False))  # fmt: skip
+    core.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=640, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
+    )
     made = PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token="<end>", pad_token="<pad>", additional_special_tokens=SPECIAL[1:3]
     )
@@ -83,14 +89,15 @@ def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def talker() -> CausalTalker:
-    """84 thousand parameters, 350 steps."""
+    """123 thousand parameters, 350 steps."""
     torch.manual_seed(0)
     draw = random.Random(0)
     words = tokenizer([turn["content"] for _ in range(300) for turn in (*sums(draw), *looks(draw))])
+    size = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ends = {"eos_token_id": 3, "pad_token_id": 0, "bos_token_id": None}
     model = LlamaForCausalLM(
-        LlamaConfig(vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-                    max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=3, pad_token_id=0, bos_token_id=None)
-    )  # fmt: skip
+        LlamaConfig(vocab_size=len(words), max_position_embeddings=512, tie_word_embeddings=True, **size, **ends)
+    )
     made = CausalTalker(model, words, max_new_tokens=120)
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     steps = 350

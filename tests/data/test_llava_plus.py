@@ -30,7 +30,7 @@ def test_a_dialogue(tmp_path: Path) -> None:
     source = opened(tmp_path, {"id": "1", "image": "dog.png", "conversations": TURNS})
     (record,) = source
     texts = [[part.get("text") for part in message["content"]] for message in record["messages"]]
-    said = '"thoughts🤔" I look.\n"actions🚀" [{"API_name": "grounding_dino", "API_params": {"caption": "dog"}}]\n"value👉" Wait.'
+    said = f'"thoughts🤔" I look.\n"actions🚀" [{json.dumps(CALL)}]\n"value👉" Wait.'
     assert texts == [[None, "Find the dog."], [said], [TURNS[2]["value"]], [TURNS[3]["value"]]]
     assert record["messages"][0]["content"][0] == {"type": "image", "path": str(tmp_path / "dog.png")}
     found = LlavaPlus().read(said)
