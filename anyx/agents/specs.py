@@ -58,7 +58,8 @@ class Spec:
         """The spec that `plain` wrote; ValueError where it is none, since it may come from another machine."""
         try:
             schema, name, does = given["parameters"], given["name"], given["description"]
-            found = [(str(key), dict(one), key in schema["required"]) for key, one in schema["properties"].items()]
+            listed = list(schema["properties"].items())
+            found = [(str(key), known(one), key in schema["required"]) for key, one in listed]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"a tool has name, description and parameters, but {str(given)[:200]} was given"
@@ -84,6 +85,18 @@ class Spec:
         if errors:
             raise ValueError(f"{self.name} takes {', '.join(by_name) or 'nothing'}: {'; '.join(errors)}")
         return made
+
+
+def known(schema: Any, depth: int = 0) -> dict[str, Any]:
+    """A parameter's schema as far as it is read here; ValueError for one of another form."""
+    names = ("type", "format", "description")
+    made = {key: schema[key] for key in (*names, "enum", "items", "default") if key in schema}
+    words = [*(made[key] for key in names if key in made), *made.get("enum", ())]
+    if made.get("type") not in ("array", *PLAIN.values()) or not all(isinstance(word, str) for word in words):
+        raise ValueError("a parameter has a type and words")
+    if "items" in made:
+        made["items"] = known(made["items"], depth + 1) if depth < 3 else {"type": "string"}
+    return made
 
 
 def spec_of(function: Callable[..., Any], name: str | None = None) -> Spec:

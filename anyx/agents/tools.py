@@ -85,9 +85,9 @@ def marking(
 def reading(
     *, path: str, max_new_tokens: int = 256, prompt: str | None = None, device: str = "cpu"
 ) -> Callable[..., Result]:
-    """An OCR model of transformers: TrOCR and other vision encoder-decoders (a line), GOT-OCR2 and its like (a page).
+    """An OCR model of transformers: TrOCR and other vision encoder-decoders, which read a line.
 
-    `prompt` is for models that are asked in words.
+    `prompt` is for others behind `AutoModelForImageTextToText`, which are asked in words.
     """
     from anyx.tools.loading import pretrained
 

@@ -112,11 +112,13 @@ def test_functions_that_are_no_tools(function: Callable[..., Any], name: str | N
         spec_of(function, name)
 
 
-@pytest.mark.parametrize(
-    "given", [None, [], {}, {"name": "a"},
-              {"name": "a b", "description": "", "parameters": {"properties": {}, "required": []}},
-              {"name": "a", "description": "", "parameters": {"properties": {"b": 3}, "required": []}}]
-)  # fmt: skip
+BAD = [{}, {"type": []}, {"type": "string", "enum": 5}, {"type": "string", "enum": [[]]}, {"type": "array", "items": 3}]
+NONE: list[Any] = [None, [], {}, {"name": "a"}]
+NONE += [{"name": "a b", "description": "", "parameters": {"properties": {}, "required": []}}]
+NONE += [{"name": "a", "description": "", "parameters": {"properties": {"b": bad}, "required": []}} for bad in BAD]
+
+
+@pytest.mark.parametrize("given", NONE)
 def test_what_is_no_spec(given: Any) -> None:
     with pytest.raises(ValueError, match="a tool"):
         Spec.read(given)
