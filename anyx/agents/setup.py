@@ -135,7 +135,7 @@ def toolbox(nodes: Mapping[str, Mapping[str, Any]], *, remote: Remote | None = N
         kind, rest = node["type"], {key: value for key, value in node.items() if key != "type"}
         if kind == "remote":
             if remote is None:
-                raise ValueError(f"tools.{name}: a remote tool needs a client (anyx.serving.remote)")
+                raise ValueError(f"tools.{name}: a remote tool needs a client (anyx.serving.tool_client)")
             for tool in remote(name, rest):
                 box.add(tool)
         elif kind in TOOLS:

@@ -60,7 +60,7 @@ def agent(
     from anyx import media, yamls
     from anyx.agents import setup as setups
     from anyx.agents.steps import Trace
-    from anyx.serving import remote
+    from anyx.serving import tool_client as remote
     from anyx.serving.intake import Intake
 
     raw = yamls.read(setup, overrides or ())

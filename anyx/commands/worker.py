@@ -38,8 +38,8 @@ def worker(
     from anyx import yamls
     from anyx.agents import setup as setups
     from anyx.serving.intake import Intake
-    from anyx.serving.workers import HOSTS, listener
-    from anyx.serving.workers import worker as application
+    from anyx.serving.tool_worker import HOSTS, listener
+    from anyx.serving.tool_worker import worker as application
 
     local = host in HOSTS
     secret = os.environ.get(key, "") if key else None

@@ -16,7 +16,7 @@ from anyx.agents.interfaces import Call, Gallery
 from anyx.agents.toolbox import Toolbox
 from anyx.commands import main
 from anyx.serving.intake import Intake
-from anyx.serving.remote import Client, tools
+from anyx.serving.tool_client import Client, tools
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyx.agents.interfaces import Call, Gallery
 from anyx.agents.toolbox import Toolbox
-from anyx.serving import wire
+from anyx.serving import tool_wire as wire
 from anyx.serving.intake import Intake, Refused
 
 if TYPE_CHECKING:

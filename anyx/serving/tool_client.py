@@ -19,7 +19,7 @@ from urllib.parse import quote
 from anyx.agents.interfaces import Result, Tool
 from anyx.agents.specs import Spec
 from anyx.benchmarks.http_judge import KEY, Unmoved
-from anyx.serving import wire
+from anyx.serving import tool_wire as wire
 from anyx.serving.intake import Intake
 from anyx.signatures import require
 from anyx.watching import Cancelled, Watch

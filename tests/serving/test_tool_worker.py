@@ -24,8 +24,8 @@ from anyx.agents.specs import spec_of
 from anyx.agents.toolbox import Toolbox
 from anyx.media import Audio, Image
 from anyx.serving.intake import Intake
-from anyx.serving.remote import Client, remote, tools
-from anyx.serving.workers import listener, worker
+from anyx.serving.tool_client import Client, remote, tools
+from anyx.serving.tool_worker import listener, worker
 
 PICTURE = Image((torch.arange(3 * 8 * 6) % 256).to(torch.uint8).view(3, 8, 6))
 
