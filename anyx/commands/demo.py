@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyx.commands import options
+from anyx.commands import loading, options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def demo(
     began = time.perf_counter()
     place, values = options.first_word(requests, str(REQUESTS), overrides)
     records = list(JSONLSource(place))
-    loaded = options.load_model(model, device, values)
+    loaded = loading.load_model(model, loading.Loading(device), values)
     exchanges: list[gallery.Exchange] = []
     missed: list[str] = []
     for start in range(0, len(records), batch_size):
