@@ -1,4 +1,4 @@
-"""What `anyx chat` does with a line: commands that begin with a slash, and turns whose replies are shown as they come."""
+"""What `anyx chat` does with a line: commands that begin with a slash, and turns; replies are shown as they come."""
 
 from __future__ import annotations
 
@@ -161,13 +161,14 @@ class Conversation:
         """Go on with a conversation that /save wrote."""
         from anyx.ports import makings
 
-        roles = {"user": self.model.inputs, "assistant": self.model.outputs, "system": {}}
-        kinds = {role: {key: port.kind for key, port in ports.items()} for role, ports in roles.items()}
-        kept = keeping.load(folder, kinds)
+        sent = {key: port.kind for key, port in self.model.inputs.items()}
+        kept = keeping.load(
+            folder, {"user": sent, "assistant": {k: port.kind for k, port in self.model.outputs.items()}}
+        )
         makings(kept.decode, self.model.outputs)
         self.session.messages, self.seed = list(kept.messages), kept.seed
         self.session.sampling, self.session.decode = kept.sampling, kept.decode
-        self.attached, self.asked = [], kept.messages[:-1]
+        self.attached, self.asked = [], list(kept.messages[:-1])
         note("\n".join(keeping.shown(kept.messages)))
 
     def answer(self, asked: list[Any], seed: int) -> None:

@@ -87,14 +87,21 @@ def pick_device(name: str | None) -> str:
     return name or present[0]
 
 
-def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:
-    """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file there."""
-    pairs = [(key, there(f"--{key}", path)) for key, paths in media.items() for path in paths or ()]
+def named_paths(
+    media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None, *, folders: bool = False
+) -> list[tuple[str, Path]]:
+    """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file, or folder, there."""
+    pairs = [
+        (key, path if folders and path.is_dir() else there(f"--{key}", path))
+        for key, paths in media.items()
+        for path in paths or ()
+    ]
     for text in inputs or ():
         key, sign, place = text.partition("=")
         if not (key and sign and place):
             raise ValueError(f"--input {text!r} is not of the form key=path")
-        pairs.append((key, there(f"--input {text}", Path(place))))
+        path = Path(place)
+        pairs.append((key, path if folders and path.is_dir() else there(f"--input {text}", path)))
     return pairs
 
 

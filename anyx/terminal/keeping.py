@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anyx import durable
-from anyx.prompt import parts_of
+from anyx.prompt import Message, parts_of
 from anyx.reply import suffix_of
 from anyx.sampling import Sampling, misfits
 
@@ -24,7 +24,7 @@ FILE, MEDIA, VERSION = "conversation.json", "media", 1
 class Kept(NamedTuple):
     """What is kept of a conversation: `messages` in the chat form, the media read, and how replies are drawn."""
 
-    messages: list[dict[str, Any]]
+    messages: Sequence[Message]
     seed: int
     sampling: Sampling
     decode: dict[str, Any]
@@ -126,7 +126,7 @@ def _message(told: Mapping[str, Any], folder: Path, kinds: Mapping[str, Mapping[
     return {"role": role, "content": content}
 
 
-def shown(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+def shown(messages: Sequence[Message]) -> list[str]:
     """A line a message, the user's numbered from 1 as `/edit` counts them; media stand in brackets."""
     lines, number = [], 0
     for message in messages:

@@ -81,8 +81,11 @@ def blocks(pixels: Pixels, columns: int, rows: int, *, true_colour: bool = True)
     paint = _true if true_colour else _nearest
     lines = []
     for upper, lower in zip(small[::2], small[1::2], strict=True):
-        pairs = zip(upper.tolist(), lower.tolist(), strict=True)
-        line = "".join(f"{ESCAPE}[38;{paint(over)};48;{paint(under)}m\N{UPPER HALF BLOCK}" for over, under in pairs)
+        line, last = "", ""
+        for over, under in zip(upper.tolist(), lower.tolist(), strict=True):
+            colours = f"{ESCAPE}[38;{paint(over)};48;{paint(under)}m"
+            line += f"{'' if colours == last else colours}\N{UPPER HALF BLOCK}"
+            last = colours
         lines.append(f"{line}{ESCAPE}[0m")
     return "\n".join(lines)
 
