@@ -28,7 +28,7 @@ def demo(
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
     seed: options.Seed = 0,
-    max_new_tokens: options.MaxTokens = 64,
+    max_new_tokens: options.MaxTokens = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 8,
     device: options.Device = None,
 ) -> None:
