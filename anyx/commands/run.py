@@ -219,7 +219,7 @@ def several(
 
     def tell(line: Line) -> None:
         if manner.json:
-            print(line.json(), flush=True)
+            typer.echo(line.json())
         elif line.error is not None:
             console.print(f"{line.id}: error: {line.error}", style="red", markup=False, highlight=False, soft_wrap=True)
         else:
