@@ -22,12 +22,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyx import yamls
-from anyx.config import ConfigError
-from anyx.decoding import Sampling, seeds_of
+from anyx.config import ConfigError, sampling_of
+from anyx.decoding import seeds_of
 from anyx.media import Image
 from anyx.processor import Conversation, conversation_of, source_of
 from anyx.prompt import parts_of
 from anyx.reply import Reply, TextEvent
+from anyx.sampling import Sampling
 from anyx.schema import DType
 from anyx.signatures import Errors, check_keywords
 
@@ -41,6 +42,7 @@ class WholeModel:
         self.model, self.processor, self.key = model.eval(), processor, key
         self.inputs: Mapping[str, type[Any]] = {key: Image}
         self.outputs: Mapping[str, Any] = {}
+        self.sampling = Sampling()  # how it speaks unless a caller says otherwise
 
     @classmethod
     def load(
@@ -52,13 +54,18 @@ class WholeModel:
         attention: str = "sdpa",
         key: str = "image",
         device: str | torch.device = "cpu",
+        sampling: Mapping[str, float] | None = None,
     ) -> WholeModel:
         """A folder or Hub id of any class behind `AutoModelForImageTextToText`; `processor` is a path of its own."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         kind = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, attn_implementation=attention)
-        return cls(model.to(device), without_torchvision(AutoProcessor.from_pretrained(processor or path)), key=key)
+        made = cls(model.to(device), without_torchvision(AutoProcessor.from_pretrained(processor or path)), key=key)
+        made.sampling = sampling_of(errors := Errors(), sampling)
+        if errors:
+            raise ConfigError(errors)
+        return made
 
     @property
     def device(self) -> torch.device:
@@ -99,27 +106,27 @@ class WholeModel:
         self,
         messages: Conversation,
         *,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         seeds: int | Sequence[int] = 0,
         decode: Mapping[str, Mapping[str, Any]] | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
     ) -> Reply:
         """Answer one conversation by the model's own `generate`."""
         if decode:
             raise ValueError(f"decode: {dict(decode)} given; this model answers with words only")
-        Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)  # refuses what none of these may be
+        how = self.sampling.but(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         (seed,) = seeds_of(seeds, 1)
         batch = self.batch(messages, generate=True)
         sampling: dict[str, Any] = {"do_sample": False}
-        if temperature:
-            sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
+        if how.temperature:
+            sampling = {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": how.top_k}
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             ids = self.model.generate(
-                **batch, max_new_tokens=max_new_tokens, repetition_penalty=repetition_penalty, **sampling
+                **batch, max_new_tokens=how.max_new_tokens, repetition_penalty=how.repetition_penalty, **sampling
             )[0].tolist()
         asked = batch["input_ids"][0].tolist()  # some classes say the request again before the reply, others do not
         said = ids[len(asked) :] if ids[: len(asked)] == asked else ids
@@ -158,7 +165,10 @@ def settings(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     backend, errors = given.pop("backend", None), Errors()
     if backend not in BACKENDS:
         errors.add("backend", f"{backend!r} is not one of {', '.join(BACKENDS)}")
-    check_keywords(errors, "", given, WholeModel.load, wired=False)
+    check_keywords(
+        errors, "", {key: value for key, value in given.items() if key != "sampling"}, WholeModel.load, wired=False
+    )
+    sampling_of(errors, given.get("sampling"))
     if errors:
         raise ConfigError(errors)
     return given

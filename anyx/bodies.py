@@ -1,4 +1,6 @@
-"""The body of an LLM from its files, or drawn at random; in four bits where asked (QLoRA, arXiv 2305.14314).
+"""The body of an LLM from its files, or drawn at random; in four or eight bits where asked.
+
+Four as QLoRA has them (arXiv 2305.14314), eight as LLM.int8() (arXiv 2208.07339).
 
 `ending` has it read a prompt of which the last states alone are wanted.
 """
@@ -18,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 
 from anyx.unpadded import FAMILIES
 
-QUANTIZED = ("nf4",)
+QUANTIZED = ("nf4", "int8")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -27,8 +29,8 @@ def body_of(
 ) -> PreTrainedModel:
     """A causal LM of a folder, of a hub id, or of a configuration, which gives random weights.
 
-    Without `weights` a path is read for its configuration only. `ValueError` for a dtype or a form of four bits that
-    is not known, and for a configuration in four bits.
+    Without `weights` a path is read for its configuration only. `ValueError` for a dtype or a form of few bits that
+    is not known, and for a configuration in few bits.
     """
     if dtype not in DTYPES:
         raise ValueError(f"llm.dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -45,7 +47,7 @@ def body_of(
 
 
 def quantization(kind: str, dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Matrices in four bits, with scales that are quantized too; products are taken in `dtype`.
+    """Matrices in four bits, with scales that are quantized too and products in `dtype`; or in eight, by rows.
 
     `ValueError` for a form that is not known, or where the extra `qlora` is not installed.
     """
@@ -53,6 +55,8 @@ def quantization(kind: str, dtype: torch.dtype) -> BitsAndBytesConfig:
         raise ValueError(f"llm.quantize: {kind!r} is not one of {', '.join(QUANTIZED)}")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ValueError(f"llm.quantize: {kind} needs bitsandbytes; install the extra: pip install -e '.[qlora]'")
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )

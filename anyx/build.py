@@ -75,7 +75,7 @@ def build(
         model = AnyX(
             llm, template=config.llm.template, encoders=heard if encoders else {}, inputs=inputs, outputs=outputs
         )
-    model.config = config
+    model.config, model.sampling = config, config.sampling
     return model if meta or not body else model.to(device)
 
 

@@ -18,8 +18,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from anyx import registry, yamls
 from anyx.imports import find
 from anyx.interfaces import Encoder, InputProjector, TextTeacher
+from anyx.sampling import RANGES, Sampling, misfits
 from anyx.schema import Input, LLMConfig, Node, Output, Source, Stage
-from anyx.signatures import Errors, check_fields, check_keywords, check_value, entries, hints_of
+from anyx.signatures import Errors, check_fields, check_keywords, check_value, closest, entries, hints_of
 from anyx.wiring import check_template, component, input_port, language_model, output_port, section, source
 from anyx.yamls import ConfigError, read
 
@@ -54,6 +55,7 @@ class Config:
     stages: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_yaml(self) -> str:
@@ -85,11 +87,26 @@ def check(raw: Mapping[str, Any]) -> Config:
     data = {key: node for key, node in entries(raw.get("data")) if node is not None}
     for key, node in data.items():
         source(errors, f"data.{key}", node, hints_of(Source))
-    config = Config(llm, encoders, inputs, outputs, {}, data, raw.get("seed", 0), raw)
+    sampling = sampling_of(errors, raw.get("sampling"))
+    config = Config(llm, encoders, inputs, outputs, {}, data, raw.get("seed", 0), sampling, raw)
     stages = {key: _stage(errors, key, node, config) for key, node in entries(raw.get("stages")) if node is not None}
     if errors:
         raise ConfigError(errors)
     return dataclasses.replace(config, stages=stages)
+
+
+def sampling_of(errors: Errors, given: Any) -> Sampling:
+    """How the model's next token is chosen unless a caller says otherwise."""
+    if given is not None and not isinstance(given, Mapping):
+        errors.add("sampling", f"must be a mapping, but {given!r} was given")
+    said = dict(entries(given))
+    for name in said.keys() - RANGES.keys():
+        errors.add(f"sampling.{name}", f"Key {name!r} not in 'sampling'.{closest(name, RANGES)}")
+    known = {name: value for name, value in said.items() if name in RANGES}
+    wrong = dict(misfits(known))
+    for name, told in wrong.items():
+        errors.add(f"sampling.{name}", told)
+    return Sampling(**{name: value for name, value in known.items() if name not in wrong})
 
 
 def parts(config: Config) -> Iterator[str]:

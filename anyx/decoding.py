@@ -10,10 +10,9 @@ Letters: b rows, s positions, d width, v vocabulary, n ids of a group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -30,48 +29,22 @@ from transformers import (
 
 from anyx.context import Context
 from anyx.detokenizing import Run
+from anyx.sampling import Sampling as Sampling
 from anyx.watching import Watch, Watches, check, watches_of
 
-RANGES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
-    "max_new_tokens": (Integral, lambda value: value >= 1, "a whole number, 1 or more"),
-    "temperature": (Real, lambda value: 0 <= value < inf, "0 (greedy) or more"),
-    "top_p": (Real, lambda value: 0 < value <= 1, "above 0 and at most 1 (all)"),
-    "top_k": (Integral, lambda value: value >= 0, "a whole number, 0 (all) or more"),
-    "repetition_penalty": (Real, lambda value: 0 < value < inf, "above 0; 1 is none"),
-}
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen; temperature 0 is greedy. A group counts its ids, and is always said whole.
-
-    `repetition_penalty` looks at the words of the reply, not at the prompt.
-    """
-
-    max_new_tokens: int = 128
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, (kind, fits, words) in RANGES.items():
-            value = vars(self)[name]
-            if not isinstance(value, kind) or not fits(value):
-                raise ValueError(f"{name}: {value!r} given; it is {words}")
-
-    def processors(self) -> LogitsProcessorList:
-        """Transformers' own processors, in the order of its `generate`; they want Python's own numbers."""
-        steps = LogitsProcessorList()
-        if self.repetition_penalty != 1.0:
-            steps.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
-        if self.temperature not in (0.0, 1.0):
-            steps.append(TemperatureLogitsWarper(float(self.temperature)))
-        if self.temperature and self.top_k:
-            steps.append(TopKLogitsWarper(int(self.top_k)))
-        if self.temperature and self.top_p < 1.0:
-            steps.append(TopPLogitsWarper(float(self.top_p)))
-        return steps
+def processors(sampling: Sampling) -> LogitsProcessorList:
+    """Transformers' own processors, in the order of its `generate`; they want Python's own numbers."""
+    steps = LogitsProcessorList()
+    if sampling.repetition_penalty != 1.0:
+        steps.append(RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty)))
+    if sampling.temperature not in (0.0, 1.0):
+        steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
+    if sampling.temperature and sampling.top_k:
+        steps.append(TopKLogitsWarper(int(sampling.top_k)))
+    if sampling.temperature and sampling.top_p < 1.0:
+        steps.append(TopPLogitsWarper(float(sampling.top_p)))
+    return steps
 
 
 class Words(NamedTuple):
@@ -263,7 +236,7 @@ class _Choice:
     """The next id of every row: all of them in one transfer from the device."""
 
     def __init__(self, sampling: Sampling, closed: Sequence[int]) -> None:
-        self.processors, self.warm = sampling.processors(), bool(sampling.temperature)
+        self.processors, self.warm = processors(sampling), bool(sampling.temperature)
         self.closed = torch.tensor(closed, dtype=torch.long)
 
     @torch.inference_mode()

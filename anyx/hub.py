@@ -109,18 +109,7 @@ def load(
 
     The rest is how the Hub is asked.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        try:
-            found = snapshot_download(
-                str(path), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
-            )
-        except Exception as error:  # whatever the Hub's client and its HTTP library raise
-            said = str(error).partition("\n")[0]
-            raise ValueError(f"{path} is neither a folder nor a Hub id that can be reached: {said}") from error
-        folder = Path(found)
-    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
-        raise ValueError(f"{path} is no model folder: it has no {' and no '.join(missing)}")
+    folder = located(path, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     config = configuration.load(folder / CONFIG, overrides)
     if config.llm is None:
         raise ValueError(f"{folder / CONFIG}: llm: is missing")
@@ -144,6 +133,30 @@ def load(
         model.learnt = whole.put(model, model.parts(), folder / LEARNT)
     model.config = config
     return model.to(device)
+
+
+def located(
+    path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The model folder itself, or the copy of a Hub id; ValueError where neither is one."""
+    folder = Path(path)
+    if not folder.is_dir():
+        try:
+            found = snapshot_download(
+                str(path), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        except Exception as error:  # whatever the Hub's client and its HTTP library raise
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is neither a folder nor a Hub id that can be reached: {said}") from error
+        folder = Path(found)
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        raise ValueError(f"{path} is no model folder: it has no {' and no '.join(missing)}")
+    return folder
 
 
 def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:

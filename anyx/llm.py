@@ -116,7 +116,7 @@ class LLM(nn.Module):
 
         Without `weights` a path is read for its configuration only, for a model on the `meta` device. `tokenizer` is a
         path of its own where the model's has none, `tables` a file (`anyx.tables`) whose embedding and head take the
-        place of the body's. `quantize` is a form of four bits that the body's other matrices are kept in ("nf4").
+        place of the body's. `quantize` is a form of few bits that the body's other matrices are kept in: nf4, int8.
         """
         if not isinstance(path, str) and tokenizer is None:
             raise ValueError("llm.path: a configuration brings no tokenizer; give llm.tokenizer a path")

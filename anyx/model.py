@@ -24,13 +24,13 @@ from torch import Tensor, nn
 
 from anyx import inside, prefix
 from anyx.config import Config
-from anyx.decoding import Sampling
 from anyx.interfaces import Condition, Decoder, Encoder, Tokens
 from anyx.llm import LLM
-from anyx.ports import InputPort, Output, OutputPort, makings, rest, within
+from anyx.ports import InputPort, Output, OutputPort, makings, projectors, put, rest, within
 from anyx.processor import Batch, Conversation, MediaBatch, Processor, conversation_of, conversations_of
 from anyx.prompt import IGNORE, Prompt
 from anyx.reply import MediaEvent, Reply, TextEvent
+from anyx.sampling import Sampling
 from anyx.schema import DType, Pack
 from anyx.speaking.events import answers
 from anyx.speaking.features import Features
@@ -74,6 +74,7 @@ class AnyX(nn.Module, ModelHubMixin):
         self.outputs = cast(Mapping[str, OutputPort], nn.ModuleDict(outputs))
         self.studio = Studio(self)
         self.config: Config | None = None  # what it was built from, if it was; saved with it
+        self.sampling = Sampling()  # how it speaks unless a caller says otherwise
         self.learnt: tuple[str, ...] = ()  # the parts beside `own_state` that training changed; saved with it too
         prompt = Prompt(llm.tokenizer, template, list(self.inputs), groups, llm.added_tokens)
         transforms = {key: heard[port.encoder].transform for key, port in inputs.items() if port.encoder in heard}
@@ -137,13 +138,13 @@ class AnyX(nn.Module, ModelHubMixin):
         self,
         conversations: Conversation | Sequence[Conversation],
         *,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         seeds: Seeds = 0,
         decode: Decode | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         watch: Watches = None,
     ) -> list[Reply]:
         """Answer conversations side by side; the media of one output are made in one batch at the end.
@@ -153,7 +154,7 @@ class AnyX(nn.Module, ModelHubMixin):
         hears how far its reply is; one that is cancelled from another thread ends it, and where all are, `Cancelled`.
         """
         chats = conversations_of(conversations)
-        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        sampling = self.sampling.but(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         how = makings(decode or {}, self.outputs)
         events = list(answers(self, chats, sampling, seeds, how, self.studio, eager=False, watch=watch))
         return [Reply.gather(event for event in events if event.row == row) for row in range(len(chats))]
@@ -162,17 +163,17 @@ class AnyX(nn.Module, ModelHubMixin):
         self,
         messages: Conversation,
         *,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         seeds: Seeds = 0,
         decode: Decode | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         watch: Watch | None = None,
     ) -> Reply:
         """Answer one conversation."""
-        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        sampling = self.sampling.but(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         chats = [conversation_of(messages)]
         how = makings(decode or {}, self.outputs)
         return Reply.gather(answers(self, chats, sampling, seeds, how, self.studio, eager=False, watch=watch))
@@ -181,35 +182,35 @@ class AnyX(nn.Module, ModelHubMixin):
         self,
         conversations: Conversation | Sequence[Conversation],
         *,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         seeds: Seeds = 0,
         decode: Decode | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         watch: Watches = None,
     ) -> Iterator[TextEvent | MediaEvent]:
         """The same answers as they come: text at once, media as soon as their group is said."""
         chats = conversations_of(conversations)
-        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        sampling = self.sampling.but(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         how = makings(decode or {}, self.outputs)
         yield from answers(self, chats, sampling, seeds, how, self.studio, eager=True, watch=watch)
 
     def session(
         self,
         *,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         decode: Decode | None = None,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         features: Features | None = None,
         maker: Maker | None = None,
     ) -> Session:
         """A conversation that goes on: each turn costs itself, not all that was said before it."""
-        sampling = Sampling(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
+        sampling = self.sampling.but(max_new_tokens, temperature, top_p, top_k, repetition_penalty)
         return Session(self, sampling=sampling, decode=decode, features=features, maker=maker)
 
     def merged(self) -> AbstractContextManager[None]:
@@ -238,7 +239,7 @@ class AnyX(nn.Module, ModelHubMixin):
     def own_state(self) -> dict[str, Tensor]:
         """Our weights by stable names: LoRA, signal tokens and projectors; no body, encoder or decoder."""
         state = self.llm.own_state()
-        for name, projector in self._projectors().items():
+        for name, projector in projectors(self.inputs, self.outputs).items():
             state |= {f"{name}.{key}": tensor for key, tensor in projector.state_dict().items()}
         return state
 
@@ -249,15 +250,7 @@ class AnyX(nn.Module, ModelHubMixin):
         if missing or unknown:
             raise ValueError(f"weights: missing {missing}, unknown {unknown}")
         self.llm.load_own_state({name: tensor for name, tensor in state.items() if name.startswith("llm.")})
-        for name, projector in self._projectors().items():
-            prefix = f"{name}."
-            mine = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-            projector.load_state_dict(mine)
-
-    def _projectors(self) -> dict[str, nn.Module]:
-        return {f"inputs.{key}.projector": port.projector for key, port in self.inputs.items()} | {
-            f"outputs.{key}.projector": port.projector for key, port in self.outputs.items()
-        }
+        put(projectors(self.inputs, self.outputs), state)
 
     def _decoders(self) -> dict[str, Decoder]:
         return {key: port.known for key, port in self.outputs.items() if port.known is not None}

@@ -123,6 +123,22 @@ def takes(decoder: Decoder | None) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in names}
 
 
+def projectors(inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]) -> dict[str, nn.Module]:
+    """Every projector by its stable name."""
+    return {f"inputs.{key}.projector": port.projector for key, port in inputs.items()} | {
+        f"outputs.{key}.projector": port.projector for key, port in outputs.items()
+    }
+
+
+def put(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> None:
+    """Give each module the weights under its name; `load_state_dict` refuses what does not fit."""
+    for name, module in modules.items():
+        start = f"{name}."
+        module.load_state_dict(
+            {key.removeprefix(start): tensor for key, tensor in state.items() if key.startswith(start)}
+        )
+
+
 def within(
     encoders: Mapping[str, Encoder], inputs: Mapping[str, InputPort], outputs: Mapping[str, OutputPort]
 ) -> dict[str, list[nn.Parameter]]:

@@ -79,13 +79,18 @@ class Reply:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         files = []
-        for number, (part, key) in enumerate(zip(self.parts, self.keys, strict=True)):
+        for name, part in zip(self.names(), self.parts, strict=True):
+            files.append(folder / name)
             if isinstance(part, str):
-                files.append(folder / f"{number}_{key}.txt")
                 files[-1].write_text(part, encoding="utf-8")
             else:
-                files.append(part.save(folder / f"{number}_{key}.{suffix_of(part)}"))
+                part.save(files[-1])
         return files
+
+    def names(self) -> list[str]:
+        """The file of every part: `<number>_<key>.<suffix>`."""
+        ends = ["txt" if isinstance(part, str) else suffix_of(part) for part in self.parts]
+        return [f"{number}_{key}.{end}" for number, (key, end) in enumerate(zip(self.keys, ends, strict=True))]
 
     def __repr__(self) -> str:
         shown = [part if isinstance(part, str) else f"<{key}>" for part, key in zip(self.parts, self.keys, strict=True)]

@@ -49,7 +49,7 @@ class LLMConfig:
     A mapping as `path` is a transformers configuration (`model_type` and sizes) of random weights; `tokenizer` is then
     the folder of one. `added_tokens` are strings that the template may write as tokens of their own, `tables` a file
     whose embedding and head take the place of the model's. `adapters` live inside the model's layers, by name.
-    `quantize` keeps the matrices of its layers in four bits (the extra `qlora`); they are frozen, and LoRA learns.
+    `quantize` keeps the matrices of its layers in four or eight bits (the extra `qlora`), frozen, while LoRA learns.
     """
 
     path: str | Mapping[str, Any]
@@ -61,7 +61,7 @@ class LLMConfig:
     added_tokens: Sequence[str] = ()
     tables: str | None = None
     adapters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    quantize: Literal["nf4"] | None = None
+    quantize: Literal["nf4", "int8"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ PRESENT = importlib.util.find_spec("bitsandbytes") is not None
 
 
 def test_a_form_is_one_that_is_known() -> None:
-    with pytest.raises(ValueError, match=r"llm.quantize: 'int3' is not one of nf4"):
+    with pytest.raises(ValueError, match=r"llm.quantize: 'int3' is not one of nf4, int8"):
         bodies.quantization("int3", torch.float32)
     with pytest.raises(ValueError, match=r"llm.quantize: 'nf4' given, but llm.path is a configuration"):
         LLM.load({"model_type": "llama"}, tokenizer="nowhere", quantize="nf4")

@@ -22,7 +22,7 @@ FLOORS = {
     "media": 0, "codecs": 0, "interfaces": 0, "layers": 0, "splice": 0, "registry": 0, "schema": 0, "templates": 0,
     "signatures": 0, "yamls": 0, "packaged": 0, "compact": 0, "imports": 0, "qformer": 0, "arrays": 0,
     "weights": 0, "whole": 0, "tables": 0, "context": 0, "caching": 0,
-    "numbering": 0, "files": 0, "durable": 0, "randomness": 0, "encoders": 1,
+    "numbering": 0, "sampling": 0, "files": 0, "durable": 0, "randomness": 0, "encoders": 1,
     "decoders": 1, "faults": 0, "watching": 0, "detokenizing": 0, "ranks": 0, "bodies": 0, "digests": 0,
     "input_projectors": 1, "output_projectors": 1, "llm": 1, "prompt": 1, "config": 1,
     "wiring": 1, "waiting": 0, "frozen": 0, "decoding": 1, "reply": 1,
@@ -34,7 +34,7 @@ FLOORS = {
     "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
     "data": 3, "build": 3, "hub": 3, "backends": 3, "tools": 3,
     "training": 4, "evaluation": 4, "benchmarks": 4, "converters": 4,
-    "agents": 5, "serving": 5, "commands": 6, "__main__": 7, "__init__": 7,
+    "agents": 5, "serving": 5, "terminal": 5, "commands": 6, "__main__": 7, "__init__": 7,
 }  # fmt: skip
 SIDEWAYS = {
     ("interfaces", "media"), ("splice", "interfaces"), ("media", "codecs"), ("codecs", "media"),

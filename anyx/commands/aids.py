@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyx.commands import options
+from anyx.commands import loading, options
 
 if TYPE_CHECKING:
     from anyx.benchmarks.aids import Aids
@@ -119,7 +119,7 @@ def _answerer(path: str, device: str) -> Answerer:
         return own
     place = Path(path)
     name = f"{place.name}#{told_by(place)[:8]}" if place.exists() else path
-    return Chatting(options.load_answering(place, device, None), name)
+    return Chatting(loading.load_answering(place, loading.Loading(device), None), name)
 
 
 def _chair(own: Mapping[str, str], tool: Mapping[str, Any], device: str) -> Chair:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyx.commands import options
+from anyx.commands import loading, options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
@@ -199,8 +199,10 @@ def _model(path: Path, device: str | None, overrides: list[str] | None) -> tuple
     from anyx.backends import WholeModel
     from anyx.benchmarks.asking import OneByOne
     from anyx.evaluation.run import told_by
+    from anyx.sampling import Sampling
 
-    found = options.load_answering(path, device, overrides)
+    found = loading.load_answering(path, loading.Loading(device), overrides)
+    found.sampling = Sampling()  # greedy, whatever the model's own is: figures are not drawn
     identity = " ".join([told_by(path), *(overrides or ())])
     return (OneByOne(found) if isinstance(found, WholeModel) else found), identity
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyx.commands import options
+from anyx.commands import loading, options
 from anyx.commands.options import console
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def demo(
     model: options.ModelFolder = options.MODEL,
     out: options.Out = Path("out"),
     seed: options.Seed = 0,
-    max_new_tokens: options.MaxTokens = 64,
+    max_new_tokens: options.MaxTokens = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 8,
     device: options.Device = None,
 ) -> None:
@@ -47,7 +47,7 @@ def demo(
     began = time.perf_counter()
     place, values = options.first_word(requests, str(REQUESTS), overrides)
     records = list(JSONLSource(place))
-    loaded = options.load_model(model, device, values)
+    loaded = loading.load_model(model, loading.Loading(device), values)
     exchanges: list[gallery.Exchange] = []
     missed: list[str] = []
     for start in range(0, len(records), batch_size):

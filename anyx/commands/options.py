@@ -11,9 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from anyx.backends import WholeModel
     from anyx.interfaces import Media
-    from anyx.model import AnyX
 
 MODEL = Path("experiments/emoji/model")
 OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.[\w*-]+|\[[^\]=]+\])+=")  # a key with dots or brackets; `x=5` may be a question
@@ -39,8 +37,21 @@ ModelFolder = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder that receives the files; made when missing.")]
 Seed = Annotated[int, typer.Option(help="Noise and sampling start here: one seed, one answer.")]
-MaxTokens = Annotated[int, typer.Option(help="The reply ends after this many tokens at the latest.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest token; 1 samples as the LLM does.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="The reply ends after this many tokens at the latest. Default, as of the next: `sampling` of the "
+        "model's YAML, or 128."
+    ),
+]
+Temperature = Annotated[
+    float | None, typer.Option(help="0 picks the likeliest token (greedy); 1 samples as the LLM does. Default: 0.")
+]
+TopP = Annotated[float | None, typer.Option(help="Sample among the likeliest tokens of this share; default: 1, all.")]
+TopK = Annotated[int | None, typer.Option(help="Sample among so many of the likeliest tokens; default: 0, all.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Above 1, words of the reply are said again less; default: 1, none.")
+]
 Steps = Annotated[
     int | None, typer.Option(min=1, help="Denoising steps of every decoder; default: each decoder's own.")
 ]
@@ -76,37 +87,21 @@ def pick_device(name: str | None) -> str:
     return name or present[0]
 
 
-def load_model(path: Path, device: str | None, overrides: Sequence[str] | None) -> AnyX:
-    """Read a trained model; a path that cannot be a Hub id (`owner/name`) must be a folder that is there."""
-    from transformers.utils.logging import disable_progress_bar
-
-    from anyx.hub import load
-
-    if (path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", "..")) and not path.is_dir():
-        raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
-    disable_progress_bar()
-    with console.status(f"reading {path}"):
-        return load(path, device=pick_device(device), overrides=overrides or ()).eval()
-
-
-def load_answering(path: Path, device: str | None, overrides: Sequence[str] | None) -> AnyX | WholeModel:
-    """A trained model, or a whole one of transformers that a YAML names by `backend`."""
-    from anyx import backends
-
-    if backends.is_whole(path):
-        with console.status(f"reading {path}"):
-            return backends.load(path, overrides=overrides or (), device=pick_device(device))
-    return load_model(path, device, overrides)
-
-
-def named_paths(media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None) -> list[tuple[str, Path]]:
-    """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file there."""
-    pairs = [(key, there(f"--{key}", path)) for key, paths in media.items() for path in paths or ()]
+def named_paths(
+    media: dict[str, Sequence[Path] | None], inputs: Sequence[str] | None, *, folders: bool = False
+) -> list[tuple[str, Path]]:
+    """`--image a.png --input depth=b.png` -> [("image", a.png), ("depth", b.png)], each file, or folder, there."""
+    pairs = [
+        (key, path if folders and path.is_dir() else there(f"--{key}", path))
+        for key, paths in media.items()
+        for path in paths or ()
+    ]
     for text in inputs or ():
         key, sign, place = text.partition("=")
         if not (key and sign and place):
             raise ValueError(f"--input {text!r} is not of the form key=path")
-        pairs.append((key, there(f"--input {text}", Path(place))))
+        path = Path(place)
+        pairs.append((key, path if folders and path.is_dir() else there(f"--input {text}", path)))
     return pairs
 
 

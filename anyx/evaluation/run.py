@@ -256,10 +256,13 @@ def check_routes(settings: Settings, corpus: Corpus) -> None:
 
 
 def load_model(place: Path, device: str) -> routes.Model:
-    """A trained model, ready to answer."""
+    """A trained model, ready to answer, greedily whatever its own `sampling` is: figures are not drawn."""
     from anyx.model import AnyX
+    from anyx.sampling import Sampling
 
-    return cast(routes.Model, AnyX.from_pretrained(str(place)).to(device).eval())
+    model = AnyX.from_pretrained(str(place)).to(device).eval()
+    model.sampling = Sampling()
+    return cast(routes.Model, model)
 
 
 def told_by(place: Path) -> str:

@@ -11,8 +11,8 @@ from PIL import Image as PILImage
 
 from anyx import AnyX, Audio, Image
 from anyx.build import build
-from anyx.commands import main, options
-from anyx.commands.chat import Conversation
+from anyx.commands import loading, main
+from anyx.commands.conversation import Conversation
 from anyx.config import check
 from anyx.evaluation.gallery import Exchange, thumbnail, write
 
@@ -82,7 +82,7 @@ def test_overrides_change_the_model_s_own_yaml(
 ) -> None:
     monkeypatch.chdir(ROOT)  # where the demo's own requests are
     place = model.save_pretrained(tmp_path / "model")
-    loaded = options.load_model(place, "cpu", ["outputs.image.decoder.steps=1"])
+    loaded = loading.load_model(place, loading.Loading("cpu"), ["outputs.image.decoder.steps=1"])
     assert loaded.outputs["image"].decoder.steps == 1
     (tmp_path / "requests.jsonl").write_text("")
     seen = ["run", "--image", str(picture(tmp_path))]
