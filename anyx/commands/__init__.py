@@ -24,6 +24,7 @@ from anyx.commands import (
     fetch,
     plan,
     run,
+    serve,
     train,
 )
 
@@ -31,6 +32,7 @@ COMMANDS = (
     run.run,
     chat.chat,
     demo.demo,
+    serve.serve,
     train.train,
     evaluate.evaluate,
     benchmark.benchmark,
