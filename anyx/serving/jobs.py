@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import NamedTuple
 
 from anyx.decoding import Sampling
 from anyx.interfaces import Media
 from anyx.ports import Making
 from anyx.processor import Sample
-from anyx.watching import Happening, Watch
+from anyx.watching import Cancelled, Happening, Watch
 
 
 class Order(NamedTuple):
@@ -118,6 +118,9 @@ class Job:
 def items(inbox: Callable[[], Item]) -> Iterator[str | tuple[str, Media]]:
     """What a job hears, waited for in a thread: words, and media with their keys; its error is raised."""
     while not isinstance(item := inbox(), Ended):
-        yield item if isinstance(item, str) else (item.key, item.medium.result())
+        try:
+            yield item if isinstance(item, str) else (item.key, item.medium.result())
+        except CancelledError:
+            raise Cancelled("the request was cancelled") from None
     if item.error is not None:
         raise item.error
