@@ -26,7 +26,7 @@ FOLDER = ROOT / "experiments" / "anyworld"
 SCENE = {"count": "three", "colour": "red", "shape": "circle", "side": "left"}
 WORDS = "three red circles on the left."
 ASKS = {"image": "draw {prompt}.", "audio": "play {prompt}."}
-LONG = {"video": {"steps": 200}}  # seconds of denoising
+LONG = {"video": {"steps": 200, "size": [96, 96]}}  # some twenty seconds of denoising
 
 
 def anyworld() -> AnyX:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 import tiny
-from live import Live, live
+from live import Live, live, until
 
 from anyx.serving.settings import Settings
 
@@ -68,7 +68,7 @@ def test_a_large_body_is_refused_while_it_is_read(here: Live, chunked: bool) -> 
     assert status == 413
     assert body["error"]["code"] == "body_too_large"
     assert posted(here, 4 * 1024, chunked=chunked)[0] == 400  # small enough to be read, and no JSON
-    assert here.server.gate.held == 0
+    until(lambda: here.server.gate.held == 0)
 
 
 def started(here: Live, sent: bytes) -> socket.socket:
@@ -87,12 +87,6 @@ def test_a_slow_body_is_not_waited_for(here: Live) -> None:
 
 def test_bodies_in_work_are_bounded_together(here: Live) -> None:
     with started(here, b" " * 3999):
-        until_held(here, 3999)
+        until(lambda: here.server.gate.held == 3999)
         assert posted(here, 3 * 1024, chunked=False)[0] == 429
-    until_held(here, 0)
-
-
-def until_held(here: Live, size: int) -> None:
-    from live import until
-
-    until(lambda: here.server.gate.held == size)
+    until(lambda: here.server.gate.held == 0)
