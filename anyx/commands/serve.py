@@ -71,6 +71,12 @@ def serve(
     Only this machine reaches it unless --host says otherwise. Nothing is sent anywhere, no path is opened, and no URL
     is fetched but from hosts that --fetch-from names. SIGTERM: what is in work is answered, new requests are told 503.
     """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"anyx serve: {error}; install the extra: pip install -e '.[serve]'") from error
     from anyx.serving.app import application
     from anyx.serving.engine import Engine
     from anyx.serving.intake import Bounds, Intake

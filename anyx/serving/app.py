@@ -6,9 +6,10 @@ No future import here: FastAPI reads the annotations of routes, which name what 
 import asyncio
 import html
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -28,9 +29,10 @@ from anyx.serving.store import Store
 from anyx.serving.wire import ChatRequest, ImagesRequest, SpeechRequest
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
 
 log = logging.getLogger(__name__)
+Read = TypeVar("Read")
 PICTURES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
@@ -135,8 +137,7 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     @app.post("/v1/chat/completions", tags=["chat"])
     async def chat_completions(request: Request, sent: ChatRequest) -> Any:
         """Answer a conversation in words and media; `stream` gives server-sent events."""
-        refuse_at_the_end(engine)
-        asked = await chatting.asked(front, sent)
+        asked = await in_time(front, request, chatting.asked(front, sent))
         answers = Answers(front, asked.orders, request.receive, request.state.began)
         shape = chatting.shape_of(asked, sent, base(request))
         if not sent.stream:
@@ -148,8 +149,7 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     @app.post("/v1/images/generations", tags=["media"])
     async def images_generations(request: Request, sent: ImagesRequest) -> Any:
         """Pictures of what a prompt says."""
-        refuse_at_the_end(engine)
-        orders = await making.images(front, sent)
+        orders = await in_time(front, request, making.images(front, sent))
         told = await collected(Answers(front, orders, request.receive, request.state.began))
         pictures = [making.first(events, Image) for events in told]
         data = [await asyncio.to_thread(picture_of, picture, sent, base(request)) for picture in pictures]
@@ -167,8 +167,7 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     @app.post("/v1/audio/speech", tags=["media"], response_class=Response)
     async def audio_speech(request: Request, sent: SpeechRequest) -> Any:
         """Words, said aloud."""
-        refuse_at_the_end(engine)
-        orders = await making.speech(front, sent)
+        orders = await in_time(front, request, making.speech(front, sent))
         told = await collected(Answers(front, orders, request.receive, request.state.began))
         sound = making.first(told[0], Audio)
         data = await asyncio.to_thread(encoded, sound, sent.response_format)
@@ -213,7 +212,8 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     @app.get("/readyz", tags=["health"])
     async def ready() -> Any:
         """Whether it takes requests."""
-        refuse_at_the_end(engine)
+        if engine.refusing:
+            raise Closing("the server is shutting down")
         return JSONResponse({"status": "ready"})
 
     @app.get("/metrics", tags=["health"], response_class=Response)
@@ -234,10 +234,14 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     return Server(front, Gate(app, settings, metrics), app)
 
 
-def refuse_at_the_end(engine: Engine) -> None:
-    """Nothing new is read while the server ends."""
-    if engine.refusing:
-        raise Closing("the server is shutting down")
+async def in_time(front: Front, request: "Request", reading: Coroutine[Any, Any, Read]) -> Read:
+    """What is read of a request, unless there is no room for it or its time is over before."""
+    try:
+        front.engine.admit()
+    except RuntimeError:
+        reading.close()
+        raise
+    return await asyncio.wait_for(reading, request.state.began + front.settings.timeout - time.monotonic())
 
 
 async def collected(answers: Answers) -> list[list[Event]]:

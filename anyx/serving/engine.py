@@ -97,18 +97,19 @@ class Engine:
         `Busy` where too many wait already, `Closing` when the engine ends.
         """
         with self._changed:
-            if self.refusing:
-                raise Closing("the server is shutting down")
-            room = self.most + self.queue - len(self.alive)
-            if len(orders) > room:
-                raise Busy(
-                    f"{len(self.alive)} requests are in work or wait, which is all there is room for", self.after
-                )
+            self.admit(len(orders))
             jobs = [Job(one, partial(tell, place), self._gone) for place, one in enumerate(orders)]
             self.alive.update(jobs)
             self._waiting.extend(jobs)
             self._changed.notify_all()
         return jobs
+
+    def admit(self, count: int = 1) -> None:
+        """`Closing` or `Busy` where so many requests would not be taken now; ask before reading what they send."""
+        if self.refusing:
+            raise Closing("the server is shutting down")
+        if count > self.most + self.queue - len(self.alive):
+            raise Busy(f"{len(self.alive)} requests are in work or wait, and {count} more find no room", self.after)
 
     def cancel(self, job: Job) -> None:
         """Give a request up; one that waits leaves the queue at once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from anyx.serving.settings import Settings
 from anyx.serving.store import Store
 from anyx.watching import Cancelled
 
-log = logging.getLogger(__name__)
 SILENCE = 10.0  # seconds after which a stream says that it is still there
 
 
