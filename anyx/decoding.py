@@ -110,12 +110,14 @@ def speak(
     stop: Collection[int] = (),
     stop_text: str = "",
     watch: Watches = None,
+    rooms: Sequence[int] | None = None,
 ) -> Iterator[list[Words | Group]]:
     """Answer left-padded prompts; yields what each step has made certain, rows in order.
 
     A row ends at an id of `stop`, where its words hold `stop_text`, or after `max_new_tokens`; neither stop is said.
     Words are compared, not ids, so whatever the tokenizer made of the stop and of its neighbours is found. Right after
     a group the spaces at its beginning may be missing: tokenizers that strip what stands beside added tokens taught so.
+    `rooms` say for each row how many tokens it may have, where that is not `max_new_tokens` for all.
     `context` is what the LLM's adapters read of the prompts. A row that has ended leaves the batch; so does one whose
     `watch` is cancelled, and `Cancelled` is raised where all are.
     """
@@ -123,8 +125,10 @@ def speak(
     openers = {ids[0]: key for key, ids in llm.groups.items()}
     watches = watches_of(watch, len(seeds))
     rows = [
-        _Row(number, llm.tokenizer, stop_text, sampling.max_new_tokens, torch.Generator().manual_seed(seed), one)
-        for number, (seed, one) in enumerate(zip(seeds, watches, strict=True))
+        _Row(number, llm.tokenizer, stop_text, room, torch.Generator().manual_seed(seed), one)
+        for number, (room, seed, one) in enumerate(
+            zip(rooms or [sampling.max_new_tokens] * len(seeds), seeds, watches, strict=True)
+        )
     ]
     check(watches)
     lengths = mask.sum(-1).tolist()

@@ -25,6 +25,7 @@ from anyx.commands import (
     fetch,
     plan,
     run,
+    serve,
     train,
     worker,
 )
@@ -35,6 +36,7 @@ COMMANDS = (
     agent.agent,
     worker.worker,
     demo.demo,
+    serve.serve,
     train.train,
     evaluate.evaluate,
     benchmark.benchmark,

@@ -1,0 +1,144 @@
+"""`anyx serve`: a model behind OpenAI's HTTP routes, for programs and other people's clients."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anyx.commands import options
+from anyx.commands.options import console
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def serve(
+    model: Annotated[str, typer.Argument(help="A folder written by training or save_pretrained, or a Hub id.")] = str(
+        options.MODEL
+    ),
+    overrides: options.ModelOverrides = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")
+    ] = LOOPBACK[0],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes one that is free.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="What clients call the model; default: its folder's name.")] = None,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A key that clients must bring; repeatable. ANYX_API_KEYS=one,two in the environment shows them to no "
+            "other user of this machine."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name that clients may call this server by, such as a proxy's; repeatable."),
+    ] = None,
+    fetch_from: Annotated[
+        list[str] | None, typer.Option(help="A host that media may be fetched from by URL; repeatable. Default: none.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Requests that the LLM answers side by side.")] = 8,
+    window: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for others before a batch.")] = 0.005,
+    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait beside a batch; more are told 429.")] = 64,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a reply may take, waiting included.")] = 120.0,
+    grace: Annotated[float, typer.Option(min=0.0, help="Seconds to finish what is in work, at the end.")] = 30.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens that a client may ask for.")] = 1024,
+    max_body: Annotated[float, typer.Option(min=0.001, help="The most MiB of a request.")] = 48.0,
+    expiry: Annotated[float, typer.Option(min=1.0, help="Seconds that media which were made can be fetched.")] = 3600.0,
+    keep: Annotated[float, typer.Option(min=0.1, help="MiB of such media; the oldest go first.")] = 256.0,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=WORDS",
+            help='How the model is asked for an output by the routes of pictures and speech: image="Draw {prompt}."',
+        ),
+    ] = None,
+    device: options.Device = None,
+) -> None:
+    """Serve a model to OpenAI's clients: chat with media in and out, pictures, speech.
+
+    \b
+    anyx serve                                     # the embedded model on http://127.0.0.1:8000/v1
+    anyx serve runs/emoji --port 9000 --max-batch 16
+    ANYX_API_KEYS=secret anyx serve --host 0.0.0.0 --allow-host models.example.org
+    anyx serve experiments/anyworld/model --ask image="draw {prompt}." --ask audio="play {prompt}."
+
+    \b
+    curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
+      -d '{"model": "emoji", "messages": [{"role": "user", "content": "Draw a penguin."}]}'
+
+    Only this machine reaches it unless --host says otherwise. Nothing is sent anywhere, no path is opened, and no URL
+    is fetched but from hosts that --fetch-from names. SIGTERM: what is in work is answered, new requests are told 503.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"anyx serve: {error}; install the extra: pip install -e '.[serve]'") from error
+    from anyx.serving.app import application
+    from anyx.serving.engine import Engine
+    from anyx.serving.intake import Bounds, Intake
+    from anyx.serving.running import Running, listening
+    from anyx.serving.settings import Settings
+
+    place, values = options.first_word(model, str(options.MODEL), overrides)
+    keys = [*(api_key or ()), *(key for key in os.environ.get("ANYX_API_KEYS", "").split(",") if key.strip())]
+    settings = Settings(
+        name=name or called(Path(place)),
+        keys=tuple(key.strip() for key in keys),
+        hosts=hosts(host, allow_host or []),
+        timeout=timeout,
+        tokens=max_tokens,
+        body=int(max_body * 2**20),
+        expiry=expiry,
+        kept=int(keep * 2**20),
+        asks=asks(ask or []),
+    )
+    bound = listening(host, port)
+    loaded = options.load_model(Path(place), device, values)
+    if unknown := [key for key in settings.asks if key not in loaded.outputs]:
+        raise ValueError(
+            f"--ask {unknown[0]}: the outputs of this model are {', '.join(loaded.outputs) or 'text only'}"
+        )
+    with console.status("loading encoders and decoders"):
+        for port_ in loaded.outputs.values():
+            _ = port_.decoder, port_.projector
+        for one in loaded.inputs.values():
+            _ = loaded.encoders[one.encoder]
+    intake = Intake(Bounds(hosts=tuple(fetch_from or ())))
+    with intake, Engine(loaded, most=max_batch, window=window, queue=queue) as engine:
+        running = Running(application(engine, settings, intake=intake), bound, grace=grace)
+
+        def ready() -> None:
+            console.print(f"{settings.name} on {running.url}/v1", markup=False, highlight=False, soft_wrap=True)
+            if not settings.keys and host not in LOOPBACK:
+                console.print("no API key is set: whoever reaches this address may ask", style="yellow")
+
+        running.run(ready)
+
+
+def called(path: Path) -> str:
+    """A model's name: its folder's, or the folder's above one that is called only "model"."""
+    whole = path.resolve()
+    return whole.parent.name if whole.name == "model" else whole.name
+
+
+def hosts(host: str, allowed: list[str]) -> tuple[str, ...]:
+    """The names that a Host header may have; () is any, where the server is open and none was named."""
+    named = [name.lower() for name in allowed]
+    if host in LOOPBACK:
+        return (*LOOPBACK, *named)
+    return (host, *LOOPBACK, *named) if named else ()
+
+
+def asks(given: list[str]) -> dict[str, str]:
+    """`--ask image="Draw {prompt}."` by output key."""
+    found = {}
+    for one in given:
+        key, sign, words = one.partition("=")
+        if not sign:
+            raise ValueError(f"--ask {one!r} is not of the form KEY=WORDS")
+        found[key] = words
+    return found

@@ -1,0 +1,77 @@
+"""`/v1/images/generations` and `/v1/audio/speech`: one medium, asked for in the words that the model knows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from anyx.decoding import Sampling
+from anyx.media import Audio, Image, Video
+from anyx.serving.chatting import choices, served, several
+from anyx.serving.content import legible
+from anyx.serving.front import Event, Front, Made
+from anyx.serving.jobs import Order
+from anyx.serving.problems import Problem
+from anyx.serving.settings import ASKS
+from anyx.serving.wire import ImagesRequest, SpeechRequest
+
+Kind = TypeVar("Kind", Audio, Image, Video)
+SIZE = re.compile(r"(?P<width>[1-9]\d{0,4})x(?P<height>[1-9]\d{0,4})", re.ASCII)
+
+
+def output(front: Front, kind: type[Any]) -> str:
+    """The key of the first output of a kind."""
+    found = next((key for key, port in front.reader.outputs.items() if port.kind is kind), None)
+    if found is None:
+        told = f"this model makes {', '.join(['text', *front.reader.outputs])}"
+        raise Problem(404, f"there is nothing here that makes {kind.__name__.lower()}: {told}", code="no_such_output")
+    return found
+
+
+async def order(front: Front, key: str, words: str, seed: int | None, decode: dict[str, Any] | None) -> Order:
+    """A request for a medium of output `key`."""
+    settings = front.settings
+    if len(words) > settings.characters:
+        raise Problem(400, f"prompt: {len(words)} characters given; at most {settings.characters} are read")
+    form = settings.asks.get(key) or ASKS.get(front.reader.outputs[key].kind, "{prompt}")
+    text = form.replace("{prompt}", legible(words.strip().rstrip("."), "prompt"))
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    how = front.how({key: decode} if decode else None)
+    sampling = Sampling(min(settings.default_tokens, settings.tokens))
+    chat = [{"role": "user", "content": text}]
+    return await asyncio.to_thread(front.engine.order, chat, sampling=sampling, seed=chosen, how=how)
+
+
+async def images(front: Front, sent: ImagesRequest) -> list[Order]:
+    """Orders of `n` pictures."""
+    served(front, sent.model)
+    key, decode = output(front, Image), dict(sent.decode or {})
+    if sent.size not in (None, "auto"):
+        size = SIZE.fullmatch(sent.size)
+        if size is None:
+            raise Problem(400, f"size: {sent.size!r} given; it is auto, or WIDTHxHEIGHT", param="size")
+        decode["size"] = [int(size["height"]), int(size["width"])]
+    return several(await order(front, key, sent.prompt, sent.seed, decode), choices(front, sent.n))
+
+
+async def speech(front: Front, sent: SpeechRequest) -> list[Order]:
+    """The order of one sound."""
+    served(front, sent.model)
+    for name, plain in {"speed": 1, "instructions": "", "stream_format": "audio"}.items():
+        given = vars(sent)[name]
+        if given is not None and given != plain:
+            raise Problem(400, f"{name}: this server does not take it", param=name, code="unsupported_parameter")
+    return [await order(front, output(front, Audio), sent.input, sent.seed, sent.decode)]
+
+
+def first(events: Sequence[Event], kind: type[Kind]) -> Kind:
+    """The first medium of a kind in a reply; `Problem` where the model did not make one."""
+    for one in events:
+        if isinstance(one, Made) and isinstance(one.medium, kind):
+            return one.medium
+    text = "".join(one for one in events if isinstance(one, str))[:200]
+    told = f"the model answered without one: {text!r}"
+    raise Problem(422, f"no {kind.__name__.lower()} was made; {told}", code="no_media")

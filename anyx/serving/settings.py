@@ -1,0 +1,80 @@
+"""How a server is set up, and how much one request may ask of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyx.media import Audio, Image
+from anyx.serving.problems import Problem
+
+ASKS: dict[type[Any], str] = {Image: "Generate an image: {prompt}.", Audio: 'Say "{prompt}" aloud.'}
+CEILINGS: Mapping[str, float] = {
+    "steps": 200,
+    "guidance": 100,
+    "rescale": 1,
+    "size": 1024,
+    "frames": 128,
+    "seconds": 60,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`name` is what clients call the model.
+
+    With `keys`, a request under /v1 and /metrics brings one of them. With `hosts`, its Host header names one of them: a
+    page that a browser shows cannot reach a server of this machine by a name of its own. `timeout` seconds are for a
+    whole reply, `patience` for a request's body to arrive. A body has `body` bytes at most, and all that are in work
+    `bodies`. Media are kept for `expiry` seconds in `kept` bytes. `asks` say by output key how a medium is asked for,
+    {prompt} standing for the client's words. `ceilings` are what a client may say of a decoder, and how much at most.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    timeout: float = 120.0
+    patience: float = 30.0
+    body: int = 48 * 2**20
+    bodies: int = 2**29
+    messages: int = 256
+    parts: int = 64
+    characters: int = 200_000
+    tokens: int = 1024
+    default_tokens: int = 256
+    choices: int = 8
+    expiry: float = 3600.0
+    kept: int = 2**28
+    asks: Mapping[str, str] = field(default_factory=dict)
+    ceilings: Mapping[str, float] = field(default_factory=lambda: dict(CEILINGS))
+
+    def __post_init__(self) -> None:
+        for key, ask in self.asks.items():
+            if ask.count("{prompt}") != 1:
+                raise ValueError(f"ask {key}: {ask!r} given; it says once by {{prompt}} where the client's words stand")
+        if self.timeout <= 0 or self.patience <= 0 or self.tokens < 1 or self.choices < 1:
+            told = f"timeout {self.timeout}, patience {self.patience}, tokens {self.tokens}, choices {self.choices}"
+            raise ValueError(f"{told} given; each is above 0")
+
+    def within(self, decode: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse what is beyond the `ceilings` of a decoder's settings."""
+        for key, settings in decode.items():
+            for name, value in settings.items():
+                most = self.ceilings.get(name)
+                if most is None:
+                    told = f"clients may say {', '.join(self.ceilings)}"
+                    raise Problem(400, f"decode.{key}.{name}: not taken here; {told}", param="decode")
+                if any(not (math.isfinite(number) and number <= most) for number in numbers(value)):
+                    told = f"{str(value)[:80]} given; the most here is {most:g}"
+                    raise Problem(400, f"decode.{key}.{name}: {told}", param="decode")
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """Every number in a value."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from numbers(one)
+    elif isinstance(value, int | float):
+        yield float(value) if abs(value) < 2**63 else math.inf

@@ -1,0 +1,70 @@
+"""Generated media by unguessable ids, for a while and within a bound of bytes."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from anyx.reply import Media, suffix_of
+
+TYPES = {
+    "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff", "wav": "audio/wav",
+    "flac": "audio/flac", "ogg": "audio/ogg", "mp4": "video/mp4", "npz": "application/octet-stream",
+}  # fmt: skip
+
+
+class Kept(NamedTuple):
+    """A file that can be fetched until `expires`, in seconds since 1970."""
+
+    name: str
+    data: bytes
+    type: str
+    suffix: str
+    expires: int
+
+
+class Store:
+    """Files for `seconds`; the oldest go first where all are more than `bound` bytes. Of several threads."""
+
+    def __init__(self, *, seconds: float = 3600, bound: int = 2**28, clock: Callable[[], float] = time.time) -> None:
+        if seconds <= 0 or bound <= 0:
+            raise ValueError(f"media are kept for more than 0 seconds and bytes, but {seconds} and {bound} were given")
+        self.seconds, self.bound, self._clock = seconds, bound, clock
+        self.size = 0
+        self._files: OrderedDict[str, Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def keep(self, medium: Media) -> Kept:
+        """Encode a medium in the format that loses least, and keep it."""
+        suffix = suffix_of(medium)
+        kept = Kept(
+            secrets.token_urlsafe(24), medium.to_bytes(suffix), TYPES[suffix], suffix, int(self._clock() + self.seconds)
+        )
+        with self._lock:
+            self._tidy(len(kept.data))
+            if len(kept.data) <= self.bound:
+                self._files[kept.name] = kept
+                self.size += len(kept.data)
+        return kept
+
+    def get(self, name: str) -> Kept | None:
+        """The file of an id; None where there is none or none any more."""
+        with self._lock:
+            self._tidy(0)
+            return self._files.get(name)
+
+    def _tidy(self, coming: int) -> None:
+        now = self._clock()
+        while self._files:
+            oldest = next(iter(self._files.values()))
+            if oldest.expires > now and self.size + coming <= self.bound:
+                return
+            del self._files[oldest.name]
+            self.size -= len(oldest.data)
