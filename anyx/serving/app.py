@@ -81,7 +81,9 @@ class Server:
         return not self.gate.flying and not self.front.engine.alive
 
 
-def application(engine: Engine, settings: Settings, *, intake: Intake | None = None) -> Server:
+def application(
+    engine: Engine, settings: Settings, *, intake: Intake | None = None, store: Store | None = None
+) -> Server:
     """Everything that is served of an engine; who made the engine and the intake closes them."""
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
@@ -92,7 +94,8 @@ def application(engine: Engine, settings: Settings, *, intake: Intake | None = N
     metrics.watch("anyx_queue_length", "Requests that have not begun to speak.", lambda: engine.waiting)
     metrics.watch("anyx_requests_taken", "Requests that wait, speak or have media made.", lambda: len(engine.alive))
     engine.on_batch = metrics.batches.observe
-    store = Store(seconds=settings.expiry, bound=settings.kept)
+    if store is None:
+        store = Store(seconds=settings.expiry, bound=settings.kept)
     metrics.watch("anyx_media_kept_bytes", "Bytes of media that can be fetched.", lambda: store.size)
     reader = Reader(
         engine.model.inputs, engine.model.outputs, intake=intake or Intake(), store=store, settings=settings

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from anyx import durable
 from anyx.reply import Media, suffix_of
 
 TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff", "wav": "audio/wav",
     "flac": "audio/flac", "ogg": "audio/ogg", "mp4": "video/mp4", "npz": "application/octet-stream",
 }  # fmt: skip
+NAME = re.compile(r"[\w-]{32}", re.ASCII)  # what token_urlsafe(24) gives: no dot and no slash, so no other file
 
 
 class Kept(NamedTuple):
@@ -28,13 +33,25 @@ class Kept(NamedTuple):
 
 
 class Store:
-    """Files for `seconds`; the oldest go first where all are more than `bound` bytes. Of several threads."""
+    """Files for `seconds`; the oldest go first where all are more than `bound` bytes. Of several threads.
 
-    def __init__(self, *, seconds: float = 3600, bound: int = 2**28, clock: Callable[[], float] = time.time) -> None:
+    Servers that share a `folder` find each other's files there, and each removes its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 3600,
+        bound: int = 2**28,
+        clock: Callable[[], float] = time.time,
+        folder: Path | None = None,
+    ) -> None:
         if seconds <= 0 or bound <= 0:
             raise ValueError(f"media are kept for more than 0 seconds and bytes, but {seconds} and {bound} were given")
         self.seconds, self.bound, self._clock = seconds, bound, clock
-        self.size = 0
+        self.size, self.folder = 0, folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._files: OrderedDict[str, Kept] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -52,13 +69,27 @@ class Store:
             if len(kept.data) <= self.bound:
                 self._files[kept.name] = kept
                 self.size += len(kept.data)
+                if self.folder is not None:
+                    with durable.replacing(self._place(kept)) as part:
+                        part.write_bytes(kept.data)
         return kept
 
     def get(self, name: str) -> Kept | None:
         """The file of an id; None where there is none or none any more."""
         with self._lock:
             self._tidy(0)
-            return self._files.get(name)
+            return self._files.get(name) or self._shared(name)
+
+    def _shared(self, name: str) -> Kept | None:
+        """A file that another server of the folder keeps."""
+        if self.folder is None or not NAME.fullmatch(name):
+            return None
+        for path in self.folder.glob(f"{name}.*"):
+            _, expires, suffix = path.name.split(".")
+            with contextlib.suppress(FileNotFoundError):  # its server removed it just now
+                if int(expires) > self._clock():
+                    return Kept(name, path.read_bytes(), TYPES[suffix], suffix, int(expires))
+        return None
 
     def _tidy(self, coming: int) -> None:
         now = self._clock()
@@ -68,3 +99,9 @@ class Store:
                 return
             del self._files[oldest.name]
             self.size -= len(oldest.data)
+            if self.folder is not None:
+                self._place(oldest).unlink(missing_ok=True)
+
+    def _place(self, kept: Kept) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{kept.name}.{kept.expires}.{kept.suffix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import tiny
@@ -45,6 +46,21 @@ def test_the_oldest_go_where_there_is_no_room() -> None:
     assert tight.size == 0
     with pytest.raises(ValueError, match="more than 0"):
         Store(seconds=0)
+
+
+def test_servers_that_share_a_folder_find_each_other_s_files(tmp_path: Path) -> None:
+    now = [1000.0]
+    one, other = (Store(seconds=10, clock=lambda: now[0], folder=tmp_path / "media") for _ in range(2))
+    kept = one.keep(picture(3))
+    assert other.get(kept.name) == kept
+    assert len(other) == 0
+    assert other.get("../" + kept.name) is None
+    assert other.get("*" * 32) is None
+    now[0] = 1010.0
+    assert other.get(kept.name) is None  # expired, though its file is there
+    assert len(list((tmp_path / "media").iterdir())) == 1
+    assert one.get(kept.name) is None
+    assert list((tmp_path / "media").iterdir()) == []
 
 
 def test_a_server_forgets_them() -> None:
