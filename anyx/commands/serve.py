@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anyx.commands import options
+from anyx.commands import loading, options
 from anyx.commands.options import console
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
@@ -55,6 +55,9 @@ def serve(
         ),
     ] = None,
     device: options.Device = None,
+    dtype: loading.DTypeOption = None,
+    offload: loading.OffloadOption = None,
+    quantize: loading.QuantizeOption = None,
 ) -> None:
     """Serve a model to OpenAI's clients: chat with media in and out, pictures, speech.
 
@@ -97,7 +100,7 @@ def serve(
         asks=asks(ask or []),
     )
     bound = listening(host, port)
-    loaded = options.load_model(Path(place), device, values)
+    loaded = loading.load_model(Path(place), loading.Loading(device, dtype, offload, quantize), values)
     if unknown := [key for key in settings.asks if key not in loaded.outputs]:
         raise ValueError(
             f"--ask {unknown[0]}: the outputs of this model are {', '.join(loaded.outputs) or 'text only'}"

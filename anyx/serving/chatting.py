@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from anyx.decoding import Sampling
 from anyx.serving.content import KINDS
 from anyx.serving.front import SILENCE, Answers, Finish, Front, Made
 from anyx.serving.jobs import Order
@@ -42,16 +41,15 @@ async def asked(front: Front, sent: ChatRequest) -> Asked:
             400, "response_format: only text is answered", param="response_format", code="unsupported_parameter"
         )
     count = choices(front, sent.n)
-    room = sent.max_completion_tokens or sent.max_tokens or min(settings.default_tokens, settings.tokens)
+    own = front.engine.model.sampling
+    room = sent.max_completion_tokens or sent.max_tokens or min(own.max_new_tokens, settings.tokens)
     if room > settings.tokens:
         told = f"{room} given; the most here is {settings.tokens}"
         raise Problem(400, f"max_completion_tokens: {told}", param="max_completion_tokens")
     stops = [sent.stop] if isinstance(sent.stop, str) else sent.stop or []
     if len(stops) > 4 or not all(0 < len(stop) <= 256 for stop in stops):
         raise Problem(400, "stop: give one to four texts of 1 to 256 characters", param="stop")
-    sampling = Sampling(
-        room, sent.temperature or 0.0, sent.top_p or 1.0, sent.top_k or 0, sent.repetition_penalty or 1.0
-    )
+    sampling = own.but(room, sent.temperature, sent.top_p, sent.top_k, sent.repetition_penalty)
     inline = inlined(front, sent)
     how = front.how(sent.decode)
     conversation = await asyncio.to_thread(front.reader.conversation, sent.messages)

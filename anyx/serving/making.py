@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from anyx.decoding import Sampling
 from anyx.media import Audio, Image, Video
 from anyx.serving.chatting import choices, served, several
 from anyx.serving.content import legible
@@ -40,7 +39,8 @@ async def order(front: Front, key: str, words: str, seed: int | None, decode: di
     text = form.replace("{prompt}", legible(words.strip().rstrip("."), "prompt"))
     chosen = secrets.randbelow(2**31) if seed is None else seed
     how = front.how({key: decode} if decode else None)
-    sampling = Sampling(min(settings.default_tokens, settings.tokens))
+    own = front.engine.model.sampling
+    sampling = own.but(min(own.max_new_tokens, settings.tokens))
     chat = [{"role": "user", "content": text}]
     return await asyncio.to_thread(front.engine.order, chat, sampling=sampling, seed=chosen, how=how)
 

@@ -43,7 +43,6 @@ class Settings:
     parts: int = 64
     characters: int = 200_000
     tokens: int = 1024
-    default_tokens: int = 256
     choices: int = 8
     expiry: float = 3600.0
     kept: int = 2**28
