@@ -3,7 +3,7 @@
 Each is a frozen value that holds one tensor and says what it means: pixels (uint8, RGB), samples (float32 in [-1, 1])
 with a rate in Hz, frames (uint8, RGB) with frames per second, readings of sensors (float32). `read` takes whatever the
 value can be made of and raises `MediaError` for what is missing or corrupt, so that a reader of many files can skip and
-count. A further kind of media is one more class: `media: my_package.midi:Notes` in a YAML, or an entry point `anyx.media`.
+count. A further kind is one more class: `media: my_package.midi:Notes` in a YAML, or an entry point of `anyx.media`.
 
 Letters: c channels, n samples, t frames, h height, w width.
 """

@@ -2,8 +2,8 @@
 
 The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one
 file and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
-`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors`, `anyx.output_projectors`, `anyx.adapters` and `anyx.media`, or
-a YAML names a class directly as `my_package.my_module:MyClass`.
+`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors`, `anyx.output_projectors`, `anyx.adapters` and `anyx.media`,
+or a YAML names a class directly as `my_package.my_module:MyClass`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Mosaic(Decoder):
         levels = torch.lerp(self.levels(self.null_condition()), levels, weight)
         noise = [torch.randn(levels.shape[1:], generator=one, device=one.device) for one in generators]
         levels = (levels + self.noise * torch.stack(noise).to(levels)).clamp(0, 1)
-        pixels = functional.interpolate(levels, size=self.size).mul(255).round().to(torch.uint8).cpu()
+        pixels = functional.interpolate(levels, size=self.size).mul(255).round().to(torch.uint8).detach().cpu()
         if progress is not None:
             progress(1, 1)
         return [Image(one) for one in pixels]

@@ -38,7 +38,7 @@ class Player(Decoder):
     ) -> list[Notes]:
         """One melody an item, in one step: scores of pitches, seconds since the note before, seconds of sound."""
         melodies = []
-        for row, chance in zip(self.net(condition.values["melody"]).cpu(), generators, strict=True):
+        for row, chance in zip(self.net(condition.values["melody"]).detach().cpu(), generators, strict=True):
             noise = torch.rand(row[:, :-2].shape, generator=chance, device=chance.device).cpu().log().neg().log()
             pitch = (row[:, :-2] - self.temperature * noise).argmax(1)  # Gumbel's noise: as softmax draws
             pitch[0] = row[0, :SILENT].argmax()  # so that there is one
