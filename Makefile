@@ -14,7 +14,7 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-all train evaluate world lint format types bench clean
+.PHONY: help setup browser demo test test-all train evaluate world docs lint format types bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -56,6 +56,9 @@ world: setup  ## Measure the vendored AnyWorld model; fail where a cell is below
 	rm -rf $(OUT)/anyworld
 	$(ANYX) evaluate experiments/anyworld --limit 32 --out $(OUT)/anyworld
 
+docs: setup  ## Build the site into site/, strictly: pages, tested examples, reference by signatures
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
 lint: setup  ## Check the style: ruff check and format
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -66,9 +69,10 @@ format: setup  ## Rewrite the tree in the house style
 
 types: setup  ## Check the types, strictly
 	$(PYTHON) -m mypy --strict $(ROOMS)
+	MYPYPATH=docs/examples $(PYTHON) -m mypy --strict docs
 
 bench: setup  ## Measure every goal of the engine into experiments/benchmarks/README.md
 	$(PYTHON) experiments/benchmarks/bench.py
 
 clean:  ## Remove the environment and everything generated
-	rm -rf $(VENV) $(OUT) runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OUT) runs site *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -12,13 +12,12 @@ from typing import TypeVar
 
 import torch
 
-from anyx import published
+from anyx import published, registry
 from anyx.adapters.body import Body
 from anyx.components import Late, drawn_later, known, make, named, on_meta, seeded
 from anyx.config import Config
 from anyx.interfaces import Adapter, Decoder, Encoder, InputProjector, OutputProjector
 from anyx.llm import LLM
-from anyx.media import MEDIA
 from anyx.model import AnyX, InputPort, OutputPort
 from anyx.packaged import locate
 from anyx.schema import Input, LLMConfig, Node, Output, Share
@@ -63,12 +62,16 @@ def build(
         inputs = {}
         for key, port in config.inputs.items():
             with named(f"inputs.{key}"):
-                inputs[key] = InputPort(port.encoder, readers[key], kind=MEDIA[port.media], into=port.adapters)
+                kind = registry.resolve("media", port.media)
+                inputs[key] = InputPort(port.encoder, readers[key], kind=kind, into=port.adapters)
         spoke = {key: known(part) for key, part in spoken.items()}
         writers = output_projectors(config.outputs, llm.dim, spoke, lazy=lazy)
         outputs = {
             key: OutputPort(
-                writers[key], ids=llm.groups[key], kind=MEDIA[out.media], decoder=spoken[key] if decoders else None
+                writers[key],
+                ids=llm.groups[key],
+                kind=registry.resolve("media", out.media),
+                decoder=spoken[key] if decoders else None,
             )
             for key, out in config.outputs.items()
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,15 @@ def digest(*parts: bytes | str | int) -> str:
 
 
 def media_digest(source: Any) -> str:
-    """A digest of media: of a file's bytes, bytes, or the tensors of an Image, Audio or Video."""
+    """A digest of media: of a file's bytes, bytes, or the fields of a value."""
     if isinstance(source, bytes | Piece):  # as of a file that holds the same
         return hashlib.blake2b(contents(source), digest_size=20).hexdigest()
     if isinstance(source, str | Path):
         status = os.stat(source)
         return _file_digest(str(source), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     if isinstance(source, Media):
-        fields = [getattr(source, name) for name in source.__dataclass_fields__]
-        return digest(type(source).__name__, *map(_field, fields))
+        held = [getattr(source, one.name) for one in fields(source)]
+        return digest(type(source).__name__, *map(_field, held))
     raise ValueError(f"media are a path, bytes or a value of anyx.media, but {type(source).__name__} was given")
 
 

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
 
-from anyx.media import Audio, Image, Series, Video
+from anyx.media import Medium as Medium
 
-Media = Image | Audio | Video | Series
+Media = Medium
 Words = Callable[[str], list[int]]  # a text -> ids in a vocabulary of its own; it travels to data workers
 OutputKind = Literal["global", "patches"]
 

@@ -1,19 +1,20 @@
-"""Image, Audio, Video and Series: values with units, read from files, bytes and arrays, written to files.
+"""Image, Audio, Video and Series, the kinds of `Medium`: values with units, read from files, bytes and arrays.
 
 Each is a frozen value that holds one tensor and says what it means: pixels (uint8, RGB), samples (float32 in [-1, 1])
 with a rate in Hz, frames (uint8, RGB) with frames per second, readings of sensors (float32). `read` takes whatever the
 value can be made of and raises `MediaError` for what is missing or corrupt, so that a reader of many files can skip and
-count. A further kind of media is a further class in `MEDIA`.
+count. A further kind is one more class: `media: my_package.midi:Notes` in a YAML, or an entry point of `anyx.media`.
 
 Letters: c channels, n samples, t frames, h height, w width.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,12 +29,33 @@ from anyx.faults import MediaError as MediaError
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class Medium(ABC):
+    """What every kind of media is: a frozen dataclass of tensors and numbers, read from files and written to them."""
+
+    suffix: ClassVar[str]  # of a file that is widely read and loses little
+
+    @classmethod
+    @abstractmethod
+    def read(cls, source: Any) -> Medium:
+        """Read a path, bytes, or what else it can be made of; `files.read` makes a `MediaError` of a bad file."""
+
+    @abstractmethod
+    def to_bytes(self, format: str = "") -> bytes:
+        """Encode in a format, named as its files' suffix; the default is the kind's own."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file; the suffix says the format."""
+        return files.write(path, self.to_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Image(Medium):
     """One picture: `pixels` RGB. Of deep grey `grey` keeps the levels: int32 (0 to 65535) or float32 (0 to 1).
 
     Deep grey is what a depth or thermal camera gives; `pixels` show it in 8 bits.
     """
 
+    suffix = "png"
     pixels: UInt8[Tensor, "3 h w"]
     grey: Int32[Tensor, "h w"] | Float[Tensor, "h w"] | None = None
 
@@ -82,15 +104,12 @@ class Image:
         source = self.to_pil() if self.grey is None else self.grey
         return codecs.write_picture(source, files.one_of(format, codecs.PICTURES))
 
-    def save(self, path: str | Path) -> Path:
-        """Write to a file; the suffix says the format."""
-        return files.write(path, self.to_bytes)
-
 
 @dataclass(frozen=True, eq=False)
-class Audio:
+class Audio(Medium):
     """Sound: `samples` in [-1, 1] at `rate` Hz."""
 
+    suffix = "wav"
     samples: Float[Tensor, "c n"]
     rate: int
 
@@ -136,15 +155,12 @@ class Audio:
         """Encode as wav (16 bit), flac or ogg (Vorbis)."""
         return codecs.write_samples(self.samples.clamp(-1, 1), self.rate, files.one_of(format, ("wav", "flac", "ogg")))
 
-    def save(self, path: str | Path) -> Path:
-        """Write to a file; the suffix says the format."""
-        return files.write(path, self.to_bytes)
-
 
 @dataclass(frozen=True, eq=False)
-class Video:
+class Video(Medium):
     """Moving pictures: `frames` RGB at `fps` frames per second, with or without sound."""
 
+    suffix = "mp4"
     frames: UInt8[Tensor, "t 3 h w"]
     fps: float
     audio: Audio | None = None
@@ -205,15 +221,12 @@ class Video:
         sound = self.audio.mono().resample(codecs.SOUND_RATE).samples if self.audio else None
         return codecs.write_frames(self.frames, self.fps, sound, format)
 
-    def save(self, path: str | Path) -> Path:
-        """Write to a file; the suffix says the format."""
-        return files.write(path, self.to_bytes)
-
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class Series(Medium):
     """What sensors measured, step after step: `values` of c channels in their own units, at `rate` Hz if known."""
 
+    suffix = "npz"
     values: Float[Tensor, "c n"]
     rate: float | None = None
 
@@ -242,16 +255,12 @@ class Series:
         """Encode as npz (values, rate), npy or csv (values alone)."""
         return arrays.write_values(self.values, self.rate, files.one_of(format, ("npz", "npy", "csv")))
 
-    def save(self, path: str | Path) -> Path:
-        """Write to a file; the suffix says the format."""
-        return files.write(path, self.to_bytes)
 
-
-Kind = type[Image] | type[Audio] | type[Video] | type[Series]
+Kind = type[Medium]
 MEDIA: dict[str, Kind] = {"image": Image, "audio": Audio, "video": Video, "series": Series}
 
 
-def read(kind: str, source: Any) -> Image | Audio | Video | Series:
+def read(kind: str, source: Any) -> Medium:
     """Read media of a kind named in `MEDIA`."""
     return MEDIA[files.one_of(kind, MEDIA)].read(source)
 

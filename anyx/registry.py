@@ -2,8 +2,8 @@
 
 The tables hold strings, so that nothing is imported for components that are not used. To add a component, write one
 file and one line here; the contract tests then find it. Outside packages add theirs by entry points of the groups
-`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors`, `anyx.output_projectors` and `anyx.adapters`, or a YAML names
-a class directly as `my_package.my_module:MyClass`.
+`anyx.encoders`, `anyx.decoders`, `anyx.input_projectors`, `anyx.output_projectors`, `anyx.adapters` and `anyx.media`,
+or a YAML names a class directly as `my_package.my_module:MyClass`.
 """
 
 from __future__ import annotations
@@ -66,12 +66,19 @@ ADAPTERS = {
     "tuned": "anyx.adapters.tuned:Tuned",
     "shared_positions": "anyx.adapters.positions:SharedPositions",
 }
+MEDIA = {
+    "image": "anyx.media:Image",
+    "audio": "anyx.media:Audio",
+    "video": "anyx.media:Video",
+    "series": "anyx.media:Series",
+}
 TABLES: Mapping[str, Mapping[str, str]] = {
     "encoders": ENCODERS,
     "decoders": DECODERS,
     "input_projectors": INPUT_PROJECTORS,
     "output_projectors": OUTPUT_PROJECTORS,
     "adapters": ADAPTERS,
+    "media": MEDIA,
 }
 
 INTERFACES = {
@@ -80,6 +87,7 @@ INTERFACES = {
     "input_projectors": "InputProjector",
     "output_projectors": "OutputProjector",
     "adapters": "Adapter",
+    "media": "Medium",
 }
 # Tables that belong to the rooms that use them, for the config to look into.
 SOURCES = "anyx.data.sources:SOURCES"

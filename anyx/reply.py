@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyx.media import MEDIA, Audio, Image, Series, Video
+from anyx.media import MEDIA, Image, Medium
 
-Media = Image | Audio | Video | Series
-SUFFIXES: dict[type[Any], str] = {Image: "png", Audio: "wav", Video: "mp4", Series: "npz"}
+Media = Medium
 
 
 class TextEvent(NamedTuple):
@@ -35,8 +34,7 @@ class Reply:
 
     def __init__(self, parts: Sequence[str | Media], keys: Sequence[str] | None = None) -> None:
         if keys is None:
-            kinds = {kind: name for name, kind in MEDIA.items()}
-            keys = ["text" if isinstance(part, str) else kinds[type(part)] for part in parts]
+            keys = ["text" if isinstance(part, str) else kind_of(part) for part in parts]
         self.parts: list[str | Media] = []
         self.keys: list[str] = []
         for part, key in zip(parts, keys, strict=True):
@@ -97,7 +95,12 @@ class Reply:
         return f"Reply({shown})"
 
 
+def kind_of(part: Media) -> str:
+    """The name of a medium's kind: the YAML's, or that of a class which is none of ours."""
+    return next((name for name, kind in MEDIA.items() if kind is type(part)), type(part).__name__.lower())
+
+
 def suffix_of(part: Media) -> str:
     """The format that loses least of a medium and is widely shown; of pictures only tiff holds deep grey of floats."""
     deep = isinstance(part, Image) and part.grey is not None and part.grey.is_floating_point()
-    return "tiff" if deep else SUFFIXES[type(part)]
+    return "tiff" if deep else part.suffix

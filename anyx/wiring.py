@@ -16,7 +16,6 @@ from anyx import registry
 from anyx.faults import Limits
 from anyx.imports import find
 from anyx.interfaces import InputProjector
-from anyx.media import MEDIA
 from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share
 from anyx.signatures import Errors, check_fields, check_keywords, entries
 from anyx.templates import SECTIONS, TEMPLATES, Template
@@ -128,8 +127,10 @@ def _shares(errors: Errors, path: str, node: Node, given: Any, beside: Mapping[s
 
 def _media(errors: Errors, path: str, key: str, given: Mapping[str, Any]) -> str:
     media = str(given.get("media") or key)
-    if media not in MEDIA:
-        errors.add(f"{path}.media", f"{media!r} is not one of {', '.join(MEDIA)}")
+    try:
+        registry.resolve("media", media)
+    except ValueError as error:
+        errors.add(f"{path}.media", str(error))
     return media
 
 

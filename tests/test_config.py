@@ -99,7 +99,7 @@ def test_all_errors_come_at_once(tmp_path: Path):
         "inputs.image.encoder: 'visoin' is not one of vision, other",
         "inputs.image.projector.norm: must be bool, but 3 was given",
         "inputs.image.projector.dim_in: Key 'dim_in' not in 'LinearInputProjector'.",
-        "inputs.smell.media: 'smell' is not one of image, audio, video, series",
+        "inputs.smell.media: 'smell' is not one of audio, image, series, video",
         f"inputs.audio.projector: is missing; its type is one of {names('input_projectors')}",
         "stages.encode.losses.txt: 'txt' is not one of text, caption, denoise, align, quantity, contrastive, "
         "reconstruct",

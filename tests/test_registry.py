@@ -10,6 +10,7 @@ KINDS = {
     "input_projectors": interfaces.InputProjector,
     "output_projectors": interfaces.OutputProjector,
     "adapters": interfaces.Adapter,
+    "media": interfaces.Medium,
 }
 
 

@@ -146,6 +146,7 @@ def check(
     from anyx.data.sources import feed
     from anyx.faults import FAULTS
     from anyx.media import MEDIA
+    from anyx.registry import resolve
 
     checked = load(config, overrides or ())
     nodes = {name: dict(node) for name, node in checked.data.items()}
@@ -162,7 +163,7 @@ def check(
     ]
     named = {key: port.media or key for key, port in checked.inputs.items()}
     named |= {key: port.media or key for key, port in checked.outputs.items() if key not in named}
-    kinds = {**MEDIA, **{key: MEDIA[kind] for key, kind in named.items() if kind in MEDIA}}
+    kinds = {**MEDIA, **{key: resolve("media", kind) for key, kind in named.items()}}
     if out is not None:
         out.unlink(missing_ok=True)
     report = Report([feed.name for feed in feeds], strict=strict, file=out, kept=sys.maxsize)

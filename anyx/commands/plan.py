@@ -211,13 +211,14 @@ def lasting(seconds: float | None) -> str:
 
 
 def preparing(model: AnyX) -> dict[str, Once]:
-    """What frozen encoders do once a medium, by key."""
+    """What frozen encoders do once a medium, by key; of kinds of media that are not ours nobody knows an empty one."""
     from anyx.training import forecast
 
     blanks, processor = blank_media(), model.processor
     return {
         key: forecast.encode_once(model, key, transform(blanks[processor.kinds[key]]))
         for key, transform in processor.transforms.items()
+        if processor.kinds[key] in blanks
     }
 
 

@@ -18,9 +18,8 @@ import torch
 from anyx.evaluation.corpus import Message
 from anyx.evaluation.received import read
 from anyx.evaluation.report import progress
-from anyx.media import MEDIA
 from anyx.model import AnyX
-from anyx.reply import Reply
+from anyx.reply import Reply, kind_of
 
 ROUNDS = 32  # a task that asks again more often than this does not end
 
@@ -83,12 +82,11 @@ class Answering:
             text = text.split(end)[0] if end else text
         if all(isinstance(part, str) for part in reply.parts):
             return text.strip()
-        kinds = {kind: f"{name}s" for name, kind in MEDIA.items()}
         found: dict[str, list[str]] = {"images": []}  # which tasks ask for, whatever there is
         files = reply.save(self.out / asked.task / f"{asked.number}-{repeat}")
         for part, path in zip(reply.parts, files, strict=True):
             if not isinstance(part, str):
-                found.setdefault(kinds[type(part)], []).append(str(path))
+                found.setdefault(f"{kind_of(part)}s", []).append(str(path))
         return json.dumps({"text": text.strip(), **found}, ensure_ascii=False)
 
     def rounds(self, first: Asked, step: Step) -> list[str]:

@@ -56,7 +56,8 @@ def write(exchanges: Sequence[Exchange], out: Path, *, columns: int = 4) -> list
         for start, parts in ((left, exchange.asked), (left + WIDE + 16, exchange.answered)):
             media = [part for part in parts if not isinstance(part, str)][:1]
             words = " ".join(part.strip() for part in parts if isinstance(part, str))
-            for place, part in enumerate([*media, words]):
+            pieces: list[str | Media] = [*media, words]
+            for place, part in enumerate(pieces):
                 page.paste(thumbnail(part), (start, top + 18 + place * TILE))
     page.save(out / "sheet.png")
     body = "".join(
@@ -75,6 +76,8 @@ def thumbnail(part: str | Media) -> PILImage.Image:
         return tile(None, part, Path(), WIDE)
     if isinstance(part, Series):
         return tile(None, f"{len(part.values)} x {part.values.shape[1]} readings", Path(), WIDE)
+    if not isinstance(part, Image | Audio | Video):
+        return tile(None, type(part).__name__, Path(), WIDE)
     if isinstance(part, Audio):
         return spectrogram(part).resize((WIDE, TILE))
     if isinstance(part, Video):

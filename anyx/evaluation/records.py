@@ -160,13 +160,15 @@ def answered(reply: Reply, folder: Path, job: Job) -> list[Part]:
 def write(media: Media, folder: Path, job: Job, name: str) -> str:
     """Write a medium beside the records; its path from there."""
     place = Path("media", job.split, job.route.replace("->", "-to-"))
-    place /= f"{job.sample}-{job.seed}-{name}.{FORMS[type(media)]}"
+    place /= f"{job.sample}-{job.seed}-{name}.{FORMS.get(type(media), media.suffix)}"
     media.save(folder / place)
     return place.as_posix()
 
 
 def read(path: Path) -> Media:
     """A medium that `write` wrote."""
+    if path.suffix not in KINDS:
+        raise ValueError(f"{path}: media of records are read from {', '.join(KINDS)}; judge others by their own class")
     return KINDS[path.suffix].read(path)
 
 

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn import Parameter
 
+from anyx import registry
 from anyx.build import build_decoders, build_encoders
 from anyx.config import Config
 from anyx.durable import save_tensors
 from anyx.interfaces import Decoder, Encoder
-from anyx.media import MEDIA
 from anyx.model import AnyX
 from anyx.ports import within
 
@@ -82,7 +82,7 @@ class Backbones(nn.Module):
         encoders, decoders = build_encoders(config.encoders), build_decoders(config.outputs)
         media = {key: port.media for key, port in config.outputs.items()}
         media |= {key: port.media for key, port in config.inputs.items()}
-        kinds = {key: MEDIA[kind] for key, kind in media.items()}
+        kinds = {key: registry.resolve("media", kind) for key, kind in media.items()}
         return cls(encoders, decoders, kinds=kinds, inputs={key: port.encoder for key, port in config.inputs.items()})
 
     def parts(self) -> dict[str, list[Parameter]]:
