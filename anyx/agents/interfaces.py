@@ -7,12 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 from anyx.agents.specs import Spec
 from anyx.grounding.boxes import Size
-from anyx.media import MEDIA
-from anyx.reply import Media
+from anyx.reply import Media, kind_of
 from anyx.tools.interfaces import Found
 from anyx.watching import Watch
-
-KEYS = {kind: key for key, kind in MEDIA.items()}  # what a medium is called
 
 
 class Result(NamedTuple):
@@ -69,7 +66,7 @@ class Gallery:
 
     def add(self, medium: Media, *, asked: bool = False) -> str:
         """The handle of one more."""
-        key = KEYS[type(medium)]
+        key = kind_of(medium)
         number = 1 + sum(type(one) is type(medium) for one in self.media.values())
         handle = f"<{key} {number}>"
         self.media[handle] = medium
@@ -81,12 +78,12 @@ class Gallery:
         """The medium of a kind behind a handle; ValueError that lists those there are."""
         handle = f"<{given.strip().strip('<>').strip()}>" if isinstance(given, str) else ""
         found = self.media.get(handle)
-        if found is None or KEYS[type(found)] != kind:
-            there = [name for name, one in self.media.items() if KEYS[type(one)] == kind]
+        if found is None or kind_of(found) != kind:
+            there = [name for name, one in self.media.items() if kind_of(one) == kind]
             known = ", ".join(there) or f"there is no {kind} yet"
             raise ValueError(f"{str(given)[:80]!r} is no {kind} of this conversation; it has: {known}")
         return found
 
     def implied(self, kind: str) -> Media | None:
         """The medium of a kind that is meant where none is named: the last one the user sent."""
-        return next((one for one in reversed(self.asked.values()) if KEYS[type(one)] == kind), None)
+        return next((one for one in reversed(self.asked.values()) if kind_of(one) == kind), None)

@@ -18,11 +18,11 @@ from typing import Any
 from torch import Tensor
 
 from anyx.agents.forms import Form, Observed, Said, plain, shown
-from anyx.agents.interfaces import KEYS, Gallery, Result, Talker
+from anyx.agents.interfaces import Gallery, Result, Talker
 from anyx.agents.react import sentence
 from anyx.agents.steps import Clock, Step, Trace
 from anyx.agents.toolbox import Toolbox
-from anyx.reply import Media
+from anyx.reply import Media, kind_of
 from anyx.watching import Cancelled, Happening, Watch
 
 Message = Mapping[str, Any]
@@ -106,7 +106,7 @@ class Run:
         """The user's turn: media that the talker reads as they are, others by their handles."""
         content: list[dict[str, Any]] = []
         for handle, one in self.asked.items():
-            key = KEYS[type(one)]
+            key = kind_of(one)
             known = key in self.agent.talker.reads
             content.append({"type": key, "media": one} if known else {"type": "text", "text": f"{handle}\n"})
         content.append({"type": "text", "text": self.question})

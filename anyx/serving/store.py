@@ -17,8 +17,9 @@ from anyx.reply import Media, suffix_of
 
 TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "tiff": "image/tiff", "wav": "audio/wav",
-    "flac": "audio/flac", "ogg": "audio/ogg", "mp4": "video/mp4", "npz": "application/octet-stream",
+    "flac": "audio/flac", "ogg": "audio/ogg", "mp4": "video/mp4",
 }  # fmt: skip
+UNKNOWN = "application/octet-stream"
 NAME = re.compile(r"[\w-]{32}", re.ASCII)  # what token_urlsafe(24) gives: no dot and no slash, so no other file
 
 
@@ -62,7 +63,11 @@ class Store:
         """Encode a medium in the format that loses least, and keep it."""
         suffix = suffix_of(medium)
         kept = Kept(
-            secrets.token_urlsafe(24), medium.to_bytes(suffix), TYPES[suffix], suffix, int(self._clock() + self.seconds)
+            secrets.token_urlsafe(24),
+            medium.to_bytes(suffix),
+            TYPES.get(suffix, UNKNOWN),
+            suffix,
+            int(self._clock() + self.seconds),
         )
         with self._lock:
             self._tidy(len(kept.data))
@@ -88,7 +93,7 @@ class Store:
             _, expires, suffix = path.name.split(".")
             with contextlib.suppress(FileNotFoundError):  # its server removed it just now
                 if int(expires) > self._clock():
-                    return Kept(name, path.read_bytes(), TYPES[suffix], suffix, int(expires))
+                    return Kept(name, path.read_bytes(), TYPES.get(suffix, UNKNOWN), suffix, int(expires))
         return None
 
     def _tidy(self, coming: int) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from anyx.agents.interfaces import KEYS, Result
+from anyx.agents.interfaces import Result
 from anyx.agents.specs import Spec
 from anyx.grounding.boxes import Size
 from anyx.media import MEDIA
-from anyx.reply import Media, suffix_of
+from anyx.reply import Media, kind_of, suffix_of
 from anyx.serving.intake import Intake, Refused
 from anyx.tools.interfaces import Found
 
@@ -26,7 +26,7 @@ def url_of(medium: Media) -> str:
     """A medium as a data URL, in the format that loses least."""
     suffix = suffix_of(medium)
     data = base64.b64encode(medium.to_bytes(suffix)).decode()
-    return f"data:{KEYS[type(medium)]}/{suffix};base64,{data}"
+    return f"data:{kind_of(medium)}/{suffix};base64,{data}"
 
 
 def written(spec: Spec, arguments: Mapping[str, Any]) -> bytes:
@@ -54,7 +54,7 @@ def read(spec: Spec, body: bytes, intake: Intake) -> dict[str, Any]:
 def answered(result: Result) -> bytes:
     """A result as JSON; one that cannot be written becomes an error."""
     boxes = [{"word": one.word, "box": list(one.box), "score": one.score} for one in result.boxes]
-    media = [{"kind": KEYS[type(one)], "url": url_of(one)} for one in result.media]
+    media = [{"kind": kind_of(one), "url": url_of(one)} for one in result.media]
     size = list(result.size) if result.size else None
     made = {"text": result.text, "media": media, "boxes": boxes, "size": size, "data": dict(result.data)}
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anyx.media import Audio, Image, Series, Video
+from anyx.media import Audio, Image, Medium, Series, Video
 from anyx.terminal import asking, pictures
 from anyx.terminal.asking import Graphics
 
@@ -25,13 +25,15 @@ class Sketcher:
     true_colour: bool = True
     cell: tuple[int, int] = (10, 20)
 
-    def draw(self, medium: Image | Audio | Video | Series) -> str:
+    def draw(self, medium: Medium) -> str:
         """What to write to the terminal, without a line break at the end; "" where nothing can be shown of it."""
         if isinstance(medium, Audio):
             line = bars(medium.samples.abs().amax(0), WIDEST)
             return "" if self.graphics == "none" else f"{line} {medium.seconds:.1f} s"
         if isinstance(medium, Series):
             return "" if self.graphics == "none" else bars(medium.values.mean(0), WIDEST)
+        if not isinstance(medium, Image | Video):  # a kind from elsewhere
+            return ""
         picture = medium if isinstance(medium, Image) else strip(medium)
         columns, rows = cells(*picture.size, self.cell)
         if self.graphics == "kitty":
