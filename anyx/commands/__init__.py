@@ -21,6 +21,7 @@ from anyx.commands import (
     doctor,
     evaluate,
     fetch,
+    merge,
     plan,
     run,
     train,
@@ -39,6 +40,7 @@ COMMANDS = (
     doctor.doctor,
     fetch.fetch,
     convert.convert,
+    merge.merge,
 )
 
 
