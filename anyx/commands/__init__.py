@@ -23,6 +23,7 @@ from anyx.commands import (
     fetch,
     merge,
     plan,
+    push,
     run,
     train,
 )
@@ -41,6 +42,7 @@ COMMANDS = (
     fetch.fetch,
     convert.convert,
     merge.merge,
+    push.push,
 )
 
 
