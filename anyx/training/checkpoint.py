@@ -57,6 +57,7 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
         "position": trainee.position,
         "read": read,
         "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
+        "best": trainee.best,
         "sums": {name: (value, int(trainee.counts[name])) for name, value in trainee.sums.items()},
         "seconds": seconds,
         "checksum": checksum(weights),
@@ -125,6 +126,7 @@ def restore(folder: Path, trainee: Trainee) -> State | None:
         trainee.position = trainee.position | {READ: state.get("read", {}).get(trainee.ranks.rank)}
     trainee.sums = {name: value for name, (value, _) in state["sums"].items()}
     trainee.counts = {name: count for name, (_, count) in state["sums"].items()}
+    trainee.best = state.get("best", {})
     if trainee.average and state["average"]:
         trainee.average.steps = state["average"]["steps"]
         trainee.average.shadow = state["average"]["shadow"]
@@ -191,7 +193,7 @@ class Resume(Callback):
 
 
 def finish(folder: Path, trainee: Trainee) -> None:
-    """Put the moving average in place, if there is one; the first process writes the final weights, drops checkpoints.
+    """Put the moving average, or the best weights, in place; the first process writes the final weights, drops others.
 
     The file notes its place in the order in which the stages beside it were done.
     """
@@ -200,6 +202,8 @@ def finish(folder: Path, trainee: Trainee) -> None:
         with torch.no_grad():
             for name, value in trainee.average.shadow.items():
                 tensors[name].copy_(value)
+    if best := trainee.best.get("weights"):
+        put_weights(folder, best, tensors)
     if not trainee.ranks.leads:
         return
     folder.mkdir(parents=True, exist_ok=True)
