@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from anyx import registry, yamls
+from anyx import migrations, registry, yamls
 from anyx.imports import find
 from anyx.interfaces import Encoder, InputProjector, TextTeacher
 from anyx.schema import Card, Input, LLMConfig, Logged, Node, Output, Source, Stage, Validate
@@ -59,8 +59,8 @@ class Config:
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_yaml(self) -> str:
-        """The resolved YAML."""
-        return yamls.dump(self.raw)
+        """The resolved YAML, with the version of its form."""
+        return yamls.dump({migrations.KEY: migrations.CURRENT, **self.raw})
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -71,6 +71,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def check(raw: Mapping[str, Any]) -> Config:
     """A plain mapping as a `Config`; raises `ConfigError` with everything that is wrong."""
     raw = yamls.resolve(raw)
+    if migrations.KEY in raw:  # what was read from a file has been brought up to date, and says none
+        raw = yamls.upgraded(raw, "configuration")
     errors = Errors()
     check_fields(errors, "", raw, Config, skip=("raw",))
     llm = language_model(errors, raw.get("llm"), [key for key, node in entries(raw.get("inputs")) if node is not None])

@@ -7,6 +7,7 @@ written anew where it is ours (`library_name: anyx`), with the results of an eva
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file
 
 from anyx import config as configuration
-from anyx import hub, yamls
+from anyx import hub
 from anyx.cards import card
 from anyx.compact import restored
 
@@ -79,7 +80,8 @@ def stage(folder: Path, target: Path, repo: str, results: Mapping[str, Any] | No
     for section in SECTIONS:
         if section in raw:
             raw[section] = moved(raw[section], section, folder.resolve(), target, taken)
-    (target / hub.CONFIG).write_text(yamls.dump(hub.relative(raw, target.resolve())), encoding="utf-8")
+    written = dataclasses.replace(config, raw=hub.relative(raw, target.resolve()))
+    (target / hub.CONFIG).write_text(written.to_yaml(), encoding="utf-8")
     there = target / hub.CARD
     if not there.is_file() or "library_name: anyx" in there.read_text(encoding="utf-8"):
         there.write_text(card(config, restored(load_file(folder / hub.WEIGHTS)), results=results, name=repo))

@@ -49,7 +49,7 @@ SIDEWAYS = {
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
-    ("benchmarks", "evaluation"),
+    ("benchmarks", "evaluation"), ("yamls", "migrations"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

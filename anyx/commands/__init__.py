@@ -22,6 +22,7 @@ from anyx.commands import (
     evaluate,
     fetch,
     merge,
+    migrate,
     plan,
     push,
     run,
@@ -43,6 +44,7 @@ COMMANDS = (
     convert.convert,
     merge.merge,
     push.push,
+    migrate.migrate,
 )
 
 

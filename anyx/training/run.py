@@ -200,7 +200,7 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
         run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
     if stage.validate is not None:
-        trainer.callbacks[1:1] = [Validator.of(trainee, run, trainer.strategy.root_device, state)]
+        trainer.callbacks[1:1] = [Validator.of(trainee, run, trainer.strategy.root_device, state)]  # type: ignore[attr-defined]
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
     tuned = speed.tuned(model, stage, trainer.strategy.root_device)
