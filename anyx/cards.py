@@ -147,7 +147,12 @@ def sources(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     nodes |= {f"encoders.{name}": node or {} for name, node in (raw.get("encoders") or {}).items()}
     for key, port in (raw.get("outputs") or {}).items():
         nodes[f"outputs.{key}.decoder"] = (port or {}).get("decoder") or {}
-    yield from ((part, node["path"]) for part, node in nodes.items() if isinstance(node.get("path"), str))
+    for part, node in nodes.items():
+        if isinstance(node.get("path"), str):
+            yield part, node["path"]
+        for name, within in node.items():  # a component of components
+            if isinstance(within, Mapping) and "type" in within and isinstance(within.get("path"), str):
+                yield f"{part}.{name}", within["path"]
 
 
 def licence_of(path: str) -> str:

@@ -149,10 +149,16 @@ def load(
 
 def drawn(model: AnyX, config: configuration.Config) -> list[str]:
     """The body, encoders and decoders that were built from sizes alone: a second building would draw other weights."""
-    roots = [f"encoders.{name}" for name, node in config.encoders.items() if node.kwargs.get("path") is None]
+    roots = [f"encoders.{name}" for name, node in config.encoders.items() if not _named(node.kwargs)]
     roots += [f"outputs.{key}.decoder" for key, out in config.outputs.items() if out.decoder.kwargs.get("path") is None]
     roots += ["llm.body"] if config.llm is not None and not isinstance(config.llm.path, str) else []
     return [part for part in model.parts() if any(part == root or part.startswith(f"{root}.") for root in roots)]
+
+
+def _named(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a path says a component's weights, or one for each of the components that it is made of."""
+    within = [value for value in kwargs.values() if isinstance(value, Mapping) and "type" in value]
+    return kwargs.get("path") is not None or (bool(within) and all(_named(node) for node in within))
 
 
 def _config_of(model: AnyX) -> configuration.Config:

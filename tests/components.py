@@ -184,6 +184,12 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             VIT | {"joint": 2, "frames": 2, "norm_post": True, "keep_class": True},
         ],
         "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
+        "film": [
+            {
+                "frames": {"type": "vit", **VIT, "frames": 2},
+                "sound": {"type": "whisper", "config": WHISPER, "seconds": 0.2, "tokens": 3},
+            }
+        ],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],

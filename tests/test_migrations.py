@@ -109,7 +109,7 @@ def test_a_model_folder_says_its_version_and_an_old_one_loads(tmp_path: Path, ti
     raw = yaml.safe_load((folder / "config.yaml").read_text())
     assert next(iter(raw.items())) == ("version", 1)
     old = {key: value for key, value in raw.items() if key != "version"}
-    old["inputs"] |= {"image": {**old["inputs"]["image"], "blend": 0.4, "into": "sequence"}}
+    old["inputs"] = {**old["inputs"], "image": {**old["inputs"]["image"], "blend": 0.4, "into": "sequence"}}
     (folder / "config.yaml").write_text(yamls.dump(old))
     again = AnyX.from_pretrained(folder)
     assert all(torch.equal(tensor, again.own_state()[name]) for name, tensor in model.own_state().items())
