@@ -32,4 +32,4 @@ def test_it_runs_and_shows_what_it_says() -> None:
     assert "two red circle" in shown(answered)
     assert shown(swapped) == shown(again) == "'ResamplerInputProjector'"
     assert "TRAINABLE" in shown(trained)
-    assert "perceive,10," in shown(trained)
+    assert "perceive,4," in shown(trained)
