@@ -14,7 +14,7 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all train evaluate world lint format types bench clean
+.PHONY: help setup browser demo test test-all train evaluate world lint format types bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -35,10 +35,15 @@ $(STAMP):
 demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
 	$(ANYX) demo --out $(OUT)
 
-test: setup  ## Run the tests but the slow ones (no network once set up)
+browser:  ## Install Chromium for the browser tests: by root on Debian; elsewhere they are skipped without one
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
+	(apt-get install -qq -y --no-install-recommends chromium || (apt-get update -qq && \
+	apt-get install -qq -y --no-install-recommends chromium)) >/dev/null 2>&1; } || echo "no Chromium: browser tests are skipped"
+
+test: setup browser  ## Run the tests but the slow ones (no network once set up)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
-test-all: setup  ## Run the slow tests too (many processes for thousands of steps)
+test-all: setup browser  ## Run the slow tests too (many processes for thousands of steps)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow"
 
 train: setup  ## Train the three stages of emoji world from the vendored backbones, or go on where that stopped

@@ -20,6 +20,7 @@ from anyx.commands import (
     demo,
     doctor,
     evaluate,
+    export,
     fetch,
     merge,
     migrate,
@@ -45,6 +46,7 @@ COMMANDS = (
     merge.merge,
     push.push,
     migrate.migrate,
+    export.export,
 )
 
 

@@ -151,7 +151,7 @@ def test_spoken_words() -> None:
     learnt = {spoken.said(spoken.drawn("train", i)[0]) for i in range(1200)}
     several = [label for label in map(corpus.label, corpus.chosen("seen", 60)) if label not in names]
     assert not learnt.intersection(several)
-    for split in ("seen", "unseen", "espeak"):
+    for split in ("seen", "unseen", *corpus.apart):
         sound = corpus.media(split, "speech", "2", 0)
         assert 0.8 < sound.seconds < 4.8
         (turn,) = corpus.request(split, "speech", "text", "2", 0)
