@@ -2,13 +2,19 @@
 
 Four as QLoRA has them (arXiv 2305.14314), eight as LLM.int8() (arXiv 2208.07339).
 
-`ending` has it read a prompt of which the last states alone are wanted.
+Any causal LM of transformers will do that reads by attention and from left to right. One that is quantised already
+(GPTQ, AWQ, bitsandbytes, ...) stays as its own `quantization_config` says. Of a multimodal model its language model is
+the body: its own class where transformers has one (LLaVA's Llama, Gemma 3's text model), else the model itself without
+its towers (Qwen2-VL). `ending` has it read a prompt of which the last states alone are wanted.
+
+Letters: b positions, v vocabulary.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
@@ -16,12 +22,42 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    BitsAndBytesConfig,
+    DynamicCache,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MULTIMODAL_LM_MAPPING
 
 from anyx.unpadded import FAMILIES
 
 QUANTIZED = ("nf4", "int8")
+TWO_WAYS = (
+    "bert",
+    "roberta",
+    "electra",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "ernie",
+    "rembert",
+    "megatron-bert",
+)
+ATTENTIVE = {DynamicLayer, DynamicSlidingWindowLayer}
+RECURRENT = ("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+# What a family does to the products of its head, by the key of its configuration.
+CAPPED = "final_logit_softcapping"
+DIVIDED = ("granite", "granitemoe", "granitemoehybrid", "granitemoeshared", "granite_swa", "granitemoe_swa")
+MULTIPLIED = ("cohere", "cohere2", "cohere2_moe")
+log = logging.getLogger("anyx")
 
 
 def body_of(
@@ -30,20 +66,129 @@ def body_of(
     """A causal LM of a folder, of a hub id, or of a configuration, which gives random weights.
 
     Without `weights` a path is read for its configuration only. `ValueError` for a dtype or a form of few bits that
-    is not known, and for a configuration in few bits.
+    is not known, for a configuration in few bits, for a checkpoint that is quantised already where few bits are asked
+    for, and for a model that is no causal LM of attention.
     """
     if dtype not in DTYPES:
         raise ValueError(f"llm.dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
     if quantize is not None and not isinstance(path, str):
         raise ValueError(f"llm.quantize: {quantize!r} given, but llm.path is a configuration: nothing to quantize")
     kind = DTYPES[dtype]
-    if weights and isinstance(path, str):
-        few = quantization(quantize, kind) if quantize is not None else None
-        return AutoModelForCausalLM.from_pretrained(
-            path, dtype=kind, attn_implementation=attention, quantization_config=few
-        )
     config = AutoConfig.from_pretrained(path) if isinstance(path, str) else AutoConfig.for_model(**path)
-    return AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention)
+    text = config.get_text_config(decoder=True)
+    check(config)
+    held = config.to_dict().get("quantization_config")
+    if quantize is not None and held is not None:
+        told = f"{path} is quantised already ({held['quant_method']})"
+        raise ValueError(f"llm.quantize: {quantize!r} given, but {told}; leave quantize out")
+    loader = AutoModelForMultimodalLM if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else AutoModelForCausalLM
+    if weights and isinstance(path, str):
+        # a keyword of None would take a checkpoint's own quantisation away
+        few = {} if quantize is None else {"quantization_config": quantization(quantize, kind)}
+        how = supported(loader, config, attention)
+        try:
+            body = loader.from_pretrained(path, dtype=kind, attn_implementation=how, **few)
+        except (ImportError, RuntimeError, ValueError) as error:  # of quantisers, where their packages or devices miss
+            if held is None:
+                raise
+            told = f"is kept in {held['quant_method']}, which cannot be read here: {' '.join(str(error).split())}"
+            raise ValueError(f"llm.path: {path} {told}") from error
+        return language_model(body)
+    if text is not config and type(text) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        config, loader = text, AutoModelForCausalLM
+    how = supported(loader, config, attention)
+    return language_model(loader.from_config(config, dtype=kind, attn_implementation=how))
+
+
+def check(config: PreTrainedConfig) -> None:
+    """Hold a configuration against what a body has to be: a decoder of attention alone.
+
+    `ValueError` for encoder-decoders, for what is no language model or reads both ways, and for layers that keep more
+    than keys and values: no row can leave a recurrent state as it was while another row says a signal group.
+    """
+    text = config.get_text_config(decoder=True)
+    kind = " with ".join(dict.fromkeys((config.model_type, text.model_type)))
+    known = any(type(one) in MODEL_FOR_CAUSAL_LM_MAPPING for one in (config, text))
+    if config.is_encoder_decoder or text.is_encoder_decoder:
+        raise ValueError(f"llm.path: {kind} is an encoder-decoder; a body is a causal LM, such as llama or qwen3")
+    if not known and type(config) not in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+        raise ValueError(f"llm.path: {kind} is no language model; a body is a causal LM, such as llama or qwen3")
+    if text.to_dict().get("is_decoder") is False and text.model_type in TWO_WAYS:
+        raise ValueError(f"llm.path: {kind} reads both ways; a body is a causal LM, such as llama or qwen3")
+    others = {type(layer) for layer in DynamicCache(config=text).layers} - ATTENTIVE
+    if text.model_type in RECURRENT or others:
+        told = f"its cache is of {', '.join(sorted(x.__name__ for x in others))}" if others else "it is recurrent"
+        raise ValueError(f"llm.path: {kind} keeps more than keys and values ({told}); a body reads by attention alone")
+
+
+def supported(loader: Any, config: PreTrainedConfig, attention: str) -> str:
+    """The attention asked for, or `eager` in the place of `sdpa` where the family has none: the same numbers."""
+    cls = loader._model_mapping.get(type(config), None)
+    if attention == "sdpa" and cls is not None and not cls._supports_sdpa:
+        log.info("llm: %s has no sdpa attention; it attends in plain torch (eager)", config.model_type)
+        return "eager"
+    return attention
+
+
+def language_model(model: PreTrainedModel) -> PreTrainedModel:
+    """What of a model is a causal LM: itself, the LM inside it, or itself without its towers."""
+    text = model.config.get_text_config(decoder=True)
+    if text is model.config:
+        return model
+    own = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(text), None)
+    if own is not None and isinstance(model, own):
+        return model
+    if inner := [part for part in model.modules() if own is not None and isinstance(part, own)]:
+        return inner[0]
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    if own is not None:
+        with torch.device("meta"):
+            made = own(text)
+        if type(made.base_model) is type(decoder):
+            setattr(made, made.base_model_prefix, decoder)
+            made.set_output_embeddings(head)
+            made.generation_config = model.generation_config
+            return made.eval()
+    base = model.base_model
+    for name, part in list(base.named_children()):
+        if not any(decoder is inner for inner in part.modules()):
+            delattr(base, name)
+    return model
+
+
+def scaling(config: PreTrainedConfig) -> Callable[[Tensor], Tensor] | None:
+    """What a family does to the products of its head, elementwise, if anything; `ValueError` where that is not known.
+
+    Granite divides them, Cohere multiplies them, Gemma 2 and others cap them by tanh.
+    """
+    text = config.get_text_config(decoder=True)
+    given = text.to_dict()
+    cap, divisor, factor = (given.get(name) for name in (CAPPED, "logits_scaling", "logit_scale"))
+    if (divisor not in (None, 1) and text.model_type not in DIVIDED) or (
+        factor not in (None, 1) and text.model_type not in MULTIPLIED
+    ):
+        raise ValueError(f"llm: {text.model_type} rescales its logits in a way that is not known here")
+    if divisor not in (None, 1):
+        return partial(times, 1 / float(divisor))
+    if factor not in (None, 1):
+        return partial(times, float(factor))
+    return partial(capped, float(cap)) if cap is not None else None
+
+
+def times(factor: float, logits: Tensor) -> Tensor:
+    """Logits (b, v) times a number."""
+    return logits * factor
+
+
+def capped(cap: float, logits: Tensor) -> Tensor:
+    """Logits (b, v) squeezed into -cap ... cap."""
+    return torch.tanh(logits / cap) * cap
+
+
+def magnified(embedding: nn.Module) -> float:
+    """By what a table multiplies the rows it hands out (Gemma's: the root of the width); 1 for a plain one."""
+    found = vars(embedding).get("scalar_embed_scale", vars(embedding).get("embed_scale", 1.0))
+    return float(found)
 
 
 def quantization(kind: str, dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -37,7 +37,7 @@ class Cache:
     def crop(self, length: int) -> bool:
         """Forget what stands after the first `length` positions; False, and nothing done, where layers cannot.
 
-        Layers with a window let go of what is behind it, and recurrent ones of everything but their state.
+        Layers of other kinds than those of this file let go of what they have read.
         """
         surplus = self.mask.shape[1] - length
         if surplus and not all(map(_croppable, self.past.layers)):
@@ -50,7 +50,7 @@ class Cache:
     def close(self, gaps: Int[Tensor, " b"]) -> None:
         """Move the last `gaps` positions of each row, which hold nothing, to its beginning.
 
-        For bodies that count how many positions keys lie back and heed no position ids (MPT).
+        For bodies that count how many positions keys lie back and heed no position ids (MPT), and for windows.
         """
         length = self.mask.shape[1]
         columns = (torch.arange(length, device=gaps.device) - gaps[:, None]) % length
@@ -97,14 +97,24 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return room[..., :total, :]
 
 
+class WindowedLayer(RoomyLayer):
+    """A layer whose queries see a window, which its mask says: what is behind it stays, and can be gone back to.
+
+    Transformers' own lets go of it. Rows of a batch that say more than others would lose what their gaps push out.
+    """
+
+    is_sliding = True
+
+
+ROOMY = {DynamicLayer: RoomyLayer, DynamicSlidingWindowLayer: WindowedLayer}
+
+
 def roomy(config: PreTrainedConfig) -> DynamicCache:
-    """An empty cache of a body; layers with windows or recurrent states are transformers' own."""
+    """An empty cache of a body; layers of other kinds than attention to all, or to a window, are transformers' own."""
     past = DynamicCache(config=config)
-    past.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in past.layers]
+    past.layers = [ROOMY[type(layer)]() if type(layer) in ROOMY else layer for layer in past.layers]
     return past
 
 
 def _croppable(layer: object) -> bool:
-    if isinstance(layer, DynamicSlidingWindowLayer):
-        return bool(layer.cumulative_length < layer.sliding_window)
-    return type(layer) in (DynamicLayer, RoomyLayer)
+    return isinstance(layer, RoomyLayer) or type(layer) is DynamicLayer

@@ -28,6 +28,11 @@ Part = TypeVar("Part", Encoder, Decoder, OutputProjector)
 def make(path: str, node: Node, *wired: Any) -> Any:
     """One component from its node; `wired` are the widths that the YAML does not say."""
     given = published.keywords(node.kwargs) if on_meta() else node.kwargs
+    if on_meta():  # a component of components, such as a film encoder
+        given = {
+            key: published.keywords(value) if isinstance(value, Mapping) and "type" in value else value
+            for key, value in given.items()
+        }
     keywords = {
         key: locate(value) if key == "path" and isinstance(value, str) else value for key, value in given.items()
     }

@@ -15,11 +15,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from anyx import registry, yamls
+from anyx import migrations, registry, yamls
 from anyx.imports import find
 from anyx.interfaces import Encoder, InputProjector, TextTeacher
 from anyx.sampling import RANGES, Sampling, misfits
-from anyx.schema import Input, LLMConfig, Node, Output, Source, Stage
+from anyx.schema import Card, Input, LLMConfig, Logged, Node, Output, Source, Stage, Validate
 from anyx.signatures import Errors, check_fields, check_keywords, check_value, closest, entries, hints_of
 from anyx.wiring import check_template, component, input_port, language_model, output_port, section, source
 from anyx.yamls import ConfigError, read
@@ -56,11 +56,13 @@ class Config:
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    card: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    logger: Sequence[Logged] = ("tensorboard",)
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_yaml(self) -> str:
-        """The resolved YAML."""
-        return yamls.dump(self.raw)
+        """The resolved YAML, with the version of its form."""
+        return yamls.dump({migrations.KEY: migrations.CURRENT, **self.raw})
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -71,6 +73,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def check(raw: Mapping[str, Any]) -> Config:
     """A plain mapping as a `Config`; raises `ConfigError` with everything that is wrong."""
     raw = yamls.resolve(raw)
+    if migrations.KEY in raw:  # what was read from a file has been brought up to date, and says none
+        raw = yamls.upgraded(raw, "configuration")
     errors = Errors()
     check_fields(errors, "", raw, Config, skip=("raw",))
     llm = language_model(errors, raw.get("llm"), [key for key, node in entries(raw.get("inputs")) if node is not None])
@@ -88,7 +92,9 @@ def check(raw: Mapping[str, Any]) -> Config:
     for key, node in data.items():
         source(errors, f"data.{key}", node, hints_of(Source))
     sampling = sampling_of(errors, raw.get("sampling"))
-    config = Config(llm, encoders, inputs, outputs, {}, data, raw.get("seed", 0), sampling, raw)
+    card = check_fields(errors, "card", raw.get("card") or {}, Card)
+    logger = raw.get("logger", ("tensorboard",))
+    config = Config(llm, encoders, inputs, outputs, {}, data, raw.get("seed", 0), sampling, card, logger, raw)
     stages = {key: _stage(errors, key, node, config) for key, node in entries(raw.get("stages")) if node is not None}
     if errors:
         raise ConfigError(errors)
@@ -181,6 +187,18 @@ def _teachers(errors: Errors, path: str, keys: Any, outputs: Mapping[str, Output
             errors.add(path, f"{text}; name others by `keys`, or use 'denoise' instead")
 
 
+def _data(errors: Errors, path: str, named: Any, config: Config) -> None:
+    """Sources with their weights: names of the section `data`, or whole sources."""
+    for name, value in entries(named):
+        here = f"{path}.{name}"
+        if isinstance(value, Mapping):
+            source(errors, here, {"type": "jsonl", **value}, hints_of(Source) | {"weight": float})
+        elif name in config.data:
+            check_value(errors, here, value, float)
+        else:
+            errors.add(here, f"{name!r} is not one of {', '.join(config.data) or 'no data'}")
+
+
 def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
     path = f"stages.{key}"
     given = check_fields(errors, path, node, Stage, skip=("name",))
@@ -192,14 +210,13 @@ def _stage(errors: Errors, key: str, node: Any, config: Config) -> Stage:
         if not any(fnmatchcase(part, glob) for part in known):
             errors.add(f"{path}.train", f"{glob!r} names nothing; the parts are {', '.join(known)}")
     _losses(errors, f"{path}.losses", given.get("losses"), config)
-    for name, value in entries(given.get("data")):
-        here = f"{path}.data.{name}"
-        if isinstance(value, Mapping):
-            source(errors, here, {"type": "jsonl", **value}, hints_of(Source) | {"weight": float})
-        elif name in config.data:
-            check_value(errors, here, value, float)
-        else:
-            errors.add(here, f"{name!r} is not one of {', '.join(config.data) or 'no data'}")
+    _data(errors, f"{path}.data", given.get("data"), config)
+    if given.get("validate") is not None:
+        held = check_fields(errors, f"{path}.validate", given["validate"], Validate)
+        _data(errors, f"{path}.validate.data", held.get("data"), config)
+        metrics = ["loss", *dict(entries(given.get("losses")))]
+        if held.get("metric", "loss") not in metrics:
+            errors.add(f"{path}.validate.metric", f"{held['metric']!r} is not one of {', '.join(metrics)}")
     if given.get("tokens") is not None and config.llm is None:
         errors.add(f"{path}.tokens", "these are an LLM's positions, and there is none; give batch_size alone")
     check_template(errors, f"{path}.template", given.get("template"), config.inputs)

@@ -26,12 +26,13 @@ from transformers import PreTrainedTokenizerBase
 from anyx import config as configuration
 from anyx import durable, whole
 from anyx.build import build
+from anyx.cards import card
 from anyx.compact import restored, shrunk
 from anyx.model import AnyX
 from anyx.packaged import PACKAGED, fetch, locate
 from anyx.schema import DType, Node, Share
 
-__all__ = ["PACKAGED", "fetch", "load", "locate", "save"]
+__all__ = ["PACKAGED", "card", "fetch", "load", "locate", "save"]
 
 CONFIG, WEIGHTS, CARD, TOKENIZER = "config.yaml", "model.safetensors", "README.md", "tokenizer"
 LEARNT = "learnt.safetensors"  # whole parts that training changed, by the model's own names
@@ -82,7 +83,7 @@ def write(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    raw = _begun(_relative(dict(config.raw), folder.resolve()))
+    raw = _begun(relative(dict(config.raw), folder.resolve()))
     durable.write_text(folder / CONFIG, dataclasses.replace(config, raw=raw).to_yaml())
     durable.save_tensors({n: x.contiguous() for n, x in state.items()}, folder / WEIGHTS, {"format": "pt"})
     if tokenizer is not None:
@@ -159,33 +160,18 @@ def located(
     return folder
 
 
-def card(config: configuration.Config, state: Mapping[str, Tensor]) -> str:
-    """The model card: front matter for the Hub, what the model is made of, how to load it."""
-    bases = sorted(set(_ids(dict(config.raw))))
-    ports = {"reads": ["text", *config.inputs], "answers with": ["text", *config.outputs]}
-    lines = ["---", "library_name: anyx", "pipeline_tag: any-to-any"]
-    lines += ["base_model:", *(f"  - {base}" for base in bases)] if bases else []
-    lines += ["---", "", "# An any-to-any model", ""]
-    lines += [f"It {verb} {', '.join(keys)}." for verb, keys in ports.items()]
-    count = sum(tensor.numel() for tensor in state.values())
-    lines += [f"Its own weights, {count / 1e6:.2f} M parameters, are here; the rest is named in `{CONFIG}`.", ""]
-    lines += [
-        "```python",
-        "from anyx import AnyX",
-        "",
-        'model = AnyX.from_pretrained("path/to/this/folder")',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def drawn(model: AnyX, config: configuration.Config) -> list[str]:
     """The body, encoders and decoders that were built from sizes alone: a second building would draw other weights."""
-    roots = [f"encoders.{name}" for name, node in config.encoders.items() if node.kwargs.get("path") is None]
+    roots = [f"encoders.{name}" for name, node in config.encoders.items() if not _named(node.kwargs)]
     roots += [f"outputs.{key}.decoder" for key, out in config.outputs.items() if out.decoder.kwargs.get("path") is None]
     roots += ["llm.body"] if config.llm is not None and not isinstance(config.llm.path, str) else []
     return [part for part in model.parts() if any(part == root or part.startswith(f"{root}.") for root in roots)]
+
+
+def _named(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a path says a component's weights, or one for each of the components that it is made of."""
+    within = [value for value in kwargs.values() if isinstance(value, Mapping) and "type" in value]
+    return kwargs.get("path") is not None or (bool(within) and all(_named(node) for node in within))
 
 
 def _config_of(model: AnyX) -> configuration.Config:
@@ -237,19 +223,19 @@ def _begun(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _relative(value: Any, folder: Path, key: str = "") -> Any:
+def relative(value: Any, folder: Path, key: str = "") -> Any:
     """The same YAML with the paths on this machine, absolute or from the working folder, written from `folder`."""
     if isinstance(value, Mapping):
-        return {name: _relative(item, folder, str(name)) for name, item in value.items()}
+        return {name: relative(item, folder, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [_relative(item, folder, key) for item in value]
-    if not isinstance(value, str) or not _is_path(value, key):
+        return [relative(item, folder, key) for item in value]
+    if not isinstance(value, str) or not is_path(value, key):
         return value
     path = Path(os.path.relpath(value, folder)).as_posix()
     return path if path.startswith("../") else f"./{path}"
 
 
-def _is_path(value: str, key: str) -> bool:
+def is_path(value: str, key: str) -> bool:
     """Whether a string is a path by its form and key, or by what is there: no Hub id, no text that begins with `/`."""
     code = ".py:" in value  # `file.py:name`
     place = value.rpartition(":")[0] if code else value
@@ -257,13 +243,3 @@ def _is_path(value: str, key: str) -> bool:
     if os.path.isabs(place) or place.startswith(("./", "../")):
         return code or key in PATHS or (there and bool(Path(place).name))  # a lone "/" is no path
     return there and (code or key in PATHS)
-
-
-def _ids(raw: Mapping[str, Any]) -> Iterator[str]:
-    """The Hub ids among the paths of components."""
-    sections = [raw.get("llm") or {}, *(raw.get("encoders") or {}).values()]
-    sections += [(port or {}).get("decoder") for port in (raw.get("outputs") or {}).values()]
-    for section in sections:
-        path = (section or {}).get("path")
-        if isinstance(path, str) and path.count("/") == 1 and not path.startswith(".") and not Path(path).exists():
-            yield path

@@ -35,7 +35,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from anyx.bodies import body_of, ending
+from anyx.bodies import body_of, ending, magnified, scaling
 from anyx.caching import Cache, roomy
 from anyx.context import Context, carry
 from anyx.interfaces import Adapter
@@ -44,9 +44,7 @@ from anyx.numbering import SignalTokens, add, number
 from anyx.schema import Pack
 from anyx.splice import sent
 from anyx.tables import install
-from anyx.unpadded import Rows, allowed, prepare, seen
-
-RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # heads that are more than one matrix
+from anyx.unpadded import Rows, allowed, plain, prepare, seen
 
 
 class LLM(nn.Module):
@@ -66,22 +64,23 @@ class LLM(nn.Module):
         lora: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        scales = {
-            name: value for name, value in model.config.to_dict().items() if name in RESCALED and value not in (None, 1)
-        }
-        if scales:
-            raise ValueError(
-                f"llm: {model.config.model_type} rescales its logits ({scales}); only plain heads are supported"
-            )
+        self.scaled = scaling(model.config)
         self.tokenizer = tokenizer
         self.model = model.requires_grad_(False).eval()
         prepare(model)
         self.placed = "position_ids" in signature(type(model.get_decoder()).forward).parameters
+        self.windowed = not plain(model)  # windows count places in the cache, so that rows may have no gaps
         self.adapters: Mapping[str, Adapter] = {}
         self.shared_out = False  # whether processes hold its layers together: then each has to make the same passes
         embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        self.magnified = magnified(model.get_input_embeddings())
         self.dim: int = embedding.shape[1]
         self.vocabulary: int = embedding.shape[0]
+        if len(head) != self.vocabulary:
+            told = f"reads {self.vocabulary} tokens and says {len(head)}"
+            raise ValueError(
+                f"llm: {model.config.model_type} {told}; a body has as many rows in its head as in its table"
+            )
         if len(tokenizer) > self.vocabulary:
             told = f"the tokenizer has {len(tokenizer)} tokens, but the model's table {self.vocabulary} rows"
             raise ValueError(f"llm: {told}; take out what was added to the tokenizer (such as [PAD])")
@@ -146,9 +145,9 @@ class LLM(nn.Module):
         return torch.where(signal[..., None], self.embed_signals(ids).to(values.dtype), values)
 
     def embed_signals(self, ids: Int[Tensor, "b s"]) -> Float[Tensor, "b s d"]:
-        """The rows of signal tokens, float32."""
+        """The rows of signal tokens as the body reads them, float32."""
         rows: Tensor = F.embedding((ids - self.vocabulary).clamp(min=0), self.signal_tokens.embedding)
-        return rows
+        return rows * self.magnified if self.magnified != 1 else rows
 
     def states(
         self,
@@ -188,7 +187,8 @@ class LLM(nn.Module):
         flat = states.reshape(-1, self.dim)  # a matrix: slices of a batch would be multiplied row by row
         text = head(flat.to(head.weight.dtype)).float()
         signals = F.linear(flat.float(), self.signal_tokens.said)
-        return torch.cat([text, signals], -1).reshape(*states.shape[:-1], -1)
+        every = torch.cat([text, signals], -1)
+        return (every if self.scaled is None else self.scaled(every)).reshape(*states.shape[:-1], -1)
 
     @property
     def head(self) -> list[nn.Parameter]:
@@ -229,7 +229,7 @@ class LLM(nn.Module):
         even = all(len(row) == longest for row in ids)
         cache.whole = cache.whole and even
         states = self.extend(self.embed(block), real, cache)
-        if not self.placed and not even:
+        if not even and (self.windowed or not self.placed):
             cache.close(longest - lengths)
         return [states[row, : len(appended)] for row, appended in enumerate(ids)]
 

@@ -53,3 +53,25 @@ def merged(model: nn.Module, shared: Collection[nn.Parameter] = ()) -> Iterator[
         for layer, weight, before in kept:
             weight.data = before
             layer.merged_adapters.clear()
+
+
+@torch.no_grad()
+def fold(model: nn.Module, shared: Collection[nn.Parameter] = ()) -> int:
+    """Put LoRA into the LLM's weights for good, and take it out of its modules; how many matrices changed.
+
+    `ValueError` for quantised matrices, which cannot hold the sum, and for those of `shared`, which stand elsewhere
+    too.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    for name, layer in layers.items():
+        weight = layer.get_base_layer().weight
+        if not (isinstance(weight, nn.Parameter) and weight.is_floating_point()):
+            raise ValueError(
+                f"llm.lora: {name} is quantised ({type(weight).__name__}), so LoRA cannot be merged into it"
+            )
+        if any(weight is other for other in shared):
+            raise ValueError(f"llm.lora: {name} is the LLM's table of words, which signal tokens stand beside")
+    for name, layer in layers.items():
+        layer.merge()
+        model.set_submodule(name, layer.get_base_layer())
+    return len(layers)

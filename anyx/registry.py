@@ -25,6 +25,7 @@ ENCODERS = {
     "point_bert": "anyx.encoders.point_bert:PointBertEncoder",
     "vit": "anyx.encoders.vit:ViTEncoder",
     "whisper": "anyx.encoders.whisper:WhisperEncoder",
+    "film": "anyx.encoders.film:FilmEncoder",
 }
 DECODERS = {
     "stable_diffusion": "anyx.decoders.stable_diffusion:StableDiffusionDecoder",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from anyx.signatures import Amount, Count, Least
 
 Pack = Literal["auto", True, False]  # whether padding is left out; auto: where that is possible
+Logged = Literal["tensorboard", "wandb"]
 DType = Literal["float32", "bfloat16", "float16"]
 
 
@@ -75,6 +76,22 @@ class Lora:
 
 
 @dataclasses.dataclass(frozen=True)
+class Card:
+    """What `card` may say for the model card: the model's licence, those of parts and data by name, and words.
+
+    `licences` are by the path of a part (`llm`, `encoders.vision`, `outputs.image.decoder`) or any other name, such as
+    `data.captions`; `notes` are Markdown.
+    """
+
+    licence: str | None = None
+    licences: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tags: Sequence[str] = ()
+    language: str | Sequence[str] | None = None
+    examples: Sequence[str] = ()
+    notes: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """What every node of `data` may say; the rest are parameters of the class that `type` names."""
 
@@ -115,6 +132,21 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True)
+class Validate:
+    """What a stage's `validate` may say: `data` that is held out, as a stage's own, and how often it is asked (steps).
+
+    `metric` is `loss` or one of the stage's losses; lower is better. After `patience` times without a better figure the
+    stage ends; with `keep_best` it ends with the best weights, whichever step they are of.
+    """
+
+    data: Mapping[str, Any]
+    every: Count
+    metric: str = "loss"
+    patience: Count | None = None
+    keep_best: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """One entry of `stages`: `train` maps globs over part names to learning rates, `losses` and `data` map names to
     weights, or to mappings with a `weight`; those of `data` are whole sources.
@@ -133,7 +165,7 @@ class Stage:
     be read are skipped and counted, up to a share `bad` of them; with `strict` the first one ends the run.
     `batch_size` is that of all processes together; with `accumulate` a step takes the mean over so many batches, each
     with its own means. `gradient_checkpointing`, `compile`, `channels_last` and `liger` change speed and memory and
-    nothing that is learnt (`anyx.training.speed`); what the machine has not is left out.
+    nothing that is learnt (`anyx.training.speed`); what the machine has not is left out. `validate` is of `Validate`.
     """
 
     name: str
@@ -170,6 +202,7 @@ class Stage:
     save_minutes: Amount = 10.0
     seed: int = 0
     init: str | None = None
+    validate: Mapping[str, Any] | None = None
 
     def rows(self, length: int) -> int:
         """How many rows of so many positions a batch holds."""

@@ -17,6 +17,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anyx.migrations import upgrade
+
 
 class ConfigError(ValueError):
     """Every error of a configuration, one a line; also as the list `errors`."""
@@ -64,6 +66,14 @@ def resolve(raw: Mapping[str, Any]) -> dict[str, Any]:
         return dict(_plain(OmegaConf.create(dict(raw)), resolve=True))
 
 
+def upgraded(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The mapping in today's form (`anyx.migrations`). Raises `ConfigError`."""
+    try:
+        return upgrade(raw, name=name)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+
+
 def dump(raw: Mapping[str, Any]) -> str:
     """The mapping as YAML."""
     return str(OmegaConf.to_yaml(dict(raw)))
@@ -77,6 +87,7 @@ def _read(path: Path, above: Sequence[Path]) -> dict[str, Any]:
         raw: Any = _plain(OmegaConf.load(path))
     if not isinstance(raw, dict):
         raise ConfigError([f"{path}: a configuration is a mapping, but {type(raw).__name__} was found"])
+    raw = upgraded(raw, str(path))
     base, here = raw.pop("base", None), path.resolve()
     found: dict[str, Any] = _anchor(raw, here.parent)
     bases = base if isinstance(base, list) else [] if base is None else [base]

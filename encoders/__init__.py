@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .efficientnet import EfficientNetEncoder
     from .eva_clip import EvaClipEncoder
     from .eva_video import EvaVideoEncoder
+    from .film import FilmEncoder
     from .imagebind import ImageBindEncoder
     from .point_bert import PointBertEncoder
     from .points import PointCloudEncoder
@@ -26,6 +27,7 @@ __all__ = [
     "EfficientNetEncoder",
     "EvaClipEncoder",
     "EvaVideoEncoder",
+    "FilmEncoder",
     "ImageBindEncoder",
     "PointBertEncoder",
     "PointCloudEncoder",
@@ -40,6 +42,7 @@ _FILES = {
     "EfficientNetEncoder": "efficientnet",
     "EvaClipEncoder": "eva_clip",
     "EvaVideoEncoder": "eva_video",
+    "FilmEncoder": "film",
     "ImageBindEncoder": "imagebind",
     "PointBertEncoder": "point_bert",
     "PointCloudEncoder": "points",

@@ -129,6 +129,7 @@ WHISPER = {
 }
 BEATS = {"width": 16, "layers": 1, "heads": 2, "hidden": 24, "embed": 6, "mels": 32, "kernel": 4, "groups": 2}
 BEATS |= {"buckets": 16, "distance": 20, "seconds": 0.5}
+HEARD = {"config": WHISPER, "seconds": 0.2, "tokens": 3}
 TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
     "encoders": {
         "imagebind": [
@@ -183,7 +184,8 @@ TINY: dict[str, dict[str, list[dict[str, Any]]]] = {
             VIT | {"post_norm": True, "layer": -2, "activation": "quick_gelu"},
             VIT | {"joint": 2, "frames": 2, "norm_post": True, "keep_class": True},
         ],
-        "whisper": [{"config": WHISPER}, {"config": WHISPER, "seconds": 0.2, "tokens": 3}],
+        "whisper": [{"config": WHISPER}, HEARD],
+        "film": [{"frames": {"type": "vit", **VIT, "frames": 2}, "sound": {"type": "whisper", **HEARD}}],
     },
     "input_projectors": {
         "linear": [{}, {"tokens": 2, "norm": True}],

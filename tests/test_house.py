@@ -32,6 +32,7 @@ FLOORS = {
     "scoring": 1,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
     "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
+    "merging": 4, "pushing": 4, "cards": 2, "migrations": 0,
     "data": 3, "build": 3, "hub": 3, "backends": 3, "tools": 3,
     "training": 4, "evaluation": 4, "benchmarks": 4, "converters": 4,
     "agents": 5, "serving": 5, "terminal": 5, "commands": 6, "__main__": 7, "__init__": 7,
@@ -48,7 +49,7 @@ SIDEWAYS = {
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
-    ("benchmarks", "evaluation"), ("serving", "agents"),
+    ("benchmarks", "evaluation"), ("serving", "agents"), ("yamls", "migrations"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

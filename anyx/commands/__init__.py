@@ -23,7 +23,10 @@ from anyx.commands import (
     evaluate,
     export,
     fetch,
+    merge,
+    migrate,
     plan,
+    push,
     run,
     serve,
     train,
@@ -46,6 +49,9 @@ COMMANDS = (
     doctor.doctor,
     fetch.fetch,
     convert.convert,
+    merge.merge,
+    push.push,
+    migrate.migrate,
     export.export,
 )
 

@@ -22,8 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anyx import durable, randomness
+from anyx import durable, migrations, randomness
 from anyx.data.skipped import READ
+from anyx.migrations import KEY
+from anyx.migrations import STATE as VERSION
 from anyx.training.trainee import Trainee
 
 State = dict[str, Any]
@@ -57,17 +59,24 @@ def save(folder: Path, trainee: Trainee, seconds: float) -> None:
         "position": trainee.position,
         "read": read,
         "average": {"steps": trainee.average.steps, "shadow": trainee.average.shadow} if trainee.average else None,
+        "best": trainee.best,
         "sums": {name: (value, int(trainee.counts[name])) for name, value in trainee.sums.items()},
         "seconds": seconds,
         "checksum": checksum(weights),
+        KEY: VERSION,
     }
+    put_files(folder, step, state, weights)
+    for old in steps(folder, STATE)[KEPT:]:
+        for kind in (WEIGHTS, STATE):
+            (folder / kind.format(old)).unlink(missing_ok=True)
+
+
+def put_files(folder: Path, step: int, state: State, weights: Mapping[str, Tensor]) -> None:
+    """Write the two files of a step, the weights last."""
     with durable.replacing(folder / STATE.format(step)) as part, open(part, "wb") as file:
         summed = Summed(file)
         torch.save(state, cast(IO[bytes], summed))
     durable.save_tensors(weights, folder / WEIGHTS.format(step), {"step": str(step), "state": str(summed.sum)})
-    for old in steps(folder, STATE)[KEPT:]:
-        for kind in (WEIGHTS, STATE):
-            (folder / kind.format(old)).unlink(missing_ok=True)
 
 
 def steps(folder: Path, kind: str = WEIGHTS) -> list[int]:
@@ -122,9 +131,10 @@ def restore(folder: Path, trainee: Trainee) -> State | None:
     put_weights(folder / WEIGHTS.format(step), weights, trainee.thawed())
     trainee.done, trainee.position = step, state["position"]
     if trainee.position:  # a run that was stopped before its first step has none
-        trainee.position = trainee.position | {READ: state.get("read", {}).get(trainee.ranks.rank)}
+        trainee.position = trainee.position | {READ: state["read"].get(trainee.ranks.rank)}
     trainee.sums = {name: value for name, (value, _) in state["sums"].items()}
     trainee.counts = {name: count for name, (_, count) in state["sums"].items()}
+    trainee.best = state["best"]
     if trainee.average and state["average"]:
         trainee.average.steps = state["average"]["steps"]
         trainee.average.shadow = state["average"]["shadow"]
@@ -141,7 +151,8 @@ def read(folder: Path, step: int) -> tuple[State, dict[str, Tensor]]:
         if notes(folder / WEIGHTS.format(step)).get("state") != str(total):
             raise ValueError("the state is not the one written")
         weights = read_weights(folder / WEIGHTS.format(step))
-        state: State = torch.load(folder / STATE.format(step), map_location="cpu", weights_only=True)
+        held: State = torch.load(folder / STATE.format(step), map_location="cpu", weights_only=True)
+        state = migrations.upgrade(held, migrations.STATES, name=STATE.format(step)) | {KEY: VERSION}
         if state["checksum"] != checksum(weights):
             raise ValueError("the weights are not those written")
     except (OSError, ValueError) as error:
@@ -191,7 +202,7 @@ class Resume(Callback):
 
 
 def finish(folder: Path, trainee: Trainee) -> None:
-    """Put the moving average in place, if there is one; the first process writes the final weights, drops checkpoints.
+    """Put the moving average, or the best weights, in place; the first process writes the final weights, drops others.
 
     The file notes its place in the order in which the stages beside it were done.
     """
@@ -200,6 +211,8 @@ def finish(folder: Path, trainee: Trainee) -> None:
         with torch.no_grad():
             for name, value in trainee.average.shadow.items():
                 tensors[name].copy_(value)
+    if best := trainee.best.get("weights"):
+        put_weights(folder, best, tensors)
     if not trainee.ranks.leads:
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from anyx import yamls
 from anyx.config import Config
 from anyx.hub import CONFIG
+from anyx.migrations import KEY, STATE
 from anyx.training import checkpoint
 
 MODEL = ("seed", "llm", "encoders", "inputs", "outputs")
@@ -89,3 +92,14 @@ def placed(value: Any) -> Any:
     """A path in the one form that all its ways of writing share: a saved model says paths from its own folder."""
     known = isinstance(value, str) and (os.path.isabs(value) or os.path.exists(value.split(":")[0]))
     return os.path.realpath(value) if known else value
+
+
+def upgrade(file: Path, *, write: bool = True) -> bool:
+    """Write a step's checkpoint in today's form, if it is of an earlier one; whether it is."""
+    step = int(file.stem.rpartition("-")[2])
+    if torch.load(file, map_location="cpu", weights_only=True).get(KEY, 0) == STATE:
+        return False
+    state, weights = checkpoint.read(file.parent, step)
+    if write:
+        checkpoint.put_files(file.parent, step, state, weights)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from anyx.config import Config
 from anyx.data.sources import Feed, feed
@@ -36,6 +37,11 @@ def feeds_of(stage: Stage, config: Config) -> tuple[list[Feed], list[float]]:
         weights.append(float(node.pop("weight", 1.0) if isinstance(value, Mapping) else value))
         feeds.append(feed(name, node))
     return feeds, weights
+
+
+def held_out(stage: Stage, config: Config) -> list[Feed]:
+    """The feeds that the stage is validated on; none where it is not."""
+    return feeds_of(replace(stage, data=stage.validate["data"]), config)[0] if stage.validate is not None else []
 
 
 def settings_of(config: Config) -> dict[str, str]:

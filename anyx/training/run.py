@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from anyx import durable
 from anyx.build import build
@@ -39,18 +38,20 @@ from anyx.ranks import ALONE, Ranks
 from anyx.schema import Stage
 from anyx.training import checkpoint, history, speed
 from anyx.training.backbones import Backbones, Model
+from anyx.training.beginning import begin
 from anyx.training.callbacks import Journal, Keeper
 from anyx.training.engines import engine, share_out
 from anyx.training.launch import Machines, environment, joined, start
 from anyx.training.lengths import lengths
-from anyx.training.plan import choose, feeds_of, kept, settings_of
+from anyx.training.loggers import loggers_of, over
+from anyx.training.plan import choose, feeds_of, held_out, kept, settings_of
 from anyx.training.prepare import fill, fit_scales
 from anyx.training.readers import make_reader
 from anyx.training.report import Metrics, console, draw_curves, table
 from anyx.training.stage import select
 from anyx.training.stopping import Stop
 from anyx.training.trainee import Trainee
-from anyx.waiting import wake
+from anyx.training.validating import Validator
 
 APART = 1_000_003  # between the seeds of processes
 log = logging.getLogger("anyx")
@@ -122,6 +123,7 @@ def story(
     done = history.done(out, config)
     chosen = choose(config, done) + [stage for stage in chosen if stage.name not in done]
     feeds = {stage.name: feeds_of(stage, config) for stage in chosen}  # what is missing is said before a stage learns
+    held = {stage.name: held_out(stage, config) for stage in chosen}
     with joined(device) as ranks:
         ranks.wait()  # all have seen the folder as it was
         if ranks.leads:
@@ -131,7 +133,9 @@ def story(
             durable.write_text(out / CONFIG, config.to_yaml())
         metrics = Metrics(out / "metrics.csv", sorted({name for s in config.stages.values() for name in s.losses}))
         features, settings = FeatureCache(cache), settings_of(config)
-        run = Run(out, metrics, features, settings, device, stop=stop, ranks=ranks, machines=machines)
+        run = Run(
+            out, metrics, features, settings, device, (), config.logger, held, stop=stop, ranks=ranks, machines=machines
+        )
 
         seed_everything(config.seed)
         model: Model = Backbones.build(config) if config.llm is None else build(config, lazy=True)
@@ -152,6 +156,7 @@ def story(
 class Run:
     """Where a run writes, and what its stages share. `settings` say what encoders and decoders were built with.
 
+    `loggers` name what is told of losses beside the CSV, `held` are the feeds that stages are validated on, by stage.
     `ranks` say which of the run's processes this is, `machines` where they are. `callbacks` are Lightning's, beside our
     own: they see every stage.
     """
@@ -162,6 +167,8 @@ class Run:
     settings: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     callbacks: Sequence[lightning.Callback] = ()
+    loggers: Sequence[str] = ("tensorboard",)
+    held: Mapping[str, Sequence[Feed]] = field(default_factory=dict)
     stop: Stop = field(default_factory=Stop)
     ranks: Ranks = ALONE
     machines: Machines = field(default_factory=Machines)
@@ -192,12 +199,15 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
     if ranks.leads:
         run.metrics.rewind(stage.name, trainee.done)
     trainer = make_trainer(trainee, run, state)
+    if stage.validate is not None:
+        trainer.callbacks[1:1] = [Validator.of(trainee, run, trainer.strategy.root_device, state)]  # type: ignore[attr-defined]
     loader = make_loader(trainee, feeds, weights, run, trainer.strategy.root_device)
     trainer.fit_loop.epoch_loop.max_steps = max(0, trainee.steps - trainee.done)  # the data may have said how many
     tuned = speed.tuned(model, stage, trainer.strategy.root_device)
     with run.stop.held():
         with tuned, warnings.catch_warnings(action="ignore"):  # Lightning's advice on workers and modes, chosen here
             trainer.fit(trainee, train_dataloaders=loader)
+        over(trainer.loggers)
         if trainer.interrupted:
             raise KeyboardInterrupt
         if run.stop.asked and trainee.done < trainee.steps:
@@ -209,21 +219,6 @@ def fit(model: Model, stage: Stage, feeds: Sequence[Feed], weights: Sequence[flo
         checkpoint.finish(folder, trainee)
         ranks.wait()
     fit_scales(trainee, feeds)
-
-
-def begin(model: Model, path: Path) -> None:
-    """Start from the weights that another stage left."""
-    if isinstance(model, AnyX):
-        wake(model.encoders, model.outputs, checkpoint.names_in(path))
-    brought = checkpoint.load_some(path, model.state_dict(keep_vars=True))
-    if isinstance(model, AnyX):
-        model.learnt = tuple(dict.fromkeys((*model.learnt, *wholes(model, brought))))
-
-
-def wholes(model: AnyX, names: Collection[str]) -> list[str]:
-    """The parts that a model folder holds only as a whole, and all of whose parameters are among those named."""
-    held = {id(parameter) for name, parameter in model.named_parameters() if name in names}
-    return [part for part, own in model.parts().items() if not kept(part) and all(id(one) in held for one in own)]
 
 
 def make_loader(
@@ -270,7 +265,7 @@ def make_trainer(trainee: Trainee, run: Run, state: Mapping[str, Any] | None) ->
         max_steps=max(0, trainee.steps - trainee.done),
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
-        logger=TensorBoardLogger(folder, name="", version=""),
+        logger=loggers_of(run.loggers, folder),
         callbacks=[
             Journal(run.metrics, seconds),
             Keeper(folder, seconds, run.stop),

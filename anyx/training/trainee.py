@@ -89,6 +89,7 @@ class Trainee(lightning.LightningModule):
         self.counts: dict[str, int | Tensor] = {}
         self.dtype_: torch.dtype | None = None
         self.average: Average | None = None
+        self.best: State = {}  # of validation: step, value, validations since, weights (`validating.py`)
         self.follow()
 
     def thawed(self) -> dict[str, Tensor]:
