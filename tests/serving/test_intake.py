@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image as PILImage
+from corpus import NOT_MEDIA, film, gif, lying_npz, npy, npz, picture, png, tone, wav
 
 from anyx.faults import Limits
 from anyx.media import Audio, Image, Kind, Series, Video
@@ -59,18 +59,6 @@ class Rude:
         return cls(found or str(os.getpid()), torch.arange(3))
 
 
-def picture(height: int = 20, width: int = 30) -> Image:
-    return Image(torch.randint(0, 256, (3, height, width), dtype=torch.uint8))
-
-
-def tone(seconds: float = 0.5, rate: int = 8000) -> Audio:
-    return Audio(torch.sin(torch.arange(int(seconds * rate)) / 9)[None] * 0.5, rate)
-
-
-def film(frames: int = 8) -> Video:
-    return Video(torch.randint(0, 256, (frames, 3, 32, 32), dtype=torch.uint8), 8.0, tone(1, 48000))
-
-
 def test_every_kind_comes_back_as_it_is_read_here(intake: Intake) -> None:
     torch.testing.assert_close(
         intake.read(Image, picture().to_bytes()).pixels, Image.read(picture().to_bytes()).pixels
@@ -99,55 +87,6 @@ def same(found: Any, expected: Any) -> None:
             assert vars(found)[name] == value, name
 
 
-def gif(frames: int, duration: int, size: int = 8) -> bytes:
-    pictures = [PILImage.new("P", (size, size), place % 251) for place in range(frames)]
-    buffer = io.BytesIO()
-    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, optimize=False)
-    return buffer.getvalue()
-
-
-def png(width: int, height: int) -> bytes:
-    buffer = io.BytesIO()
-    PILImage.new("1", (width, height)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def npz(shape: tuple[int, ...]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, values=np.zeros(shape, np.float32))
-    return buffer.getvalue()
-
-
-def npy(header: str) -> bytes:
-    text = header.encode().ljust(117) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
-
-
-def wav(samples: np.ndarray[Any, Any], rate: int) -> bytes:
-    from scipy.io import wavfile
-
-    buffer = io.BytesIO()
-    wavfile.write(buffer, rate, samples)
-    return buffer.getvalue()
-
-
-NOT_MEDIA: dict[str, bytes] = {
-    "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
-    "html": b"<!DOCTYPE html><script>alert(1)</script>",
-    "playlist": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
-    "concat": b"ffconcat version 1.0\nfile /etc/passwd\n",
-    "session": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
-    "dash": b'<?xml version="1.0"?><MPD></MPD>',
-    "subfile": b"subfile,,start,0,end,100,,:/etc/passwd",
-    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-    "pdf": b"%PDF-1.7\n",
-    "psd": b"8BPS\x00\x01" + bytes(40),
-    "program": b"\x7fELF" + bytes(99),
-    "pickle": b"\x80\x04K\x05.",
-    "zeros": bytes(500),
-}
-
-
 @pytest.mark.parametrize("kind", [Image, Audio, Video, Series])
 @pytest.mark.parametrize("name", NOT_MEDIA)
 def test_what_is_no_medium_is_of_no_known_kind(intake: Intake, kind: Kind, name: str) -> None:
@@ -170,13 +109,13 @@ BOMBS: dict[str, tuple[Kind, Callable[[], bytes], str, int]] = {
     "truncated png": (Image, lambda: picture().to_bytes()[:300], "truncated|broken|corrupt", 400),
     "gif of an hour": (Video, lambda: gif(40, 60_000), "seconds are more", 413),
     "gif without end": (Video, lambda: gif(400, 0), "seconds are more", 413),
-    "gif of a moment and an age": (Video, lambda: uneven_gif(), "seconds are more", 413),
+    "gif of a moment and an age": (Video, lambda: gif(3, [10, 655_350, 10], 400), "seconds are more", 413),
     "sound of a minute": (Audio, lambda: tone(60).to_bytes("flac"), "60 seconds are more", 413),
     "sound of NaN": (Audio, lambda: wav(np.full(800, np.nan, np.float32), 8000), "NaN or infinity", 400),
     "sound at 1 Hz": (Audio, lambda: wav(np.zeros(9, np.int16), 1), "but this is at 1$", 400),
     "sound at 2 GHz": (Audio, lambda: wav(np.zeros(9, np.int16), 2**31 - 1), "but this is at 2,147", 400),
     "npz that unpacks": (Series, lambda: npz((1, 2**25 + 1)), "bytes of memory are more", 413),
-    "npz that lies": (Series, lambda: lying_npz(), "memory are more", 413),
+    "npz that lies": (Series, lying_npz, "memory are more", 413),
     "npy that lies": (
         Series,
         lambda: npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9, 4294967296)}"),
@@ -192,22 +131,6 @@ BOMBS: dict[str, tuple[Kind, Callable[[], bytes], str, int]] = {
     ),
     "csv of nothing": (Series, lambda: b"a,b\n1,2\nx,y\n", "convert|invalid", 400),
 }
-
-
-def uneven_gif() -> bytes:
-    pictures = [PILImage.new("P", (400, 400), place) for place in range(3)]
-    buffer = io.BytesIO()
-    pictures[0].save(
-        buffer, "GIF", save_all=True, append_images=pictures[1:], duration=[10, 655_350, 10], optimize=False
-    )
-    return buffer.getvalue()
-
-
-def lying_npz() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("values.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99, 99999999)}"))
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -264,7 +187,7 @@ def test_a_worker_that_dies_costs_one_refusal(intake: Intake) -> None:
         del os.environ["ANYX_SECRET"]
 
 
-def test_time_is_bounded() -> None:
+def test_time_is_bounded_and_what_is_killed_is_replaced() -> None:
     """On the clock and of the processor."""
     with Intake(replace(BOUNDS, timeout=1.0)) as hasty:
         hasty.start()
@@ -275,10 +198,16 @@ def test_time_is_bounded() -> None:
             assert error.value.status == 413
             assert time.monotonic() - begin < 5
         assert isinstance(hasty.read(Image, picture().to_bytes()), Image)
+        assert hasty._crew is not None
+        keeper = hasty._crew._keeper
+        assert keeper is not None
+        os.killpg(keeper[0].pid, 9)
+        keeper[0].wait()
+        time.sleep(0.2)  # its children end beside it
+        assert isinstance(hasty.read(Image, picture().to_bytes()), Image), "what is killed is replaced"
 
 
-def test_threads_share_workers_and_a_killed_keeper_is_replaced(intake: Intake) -> None:
-    assert intake._crew is not None
+def test_threads_share_workers(intake: Intake) -> None:
     found: list[int] = []
 
     def reads(seed: int) -> None:
@@ -293,9 +222,3 @@ def test_threads_share_workers_and_a_killed_keeper_is_replaced(intake: Intake) -
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(6))
-    keeper = intake._crew._keeper
-    assert keeper is not None
-    os.killpg(keeper[0].pid, 9)
-    keeper[0].wait()
-    time.sleep(0.2)  # its children end beside it
-    assert isinstance(intake.read(Image, picture().to_bytes()), Image)
