@@ -125,7 +125,7 @@ def test_whatever_is_sent_is_answered(here: Live, intake: Intake, count: int) ->
     became: Counter[str] = Counter()
     longest, began = 0.0, time.monotonic()
     with here.http() as http:
-        every = ways(here, intake, http, corpus)
+        every = ways(intake, http, corpus)
         before = 0
         for seed in range(count):
             if seed == count // 10:
