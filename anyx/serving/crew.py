@@ -45,14 +45,14 @@ class Crew:
         self._modules: list[str] = []
         self._lock = threading.Lock()
         self._keeper: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Start one worker now rather than when it is wanted: its libraries take seconds to import."""
         worker = self._idle.get()
-        try:
+        with suppress(Refused):  # it is said to whom it happens
             worker = worker or self._hired()
-        finally:
-            self._idle.put(worker)
+        self._idle.put(worker)
 
     def decode(self, kind: Kind, data: bytes) -> Any:
         """A medium of a kind from the bytes of a file; `Refused` where that cannot be, or not in time."""
@@ -69,6 +69,10 @@ class Crew:
             if worker is None or not _alive(worker):
                 worker = self._hired()
             answer, tensors = self._asked(worker, kind, data)
+            if "unknown" in answer:
+                worker.close()
+                worker = self._hired()
+                answer, tensors = self._asked(worker, kind, data)
             kept = None if answer["last"] else worker
         finally:
             if worker is not None and kept is None:
@@ -79,10 +83,11 @@ class Crew:
         return unpack(answer["tree"], tensors, self._kinds)
 
     def close(self) -> None:
-        """End all workers, at once; one that is wanted later is started again."""
-        self._rest()
+        """End all workers, at once, and start none any more."""
         with self._lock:
+            self._closed = True
             self._end()
+        self._rest()
 
     def _asked(self, worker: socket.socket, kind: Kind, data: bytes) -> tuple[dict[str, Any], list[Any]]:
         """What a worker answers."""
@@ -138,6 +143,8 @@ class Crew:
 
     def _sender(self) -> socket.socket:
         """The connection to the keeper, which is started where there is none."""
+        if self._closed:
+            raise Refused("this intake is closed", 503)
         if self._keeper is None:
             ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET if LINUX else socket.SOCK_STREAM)
             path = os.pathsep.join(os.path.abspath(folder or ".") for folder in sys.path)

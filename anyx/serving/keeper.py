@@ -83,6 +83,9 @@ def serve(connection: socket.socket, allowance: int) -> None:
             return
         if order["kind"] not in kinds:
             module, _, name = order["kind"].partition(":")
+            if module not in sys.modules:  # it was learnt of after this child was forked
+                send(connection, {"unknown": order["kind"], "last": True}, [])
+                return
             kinds[order["kind"]] = vars(sys.modules[module])[name]
         header, tensors = decode(kinds[order["kind"]], data.numpy().tobytes(), order)
         last = not left or "memory" in header
