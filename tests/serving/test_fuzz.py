@@ -78,9 +78,7 @@ def odd(chance: random.Random, body: Any) -> Any:
     return chance.choice(ODD)
 
 
-def ways(
-    here: Live, intake: Intake, http: httpx.Client, corpus: dict[str, list[bytes]]
-) -> list[Callable[[random.Random], str]]:
+def ways(intake: Intake, http: httpx.Client, corpus: dict[str, list[bytes]]) -> list[Callable[[random.Random], str]]:
     """Every way in: each sends something spoilt and says what became of it."""
 
     def read(chance: random.Random) -> str:
