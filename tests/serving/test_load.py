@@ -16,7 +16,7 @@ SLOW = pytest.param(64, 150.0, marks=pytest.mark.slow)  # a minute to warm up, a
 
 @pytest.mark.parametrize(("clients", "seconds"), [(8, 5.0), SLOW])
 def test_a_server_bears_many_clients(clients: int, seconds: float) -> None:
-    bench = import_file(ROOT / "experiments" / "benchmarks" / "serving.py")
+    bench = import_file(ROOT / "experiments" / "benchmarks" / "serving_load.py")
     with contextlib.ExitStack() as stack:
         if seconds > bench.WARM:
             url, pid = stack.enter_context(bench.served(str(FOLDER / "model")))
