@@ -49,35 +49,44 @@ def read_frames(
     file.seek(0)
     if head[:3] == b"GIF" or head[8:12] == b"WEBP" or head[:4] == b"\x89PNG" or head[:2] == b"\xff\xd8":
         return *_read_animation(file), None
-    span = _span(file)
-    file.seek(0)
     with codecs.opened(file) as container:
-        frames, speed = _decoded(container, container.streams.video[0], span)
+        span = _announced(container)
+        counting = not span.said and limits().frames is not None
+        frames, speed = ([], 0.0) if counting else _decoded(container, span)
+        span = _counted(container, span) if counting else span
+    if counting:
+        file.seek(0)
+        with codecs.opened(file) as container:
+            frames, speed = _decoded(container, span)
     file.seek(0)
     return _stacked(frames), speed, codecs.read_track(file)
 
 
-def _span(file: BinaryIO) -> Span:
-    """What headers say of a film's length; if frames are to be chosen and it is not said, its packets are counted."""
-    held = limits()
-    with codecs.opened(file) as container:
-        if not container.streams.video:
-            raise ValueError("no moving pictures in this file")
-        stream = container.streams.video[0]
-        held.hold("pixels", stream.width * stream.height)
-        speed = float(stream.average_rate or stream.guessed_rate or 25)
-        seconds = codecs.seconds_of(container, stream)
-        held.hold("seconds", seconds)
-        if stream.frames or held.frames is None:
-            return Span(stream.frames or round(seconds * speed), speed, bool(stream.frames))
-        times = [packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None]
-        if len(times) > 1 and not seconds and stream.time_base:
-            speed = (len(times) - 1) / max(float((max(times) - min(times)) * stream.time_base), 1e-6)
-        return Span(len(times), speed, False)
+def _announced(container: Any) -> Span:
+    """What headers say of a film's length."""
+    if not container.streams.video:
+        raise ValueError("no moving pictures in this file")
+    held, stream = limits(), container.streams.video[0]
+    held.hold("pixels", stream.width * stream.height)
+    seconds = codecs.seconds_of(container, stream)
+    held.hold("seconds", seconds)
+    speed = float(stream.average_rate or stream.guessed_rate or 25)
+    return Span(stream.frames or round(seconds * speed), speed, bool(stream.frames))
 
 
-def _decoded(container: Any, stream: Any, span: Span) -> tuple[list[UInt8[Tensor, "h w 3"]], float]:
-    """The frames of a stream, or as many of them as the limits let be kept, and the speed that this makes."""
+def _counted(container: Any, span: Span) -> Span:
+    """A film whose header does not count its frames, by its packets: frames are to be chosen from all of them."""
+    stream = container.streams.video[0]
+    times = [packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None]
+    if len(times) > 1 and not codecs.seconds_of(container, stream) and stream.time_base:
+        lasts = float((max(times) - min(times)) * stream.time_base)
+        return Span(len(times), (len(times) - 1) / max(lasts, 1e-6), False)
+    return Span(len(times), span.speed, False)
+
+
+def _decoded(container: Any, span: Span) -> tuple[list[UInt8[Tensor, "h w 3"]], float]:
+    """The frames of a film, or as many of them as the limits let be kept, and the speed that this makes."""
+    stream = container.streams.video[0]
     held, count = limits(), span.frames
     kept = min(count, held.frames or count)
     held.hold("memory", kept * stream.width * stream.height * 3)
