@@ -32,6 +32,7 @@ from anyx.context import Context
 from anyx.detokenizing import Run
 from anyx.watching import Watch, Watches, check, watches_of
 
+COLDEST = 1e-4  # logits divided by less are infinite
 RANGES: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "max_new_tokens": (Integral, lambda value: value >= 1, "a whole number, 1 or more"),
     "temperature": (Real, lambda value: 0 <= value < inf, "0 (greedy) or more"),
@@ -66,7 +67,7 @@ class Sampling:
         if self.repetition_penalty != 1.0:
             steps.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
         if self.temperature not in (0.0, 1.0):
-            steps.append(TemperatureLogitsWarper(float(self.temperature)))
+            steps.append(TemperatureLogitsWarper(max(float(self.temperature), COLDEST)))
         if self.temperature and self.top_k:
             steps.append(TopKLogitsWarper(int(self.top_k)))
         if self.temperature and self.top_p < 1.0:

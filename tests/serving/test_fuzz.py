@@ -117,6 +117,12 @@ def ways(intake: Intake, http: httpx.Client, corpus: dict[str, list[bytes]]) -> 
     return [read, read, part, part, request]
 
 
+def test_a_temperature_near_zero_is_answered(here: Live) -> None:
+    """schemathesis found that probabilities became NaN."""
+    reply = here.ask("how are you?", temperature=5e-324, top_p=5e-324, extra_body={"repetition_penalty": 0.01})
+    assert reply.choices[0].finish_reason in ("stop", "length")
+
+
 @pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_whatever_is_sent_is_answered(here: Live, intake: Intake, count: int) -> None:
     corpus = files()
