@@ -8,8 +8,12 @@ Letters: c channels, n samples, h height, w width.
 from __future__ import annotations
 
 import io
+import math
+import warnings
+import zipfile
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from io import TextIOWrapper
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,7 +23,9 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from anyx import codecs
-from anyx.faults import MediaError
+from anyx.faults import MediaError, TruncatedError, limits
+
+NPY = b"\x93NUMPY"
 
 
 def numbers(array: Tensor | NDArray[Any], integers: Sequence[torch.dtype]) -> Tensor:
@@ -82,19 +88,65 @@ def read_values(file: BinaryIO) -> tuple[Float[Tensor, "c n"], float | None]:
     """The readings of a .npy, .npz or CSV file, and their rate where it says it."""
     head = file.read(6)
     file.seek(0)
-    if head == b"\x93NUMPY":
-        return values_of(np.load(file, allow_pickle=False)), None
+    if head == NPY:
+        return values_of(_array(file)), None
     if head[:2] == b"PK":
-        stored = np.load(file, allow_pickle=False)
-        return values_of(stored["values"]), float(stored["rate"]) if "rate" in stored else None
+        with zipfile.ZipFile(file) as stored:
+            values = values_of(_member(stored, "values.npy"))
+            if "rate.npy" not in stored.namelist():
+                return values, None
+            rate = _member(stored, "rate.npy")
+        if rate.size != 1 or not np.isfinite(rate).all():
+            raise MediaError(f"the rate of a series is one finite number, but {rate.dtype} {rate.shape} was given")
+        return values, float(rate.reshape(()))
+    return values_of(_table(file).T), None
+
+
+def _member(stored: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of an .npz file."""
+    if name not in stored.namelist():
+        names = ", ".join(stored.namelist()[:5])
+        raise MediaError(f"an npz of a series holds `values` and, if known, `rate`, but this one holds {names:.200}")
+    with stored.open(name) as member:  # it ends where its entry says, however far it would unpack
+        return _array(member)
+
+
+def _array(file: IO[bytes]) -> NDArray[Any]:
+    """The array of an .npy file of plain numbers; its header is held to the limits before room is made for it."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise MediaError(f"an npy file of numbers is of version 1.0 or 2.0, but this one is of {version}")
+    shape, fortran, dtype = readers[version](file)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise MediaError(f"an npy file holds numbers of up to 8 bytes here, but {dtype} was given")
+    size = math.prod(shape) * dtype.itemsize
+    limits().hold("memory", size)
+    data = file.read(size)
+    if len(data) < size:
+        raise TruncatedError(f"it is truncated: {len(data):,} bytes of {size:,}")
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="))
+
+
+def _table(file: BinaryIO) -> NDArray[np.float64]:
+    """The numbers of a CSV file, a row a line."""
+    first = file.readline()
+    cells = first.count(b",") + 1
+    while piece := file.read(2**20):
+        cells += piece.count(b",") + piece.count(b"\n")
+    limits().hold("memory", cells * 8)
+    file.seek(0)
     try:
-        lines = file.read().decode().splitlines()
+        names = _is_names(first.decode())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that it is empty is said below
+            rows = np.loadtxt(TextIOWrapper(file, "utf-8"), delimiter=",", ndmin=2, skiprows=int(names))
     except UnicodeDecodeError:
         raise MediaError("a series is an npy, npz or CSV file, which this is not") from None
-    rows = lines[_is_names(lines[0]) :] if lines else lines
-    if not rows:
+    if not rows.size:
         raise MediaError("no numbers in this file")
-    return values_of(np.loadtxt(rows, delimiter=",", ndmin=2).T), None
+    return rows
 
 
 def write_values(values: Float[Tensor, "c n"], rate: float | None, format: str) -> bytes:

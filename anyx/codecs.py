@@ -1,7 +1,7 @@
 """Files of pictures, sound and moving pictures <-> tensors: what `media.py` reads and writes with.
 
-Pictures go through PIL, sound through soundfile (PyAV where it cannot), moving pictures through PyAV; animated GIF and
-WebP through PIL, which composes their frames. Errors are whatever these libraries raise, which `media.py` words, and
+Pictures go through PIL, sound through soundfile (PyAV where it cannot), moving pictures through PyAV: `films.py` reads
+them. Errors are whatever these libraries raise, which `media.py` words, and
 `MediaError` for what they let pass: NaN and infinity, shades beyond white, rates of no sound.
 
 Letters: c channels, n samples, t frames, h height, w width.
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,19 +18,22 @@ import torch
 from jaxtyping import Float, Int32, UInt8
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import ImageOps, ImageSequence
+from PIL import ImageOps
 from torch import Tensor
-from torch.nn import functional
 
 from anyx.faults import EmptyError, MediaError, TruncatedError, limits
 
-SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
-CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
-ANIMATIONS = {"gif": "GIF", "apng": "PNG"}
 PICTURES = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "tif": "TIFF"}
+# Of what PIL opens, those that are pixels and nothing else: EPS runs a program, stubs hand a file to others.
+RASTERS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX", "SGI")
+# Of what FFmpeg opens, those that hold what they play: playlists and session descriptions name files and open ports.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,f4v,ogg,mp3,aac,flac,wav,w64,aiff,au,caf,amr,ac3,eac3,dts,ape,"
+    "wv,tta,tak,mpc,mpc8,mpeg,mpegts,mpegvideo,h264,hevc,av1,obu,ivf,m4v,h263,dv,mxf,gxf,nut,rm,wtv,yuv4mpegpipe,mjpeg,"
+    "gif,apng,truehd,voc"
+)
 WHITE = 65535  # of deep grey in integers
 TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
-WHOLE = 0.9  # of the frames that a header counts; edits of a film may leave some out
 SLACK, STREAMED = 64, 2**31 - 2**16  # bytes: writers miscount by a few; larger sizes in a header mean "not known"
 FILTER_RATIO = 1_000_000  # beyond it a filter takes gigabytes; a rate like that is a broken header
 
@@ -46,7 +47,7 @@ def finite(numbers: Tensor) -> Tensor:
 
 def open_picture(file: BinaryIO) -> PILImage.Image:
     """A picture whose header alone has been read, and found within the limits."""
-    picture = PILImage.open(file)
+    picture = PILImage.open(file, formats=RASTERS)
     limits().hold("pixels", picture.width * picture.height)
     return picture
 
@@ -133,7 +134,7 @@ def read_samples(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int]:
         return finite(torch.from_numpy(samples.T.copy())), rate
     except soundfile.LibsndfileError:
         file.seek(0)
-    track = _read_track(file)
+    track = read_track(file)
     if track is None:
         raise ValueError("no sound track in this file")
     return track
@@ -166,127 +167,36 @@ def write_samples(samples: Float[Tensor, "c n"], rate: int, format: str) -> byte
     return buffer.getvalue()
 
 
-def read_frames(
-    file: BinaryIO,
-) -> tuple[UInt8[Tensor, "t 3 h w"], float, tuple[Float[Tensor, "c n"], int] | None]:
-    """Frames, frames per second, and the sound track if there is one."""
-    head = file.read(12)
-    file.seek(0)
-    if head[:3] == b"GIF" or head[8:12] == b"WEBP" or head[:4] == b"\x89PNG" or head[:2] == b"\xff\xd8":
-        return *_read_animation(file), None
+def read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
+    """Samples and rate of the first sound track of a film or of a sound file; None where there is none."""
     import av
 
-    with av.open(file, "r") as container:
-        if not container.streams.video:
-            raise ValueError("no moving pictures in this file")
-        frames, speed = _decoded(container, container.streams.video[0])
-    file.seek(0)
-    return torch.stack(frames).permute(0, 3, 1, 2).contiguous(), speed, _read_track(file)
+    with opened(file) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        hold_sound(round(seconds_of(container, stream) * stream.rate), stream.rate, stream.channels)
+        to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+        parts, length = [], 0
+        for frame in container.decode(stream):
+            for part in to_float.resample(frame):
+                length += part.samples
+                hold_sound(length, stream.rate, stream.channels)
+                parts.append(part.to_ndarray())
+        if not parts:
+            raise EmptyError("its sound lasts 0 seconds")
+        return finite(torch.from_numpy(np.concatenate(parts, axis=1))), stream.rate
 
 
-def _decoded(container: Any, stream: Any) -> tuple[list[UInt8[Tensor, "h w 3"]], float]:
-    """The frames of a stream, or as many of them as the limits let be kept, and the speed that this makes."""
-    held, pixels = limits(), stream.width * stream.height
-    speed = float(stream.average_rate or stream.guessed_rate or 25)
-    seconds = _seconds(container, stream)
-    held.hold("pixels", pixels)
-    held.hold("seconds", seconds)
-    count = stream.frames or round(seconds * speed)
-    kept = min(count, held.frames or count)
-    held.hold("memory", kept * pixels * 3)
-    taken = {int((place + 0.5) * count / kept) for place in range(kept)} if kept < count else None
-    frames, seen = [], 0
-    for seen, frame in enumerate(container.decode(stream), 1):
-        if taken is None or seen - 1 in taken:
-            frames.append(_upright(frame))
-            held.hold("memory", len(frames) * pixels * 3)
-        if taken is not None and len(frames) == kept:
-            break
-    if not seen:
-        raise EmptyError("it has 0 frames")
-    if seen < WHOLE * stream.frames and len(frames) < kept:
-        raise TruncatedError(f"it is truncated: {seen} frames of {stream.frames}")
-    return frames, speed * kept / count if taken else speed
+def opened(file: BinaryIO) -> Any:
+    """A PyAV container to read from, of a format that holds what it plays: see `CONTAINERS`."""
+    import av
+
+    return av.open(file, "r", options={"format_whitelist": CONTAINERS, "protocol_whitelist": ""})
 
 
-def _seconds(container: Any, stream: Any) -> float:
+def seconds_of(container: Any, stream: Any) -> float:
     """How long a stream lasts, as far as headers say; else 0."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / 1_000_000
-
-
-def _upright(frame: Any) -> UInt8[Tensor, "h w 3"]:
-    """A decoded frame, turned and mirrored as its display matrix says; only quarter turns are known."""
-    picture = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-    if not frame.rotation or frame.rotation % 90:
-        return picture
-    matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
-    right, down = matrix[0, :2], matrix[1, :2]  # where the stored picture's axes point to: (x, y)
-    if not right[0]:
-        picture, right, down = picture.transpose(0, 1), down, right
-    return picture.flip([axis for axis, sign in ((0, down[1]), (1, right[0])) if sign < 0])
-
-
-def _read_animation(file: BinaryIO) -> tuple[UInt8[Tensor, "t 3 h w"], float]:
-    """Frames at a constant speed: those shown longer than the shortest are repeated."""
-    with open_picture(file) as picture:
-        frames, times = [], []
-        for frame in ImageSequence.Iterator(picture):
-            frames.append(rgb(frame))
-            limits().hold("memory", len(frames) * frames[0].nbytes)
-            times.append(frame.info.get("duration") or 0)
-    if not all(times):
-        return torch.stack(frames), 1.0 if len(frames) == 1 else 10.0
-    repeats = torch.tensor([round(time / min(times)) for time in times])
-    return torch.stack(frames).repeat_interleave(repeats, 0), 1000 * int(repeats.sum()) / sum(times)
-
-
-def _read_track(file: BinaryIO) -> tuple[Float[Tensor, "c n"], int] | None:
-    import av
-
-    with av.open(file, "r") as container:
-        if not container.streams.audio:
-            return None
-        stream = container.streams.audio[0]
-        hold_sound(round(_seconds(container, stream) * stream.rate), stream.rate, stream.channels)
-        to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-        frames = [part for frame in container.decode(stream) for part in to_float.resample(frame)]
-        if not frames:
-            raise EmptyError("its sound lasts 0 seconds")
-        samples = torch.from_numpy(np.concatenate([frame.to_ndarray() for frame in frames], axis=1))
-        return finite(samples), stream.rate
-
-
-def write_animation(pictures: Sequence[PILImage.Image], fps: float, format: str) -> bytes:
-    """An endless GIF, whose clock ticks in hundredths of a second, or animated PNG, which loses nothing."""
-    buffer = io.BytesIO()
-    first, *rest = pictures
-    kind, duration = ANIMATIONS[format], round(1000 / fps)
-    first.save(buffer, kind, save_all=True, append_images=rest, duration=duration, loop=0)
-    return buffer.getvalue()
-
-
-def write_frames(
-    frames: UInt8[Tensor, "t 3 h w"], fps: float, sound: Float[Tensor, "1 n"] | None, format: str
-) -> bytes:
-    """An mp4 or webm file; `sound` is at `SOUND_RATE`. 4:2:0 colour wants even sizes, so an odd edge is doubled."""
-    import av
-
-    video_codec, audio_codec = CODECS[format]
-    height, width = frames.shape[2:]
-    pictures = functional.pad(frames.float(), (0, width % 2, 0, height % 2), mode="replicate").to(torch.uint8)
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=format) as container:
-        stream: Any = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = pictures.shape[2:]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
-        track: Any = container.add_stream(audio_codec, rate=SOUND_RATE, layout="mono") if sound is not None else None
-        for picture in pictures.permute(0, 2, 3, 1).contiguous().numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-        if sound is not None and track is not None:
-            piece = av.AudioFrame.from_ndarray(sound.contiguous().numpy(), format="fltp", layout="mono")
-            piece.sample_rate, piece.pts = SOUND_RATE, 0
-            container.mux([*track.encode(piece), *track.encode()])
-    return buffer.getvalue()

@@ -32,6 +32,8 @@ from anyx.detokenizing import Run
 from anyx.sampling import Sampling as Sampling
 from anyx.watching import Watch, Watches, check, watches_of
 
+COLDEST = 1e-4  # logits divided by less are infinite
+
 
 def processors(sampling: Sampling) -> LogitsProcessorList:
     """Transformers' own processors, in the order of its `generate`; they want Python's own numbers."""
@@ -39,7 +41,7 @@ def processors(sampling: Sampling) -> LogitsProcessorList:
     if sampling.repetition_penalty != 1.0:
         steps.append(RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty)))
     if sampling.temperature not in (0.0, 1.0):
-        steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
+        steps.append(TemperatureLogitsWarper(max(float(sampling.temperature), COLDEST)))
     if sampling.temperature and sampling.top_k:
         steps.append(TopKLogitsWarper(int(sampling.top_k)))
     if sampling.temperature and sampling.top_p < 1.0:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
 
-from anyx import arrays, codecs, files
+from anyx import arrays, codecs, files, films
 from anyx.faults import EmptyError
 from anyx.faults import MediaError as MediaError
 
@@ -187,7 +187,7 @@ class Video(Medium):
         elif isinstance(source, Video):
             video = source
         else:
-            frames, speed, sound = files.read(source, codecs.read_frames)
+            frames, speed, sound = files.read(source, films.read_frames)
             video = cls(frames, speed, Audio(*sound) if sound else None)
         return video if fps is None else video.resample(fps)
 
@@ -216,10 +216,10 @@ class Video(Medium):
 
     def to_bytes(self, format: str = "mp4") -> bytes:
         """Encode as mp4 (H.264), webm (VP9), gif or apng, which keeps every pixel; the last two are without sound."""
-        if files.one_of(format, ("mp4", "webm", "gif", "apng")) in codecs.ANIMATIONS:
-            return codecs.write_animation([Image(frame).to_pil() for frame in self.frames], self.fps, format)
-        sound = self.audio.mono().resample(codecs.SOUND_RATE).samples if self.audio else None
-        return codecs.write_frames(self.frames, self.fps, sound, format)
+        if files.one_of(format, ("mp4", "webm", "gif", "apng")) in films.ANIMATIONS:
+            return films.write_animation([Image(frame).to_pil() for frame in self.frames], self.fps, format)
+        sound = self.audio.mono().resample(films.SOUND_RATE).samples if self.audio else None
+        return films.write_frames(self.frames, self.fps, sound, format)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ FLOORS = {
     "wiring": 1, "waiting": 0, "frozen": 0, "decoding": 1, "reply": 1,
     "ports": 1, "conversions": 1, "published": 1, "grouping": 1, "connector": 1, "pages": 1, "adapters": 1,
     "bridges": 1, "inside": 1, "queries": 1, "resampling": 1, "latents": 0, "glu": 1, "lexicon": 1, "packing": 0,
-    "unpadded": 0, "lora": 0,
+    "unpadded": 0, "lora": 0, "films": 0,
     "scoring": 1,
     "anyres": 1, "grounding": 1, "integrate": 0, "cformer": 1,
     "model": 2, "prefix": 2, "processor": 2, "components": 2, "speaking": 2,
@@ -49,7 +49,8 @@ SIDEWAYS = {
     ("codecs", "faults"), ("files", "faults"), ("media", "faults"),
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
-    ("benchmarks", "evaluation"), ("serving", "agents"), ("yamls", "migrations"),
+    ("benchmarks", "evaluation"), ("serving", "agents"), ("yamls", "migrations"), ("media", "films"),
+    ("films", "codecs"), ("films", "faults"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)
@@ -142,7 +143,7 @@ def test_the_ground_floor_knows_no_framework(name: str) -> None:
         ("omegaconf", {"yamls"}),
         ("lightning", {"training"}),
         ("diffusers", {"decoders", "agents"}),
-        ("av", {"media", "codecs", "commands"}),
+        ("av", {"codecs", "films", "commands"}),
         ("peft", {"llm", "lora"}),
         ("gradio", {"commands", "serving"}),
         ("fastapi", {"commands", "serving"}),

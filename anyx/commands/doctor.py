@@ -62,7 +62,7 @@ def libraries() -> Iterator[Finding]:
     for package in ("transformers", "diffusers", "peft", "lightning", "omegaconf", "soundfile"):
         found = installed(package)
         yield Finding("ok" if found else "fail", package, found or "not installed; run `make setup`")
-    from anyx.codecs import CODECS
+    from anyx.films import CODECS
 
     try:
         import av

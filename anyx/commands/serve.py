@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -100,6 +101,8 @@ def serve(
         asks=asks(ask or []),
     )
     bound = listening(host, port)
+    intake = Intake(Bounds(hosts=tuple(fetch_from or ())))
+    Thread(target=intake.start, daemon=True).start()  # its worker imports what it needs while the model is loaded
     loaded = loading.load_model(Path(place), loading.Loading(device, dtype, offload, quantize), values)
     if unknown := [key for key in settings.asks if key not in loaded.outputs]:
         raise ValueError(
@@ -110,7 +113,6 @@ def serve(
             _ = port_.decoder, port_.projector
         for one in loaded.inputs.values():
             _ = loaded.encoders[one.encoder]
-    intake = Intake(Bounds(hosts=tuple(fetch_from or ())))
     with intake, Engine(loaded, most=max_batch, window=window, queue=queue) as engine:
         running = Running(application(engine, settings, intake=intake), bound, grace=grace)
 

@@ -84,7 +84,7 @@ class Server:
 def application(
     engine: Engine, settings: Settings, *, intake: Intake | None = None, store: Store | None = None
 ) -> Server:
-    """Everything that is served of an engine; who made the engine and the intake closes them."""
+    """Everything that is served of an engine; who made the engine, and the intake if there is one, closes them."""
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -106,6 +106,8 @@ def application(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         engine.drain(0)
+        if intake is None:
+            reader.intake.close()
 
     app = FastAPI(
         title="anyx", docs_url=None, redoc_url=None, redirect_slashes=False, responses=ERRORS, lifespan=lifespan

@@ -1,41 +1,42 @@
 """What strangers send, as media: read within limits, refused in one clear line that carries an HTTP status.
 
 Everything that comes from outside passes here: files that are uploaded, data URLs, and addresses if the host allows
-any. Nothing here opens a path.
+any. Nothing here opens a path. Files are told apart by what is in them (`sniffing.py`) and decoded by worker processes
+(`crew.py`) that can open no file and no connection, and whose time and memory are limited.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+import os
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from anyx.faults import Limits, MediaError, OversizedError, within
 from anyx.interfaces import Media
-from anyx.media import Kind
-
-DATA = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.ASCII)
-
-
-class Refused(ValueError):
-    """Something sent that is not taken; `status` is what HTTP says of it: 400, 413 too large, 415 of no known kind."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
+from anyx.media import Audio, Kind, Video
+from anyx.serving.crew import Crew
+from anyx.serving.fetching import data_of, download
+from anyx.serving.refusing import Refused as Refused
+from anyx.serving.sniffing import TAKEN, sniff
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is taken: media within `limits`, decoded within `timeout` seconds; `hosts` may be fetched from."""
+    """What is taken: media within `limits`, sound within `rates` in Hz, read within `timeout` seconds.
+
+    `hosts` may be fetched from ("example.org", "*.example.org", "example.org:8080"), if they are on the public
+    internet or `private` is set. `workers` is how many processes decode; with 0 this one does, within the limits
+    but without the time, for files that are trusted.
+    """
 
     limits: Limits = field(
         default_factory=lambda: Limits(bytes=2**25, pixels=2**24, seconds=120, memory=2**29, frames=256)
     )
     timeout: float = 20.0
     hosts: tuple[str, ...] = ()
+    private: bool = False
+    rates: tuple[int, int] = (1000, 384_000)
+    workers: int = 2
 
 
 class Intake:
@@ -43,31 +44,56 @@ class Intake:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self.bounds = bounds or Bounds()
+        workers = self.bounds.workers if os.name == "posix" else 0
+        self._crew = Crew(workers, self.bounds.timeout, self.bounds.limits) if workers else None
+
+    def start(self) -> None:
+        """Start a worker now, which takes seconds, rather than with the first file."""
+        if self._crew is not None:
+            self._crew.start()
 
     def read(self, kind: Kind, data: bytes) -> Media:
         """A medium of a kind from the bytes of a file; `Refused` where they are too many or not that."""
+        most = self.bounds.limits.bytes
+        if len(data) > most:
+            raise Refused(f"{len(data):,} bytes are more than the {most:,.0f} that are taken", 413)
+        if not data:
+            raise Refused("it holds 0 bytes")
+        if kind in TAKEN and (found := sniff(data)) not in TAKEN[kind]:
+            known = ", ".join(TAKEN[kind])
+            raise Refused(f"{kind.__name__} is read from {known}, but this is {found or 'none of them'}", 415)
+        return self._held(self._crew.decode(kind, data) if self._crew is not None else self._here(kind, data))
+
+    def fetch(self, url: str) -> bytes:
+        """What a `data:` URL holds, or an address of an allowed host; `Refused` for all else."""
+        bounds = self.bounds
+        if url[:5] == "data:":
+            return data_of(url, bounds.limits.bytes)
+        most = bounds.limits.bytes
+        return download(url, bounds.hosts, most=most, timeout=bounds.timeout, private=bounds.private)
+
+    def _here(self, kind: Kind, data: bytes) -> Media:
+        """A medium, decoded by this process."""
         try:
             with within(self.bounds.limits):
                 return kind.read(data)
         except OversizedError as error:
             raise Refused(str(error), 413) from error
         except MediaError as error:
-            raise Refused(str(error), 400) from error
+            raise Refused(str(error)) from error
 
-    def fetch(self, url: str) -> bytes:
-        """What a `data:` URL holds, or an address of an allowed host; `Refused` for all else."""
-        head = DATA.match(url[:256])
-        if head is None:
-            raise Refused(f"only data URLs are read here, but {url[:80]!r} was given")
-        if not head["base64"]:
-            raise Refused("a data URL of media is in base64: data:image/png;base64,...")
-        try:
-            return base64.b64decode(url[head.end() :], validate=True)
-        except binascii.Error as error:
-            raise Refused(f"the base64 of a data URL is broken: {error}") from error
+    def _held(self, medium: Media) -> Media:
+        """The same medium, if its sound is at a rate that one can work with."""
+        sound = medium.audio if isinstance(medium, Video) else medium
+        least, most = self.bounds.rates
+        if isinstance(sound, Audio) and not least <= sound.rate <= most:
+            raise Refused(f"sound is read at {least:,} to {most:,} Hz, but this is at {sound.rate:,}")
+        return medium
 
     def close(self) -> None:
-        """End what it runs."""
+        """End the workers."""
+        if self._crew is not None:
+            self._crew.close()
 
     def __enter__(self) -> Intake:
         return self

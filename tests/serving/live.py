@@ -18,6 +18,7 @@ from anyx.imports import import_file
 from anyx.model import AnyX
 from anyx.serving.app import Server, application
 from anyx.serving.engine import Engine
+from anyx.serving.intake import Intake
 from anyx.serving.running import Running, listening
 from anyx.serving.settings import Settings
 
@@ -93,11 +94,17 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 @contextmanager
 def live(
-    model: AnyX, settings: Settings | None = None, *, most: int = 8, window: float = 0.005, queue: int = 64
+    model: AnyX,
+    settings: Settings | None = None,
+    *,
+    most: int = 8,
+    window: float = 0.005,
+    queue: int = 64,
+    intake: Intake | None = None,
 ) -> Iterator[Live]:
     """Serve a model while the block runs."""
     with Engine(model, most=most, window=window, queue=queue) as engine:
-        server = application(engine, settings or Settings(name="anyworld", asks=ASKS))
+        server = application(engine, settings or Settings(name="anyworld", asks=ASKS), intake=intake)
         running = Running(server, listening("127.0.0.1", 0), grace=0.0)
         thread = threading.Thread(target=running.run)
         thread.start()

@@ -198,7 +198,7 @@ def test_what_is_not_taken_is_refused_by_name(here: Live, more: dict[str, Any], 
 @pytest.mark.parametrize(
     ("part", "status"),
     [
-        ({"type": "image_url", "image_url": {"url": data_url(b"no picture")}}, 400),
+        ({"type": "image_url", "image_url": {"url": data_url(b"no picture")}}, 415),
         ({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, 400),
         ({"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}, 400),
         ({"type": "image_url", "image_url": {"url": "/media/AAAAAAAAAAAAAAAAAAAAAAAA"}}, 404),
