@@ -42,8 +42,14 @@ class Chat:
         guest, slots = self.guest(request), self.uploads.slots
         words, files = (given or {}).get("text") or "", (given or {}).get("files") or []
         turn = Turn({"role": "user", "content": [{"type": "text", "text": words}]})
+        self.uploads.sweep()
         try:
             media = self.uploads.parts(files, dict(zip(slots, more, strict=False)))
+            held = [part for one in guest.turns for part in one.parts if not isinstance(part, str)]
+            if len(held) + len(media) > self.settings.most.media:
+                raise Refused(
+                    f"a conversation has at most {self.settings.most.media} files; clear it to begin anew", 413
+                )
             content = [*media, *([{"type": "text", "text": words}] if words.strip() else [])]
             if not content:
                 raise Refused("nothing was asked: type something, or attach a file")
@@ -77,7 +83,7 @@ class Chat:
 
     def answer(self, guest: Guest, turns: list[Turn], values: Any, *, seed: int | None = None) -> Iterator[Page]:
         """Answer the last of these turns, which take the place of those that are known."""
-        if not guest.busy.acquire(blocking=False):
+        if not guest.busy.acquire(timeout=5 if guest.watch is not None and guest.watch.cancelled else 0):
             yield self.page(guest, doing=f"{WARNING}the last reply is still being made; stop it first", busy=True)
             return
         turn = turns[-1]

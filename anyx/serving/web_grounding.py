@@ -84,7 +84,7 @@ class Grounding:
             raise ValueError("there is no picture yet: drop one, or take one")
         boxes = [box_of(box, picture)] if box.strip() else []
         message = self.ground.message(picture, task, words, boxes, self.guests.model)
-        session = self.guests.model.session(features=self.guests.features, maker=self.guests.maker)
+        session = self.guests.session()
         session.sampling = Sampling(TOKENS)
         answer = Answer(session, [message], 0)
         guest.watch = answer.watch

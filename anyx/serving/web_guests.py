@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ class Turn:
 class Guest:
     """One visitor: their turns, their session of the model, their files; `busy` while a reply is made."""
 
-    def __init__(self, session: Session, shelf: Shelf) -> None:
-        self.session, self.shelf = session, shelf
+    def __init__(self, begin: Callable[[], Session], shelf: Shelf) -> None:
+        self.begin, self.session, self.shelf = begin, begin(), shelf
         self.turns: list[Turn] = []
         self.busy = threading.Lock()
         self.watch: Watch | None = None  # of the reply that is being made
@@ -71,8 +72,7 @@ class Guest:
         self.stop()
         self.turns = []
         self.ground = self.corner = None
-        self.session.reset()
-        self.session.memory.forget()
+        self.session = self.begin()  # the old one may still be at work on what is being stopped
         self.shelf.clear()
 
 
@@ -90,13 +90,16 @@ class Guests:
     def __len__(self) -> int:
         return len(self._known)
 
+    def session(self) -> Session:
+        """A new session; what media were encoded to is shared by all."""
+        return self.model.session(features=self.features, maker=self.maker)
+
     def of(self, name: str) -> Guest:
         """The visitor of a name, known or new."""
         gone = []
         with self._lock:
             if name not in self._known:
-                session = self.model.session(features=self.features, maker=self.maker)
-                self._known[name] = Guest(session, Shelf(self.root))
+                self._known[name] = Guest(self.session, Shelf(self.root))
                 while len(self._known) > self.most:
                     gone.append(self._known.popitem(last=False)[1])
             self._known.move_to_end(name)

@@ -65,7 +65,7 @@ def chat_tab(guests: Guests, uploads: Uploads, examples: Sequence[Example], most
             slots: list[gr.components.Component] = [
                 gr.File(label=key, file_count="single", elem_id=f"anyx-slot-{key}") for key in uploads.slots
             ]
-            with gr.Row():
+            with gr.Row(elem_id="anyx-do"):
                 again = gr.Button("↻ Regenerate", size="sm", elem_id="anyx-again")
                 stop = gr.Button("■ Stop", size="sm", elem_id="anyx-stop")
                 clear = gr.Button("✕ Clear", size="sm", elem_id="anyx-clear")

@@ -17,7 +17,10 @@ from anyx.signatures import fits
 
 @dataclass(frozen=True)
 class Most:
-    """The most that a visitor may ask for: what costs the host memory and time. Other numbers end at `other`."""
+    """The most that a visitor may ask for: what costs the host memory and time.
+
+    `media` are the files of a conversation; numbers that have no name here end at `other`.
+    """
 
     tokens: int = 512
     steps: int = 200
@@ -25,6 +28,7 @@ class Most:
     frames: int = 64
     seconds: float = 30
     guidance: float = 50
+    media: int = 24
     other: float = 1000
 
     def of(self, name: str) -> float:

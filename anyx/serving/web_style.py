@@ -17,20 +17,24 @@ footer { display: none !important; }
 #anyx-talk .message img, #anyx-talk .message video { width: 192px; height: 192px; max-width: 100%; object-fit: contain;
   border-radius: 10px; image-rendering: pixelated; }
 #anyx-talk [aria-label="Share"], #anyx-talk [title="Share"] { display: none; }
-#anyx-talk audio { max-width: 100%; }
-#anyx-routes { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 6px; }
+#anyx-talk .message :has(> audio), #anyx-talk .audio-container { height: auto !important; min-height: 0 !important; }
+#anyx-do { display: grid !important; grid-template-columns: repeat(4, 1fr); gap: 8px; }
+#anyx-do button { min-width: 0; }
+#anyx-routes { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(98px, 1fr)); gap: 6px; }
 #anyx-routes button { min-width: 0; padding: 6px 4px; font-size: .8rem; font-weight: 500; }
 #anyx-file { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none; }
 .anyx-trace { overflow-x: auto; font-size: .85rem; }
 .anyx-trace table { width: 100%; border-collapse: collapse; }
-.anyx-trace td, .anyx-trace th { padding: 3px 6px; text-align: left; border-top: 1px solid #8884; }
+.anyx-trace td, .anyx-trace th { padding: 3px 6px !important; text-align: left; border: 0 !important;
+  border-top: 1px solid #8884 !important; }
+.anyx-trace th { border-top: 0 !important; }
 .anyx-trace td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .anyx-trace svg { width: 100%; height: auto; display: block; margin-top: 6px; }
 .anyx-trace .said { font-family: ui-monospace, monospace; background: #8882; border-radius: 4px; padding: 1px 4px; }
 @media (max-width: 640px) {
   .gradio-container { padding: 6px !important; }
   #anyx-talk { height: 56vh !important; }
-  #anyx-routes { grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); }
+  #anyx-do { grid-template-columns: repeat(2, 1fr); }
 }
 """
 TOGGLE = "() => { document.body.classList.toggle('dark'); }"

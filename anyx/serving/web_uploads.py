@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,10 @@ from anyx.media import MEDIA, Audio, Image, Kind, Series, Video
 from anyx.model import AnyX
 from anyx.serving.intake import Intake, Refused
 
+KEPT = 3600  # seconds that an upload lies here; nobody looks at it once it was read
+GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    Image: (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus"),
     Video: (".mp4", ".webm", ".mkv", ".mov", ".avi"),
     Series: (".npz", ".npy", ".csv"),
@@ -40,9 +45,18 @@ class Uploads:
         files += [(key, Path(path)) for key, path in slots.items() if path]
         return [{"type": key, "media": self.read(self.model.inputs[key].kind, path)} for key, path in files]
 
+    def sweep(self) -> None:
+        """Remove what was uploaded long ago."""
+        for folder in self.folder.iterdir():
+            if GRADIO.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def key_of(self, path: Path) -> str:
         """The input that a dropped file is for, by its suffix."""
+        moving = Video in self.dropped and animated(path)
         for kind, key in self.dropped.items():
+            if moving and kind is Video:
+                return key
             if path.suffix.lower() in SUFFIXES[kind]:
                 return key
         known = ", ".join(self.suffixes) or "no files"
@@ -61,6 +75,16 @@ class Uploads:
             return self.intake.read(kind, place.read_bytes())
         except Refused as refused:
             raise Refused(f"{path.name[:80]} is not read as {NAMES[kind]}: {refused}", refused.status) from refused
+
+
+def animated(path: Path) -> bool:
+    """Whether a picture moves: a GIF, or a PNG with frames."""
+    if path.suffix.lower() == ".gif":
+        return True
+    if path.suffix.lower() not in (".png", ".apng") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b"acTL" in file.read(2**16).partition(b"IDAT")[0]
 
 
 def unopened(payload: Any) -> str | None:
