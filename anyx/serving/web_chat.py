@@ -150,8 +150,7 @@ class Chat:
             if busy
             else gr.update(value=None, submit_btn=True, stop_btn=False)
         )
-        last = guest.turns[-1] if guest.turns else None
-        panel = gr.skip() if busy else web_trace.panel(self.guests.model, last)
+        panel = gr.skip() if busy else web_trace.panel(self.guests.model, guest.turns)
         return talk, box, panel
 
 

@@ -76,7 +76,7 @@ def chat_tab(guests: Guests, uploads: Uploads, examples: Sequence[Example], most
             with gr.Accordion("Examples", open=True):
                 buttons = routes(examples)
             with gr.Accordion("What happened", open=True):
-                panel = gr.HTML(web_trace.NOTHING)
+                panel = gr.HTML(web_trace.panel(guests.model, []))
             with gr.Accordion("Settings", open=False, elem_id="anyx-settings"):
                 settings = Settings(guests.model, most)
     chat = Chat(guests, uploads, settings)
@@ -87,12 +87,12 @@ def chat_tab(guests: Guests, uploads: Uploads, examples: Sequence[Example], most
         event(chat.again, fields, changed, **quiet)
     talk.edit(chat.edit, fields, changed, **quiet)
     for event in (stop.click, box.stop):
-        event(chat.stop, None, None, queue=False)
+        event(chat.stop, None, None, **quiet)
     for event in (clear.click, talk.clear):
-        event(chat.clear, None, changed, queue=False)
-    take.click(chat.file, None, file, show_progress="hidden").success(None, js=FETCH)
+        event(chat.clear, None, changed, **quiet)
+    take.click(chat.file, None, file, **quiet).success(None, js=FETCH)
     for button, example in zip(buttons, examples, strict=True):
-        button.click(partial(filled, example, uploads), None, [box, *slots], show_progress="hidden")
+        button.click(partial(filled, example, uploads), None, [box, *slots], **quiet)
     return chat
 
 

@@ -63,8 +63,8 @@ class Settings:
 
     def __init__(self, model: AnyX, most: Most) -> None:
         self.most = most
-        with gr.Accordion("Words", open=False):
-            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="anyx-seed")
+        with gr.Accordion("Words", open=False, elem_id="anyx-of-words"):
+            self.seed = gr.Number(0, label="Seed", precision=0, elem_id="anyx-seed")
             self.tokens = gr.Number(
                 min(256, most.tokens), label=f"Most tokens (up to {most.tokens})", precision=0, elem_id="anyx-tokens"
             )
@@ -76,7 +76,7 @@ class Settings:
             with gr.Accordion(key.capitalize(), open=False, elem_id=f"anyx-of-{key}"):
                 for name, hint in takes(port.known).items():
                     if not fits(object(), hint):  # of what nobody can type, such as latents, everything fits
-                        component = field(key, name, hint, own.get(name), most)
+                        component = field(key, name, hint, own.get(name))
                         self.made.append(Field(key, name, hint, component))
 
     @property
@@ -96,19 +96,15 @@ class Settings:
         return Chosen(whole("seed", seed or 0, 0, 2**53), sampling, decode)
 
 
-def field(key: str, name: str, hint: Any, own: Any, most: Most) -> gr.components.Component:
-    """What is filled in for a keyword: a choice, a number, or words; left empty, the decoder's own is taken."""
+def field(key: str, name: str, hint: Any, own: Any) -> gr.components.Component:
+    """What is filled in for a keyword: a choice, or words; left empty, the decoder's own is taken."""
     label = f"{name.replace('_', ' ').capitalize()}"
     placeholder = "the decoder's own" if own is None else f"the decoder's own: {own}"
     common: dict[str, Any] = {"label": label, "elem_id": f"anyx-{key}-{name}"}
     if options := choices(hint):
         return gr.Dropdown([("the decoder's own", ""), *((str(one), one) for one in options)], value="", **common)
-    if fits([64, 64], hint):
-        return gr.Textbox(placeholder=f"{placeholder}; 128, or height, width", **common)
-    if fits(1, hint):
-        precision = None if fits(1.5, hint) else 0
-        return gr.Number(None, placeholder=placeholder, precision=precision, maximum=most.of(name), **common)
-    return gr.Textbox(placeholder=placeholder, **common)
+    more = "; 128, or height, width" if fits([64, 64], hint) else ""
+    return gr.Textbox(placeholder=placeholder + more, max_length=80, **common)  # Gradio makes 0 of an empty number
 
 
 def choices(hint: Any) -> list[Any]:
@@ -119,17 +115,25 @@ def choices(hint: Any) -> list[Any]:
 
 
 def value(one: Field, given: Any, most: Most) -> Any:
-    """What a visitor filled in, as the decoder takes it."""
+    """What a visitor filled in, as the decoder takes it; ValueError where it cannot be."""
     name, bound = f"{one.key} {one.name}", most.of(one.name)
-    if isinstance(given, str) and fits([64, 64], one.hint):
-        numbers = [number.strip() for number in given.replace("x", ",").split(",")]
-        if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
-            raise ValueError(f"{name}: {given[:40]!r} given; it is one number, or height, width")
-        sides = [whole(name, float(number), 1, bound) for number in numbers]
-        return sides[0] if len(sides) == 1 else sides
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return number(name, given, bound) if fits(1.5, one.hint) else whole(name, given, 1, bound)
-    return given
+    if not isinstance(given, str) or not fits(1, one.hint):
+        return given
+    numbers = [spoken(name, text) for text in given.replace("x", ",").split(",")]
+    if len(numbers) > (2 if fits([64, 64], one.hint) else 1):
+        raise ValueError(f"{name}: {given!r} given; it is fewer numbers")
+    if fits(1.5, one.hint):
+        return number(name, numbers[0], bound)
+    sides = [whole(name, side, 1, bound) for side in numbers]
+    return sides[0] if len(sides) == 1 else sides
+
+
+def spoken(name: str, text: str) -> float:
+    """A number that was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}: {text.strip()!r} given; it is a number") from None
 
 
 def whole(name: str, given: float, least: int, most: float) -> int:

@@ -7,6 +7,7 @@ import gradio as gr
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important;
   padding: 12px !important; }
+body { background: var(--body-background-fill) !important; color: var(--body-text-color) !important; }
 footer { display: none !important; }
 #anyx-head { flex-wrap: nowrap; align-items: center; }
 #anyx-head h1 { margin: 0; font-size: 1.25rem; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from anyx.model import AnyX
@@ -17,17 +18,22 @@ WORDS = {
 }
 COLOURS = {"encode": "#0ea5e9", "read": "#6366f1", "say": "#22c55e", "signal": "#eab308", "make": "#f97316"}
 WIDE, HIGH = 320, 12  # of the picture and of a bar in it
-NOTHING = '<div class="anyx-trace" id="anyx-happened">Nothing yet: say something.</div>'
+NOTHING = "<p>Nothing yet: say something.</p>"
 
 
-def panel(model: AnyX, turn: Turn | None) -> str:
-    """The panel of a turn, as HTML."""
-    if turn is None or turn.watch is None:
-        return NOTHING
+def panel(model: AnyX, turns: Sequence[Turn]) -> str:
+    """The panel of the last turn, as HTML."""
+    body = happened(model, turns[-1]) if turns else NOTHING
+    return f'<div class="anyx-trace" id="anyx-happened" data-turns="{len(turns)}">{body}</div>'
+
+
+def happened(model: AnyX, turn: Turn) -> str:
+    """What happened in a turn."""
+    if turn.watch is None:
+        return "<p>Nothing was asked of the model.</p>"
     took = turn.watch.took()
     heading = f"<p><b>{escape(route(turn))}</b> · seed {turn.seed}{' · stopped' if turn.stopped else ''}</p>"
-    body = heading + signals(model, took) + table(took) + bars(took)
-    return f'<div class="anyx-trace" id="anyx-happened">{body}</div>'
+    return heading + signals(model, took) + table(took) + bars(took)
 
 
 def route(turn: Turn) -> str:
