@@ -102,7 +102,7 @@ class Door:
                 if page:
                     started.append(message)
                     return
-            elif page:
+            elif page and message["type"] == "http.response.body":
                 body.append(message.get("body", b""))
                 if message.get("more_body"):
                     return

@@ -80,13 +80,13 @@ class Uploads:
 
 
 def animated(path: Path) -> bool:
-    """Whether a picture moves: a GIF, or a PNG with frames."""
-    if path.suffix.lower() == ".gif":
-        return True
-    if path.suffix.lower() not in (".png", ".apng") or not path.is_file():
-        return False
+    """Whether a picture moves: a GIF, or a PNG or WebP that says so at its beginning."""
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".apng", ".webp") or not path.is_file():
+        return suffix == ".gif"
     with path.open("rb") as file:
-        return b"acTL" in file.read(2**16).partition(b"IDAT")[0]
+        head = file.read(2**16)
+    return b"ANIM" in head[:64] if suffix == ".webp" else b"acTL" in head.partition(b"IDAT")[0]
 
 
 def unopened(payload: Any) -> str | None:

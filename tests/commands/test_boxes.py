@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import causal_lm, llama_tokenizer, tokenizer
+from tiny import llama_tokenizer, tokenizer
 from tokenizers import AddedToken
-from transformers import Blip2VisionConfig, Blip2VisionModel, PreTrainedTokenizerFast
 
 from anyx.commands import boxes, main
 from anyx.config import load

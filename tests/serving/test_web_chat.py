@@ -1,4 +1,4 @@
-"""The chat in the browser, with AnyWorld: stop, regenerate, edit, clear, download, settings, files, and hostile words."""
+"""The chat in the browser, with AnyWorld: stop, regenerate, edit, clear, download, settings, files, hostile words."""
 
 from __future__ import annotations
 
