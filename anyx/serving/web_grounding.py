@@ -41,16 +41,16 @@ class Grounding:
         self.guests, self.uploads, self.ground = guests, uploads, ground
 
     def take(self, request: gr.Request, path: str | None) -> tuple[Any, ...]:
-        """A picture was given or taken away: it, no box, no answer."""
+        """A picture was given or taken away: no box, no answer, and it, to be clicked on."""
         guest = self.guests.of(name_of(request))
         guest.ground = guest.corner = None
         if path is None:
-            return None, "", "", None
+            return "", "", None
         try:
             guest.ground = self.uploads.read(Image, Path(path))
         except Refused as refused:
-            return None, "", line(refused), None
-        return str(guest.shelf.place(guest.ground)), "", "", None
+            return "", line(refused), None
+        return "", "", str(guest.shelf.place(guest.ground))
 
     def click(self, request: gr.Request, clicked: gr.SelectData, box: str) -> tuple[Any, str]:
         """A corner was clicked: the second of two makes a box, which is drawn."""
@@ -71,12 +71,12 @@ class Grounding:
         try:
             yield from self._answers(guest, task or "", words or "", box or "")
         except Cancelled:
-            yield "■ stopped", None
+            yield "■ stopped", gr.skip()
         except ValueError as error:
-            yield line(error), None
+            yield line(error), gr.skip()
         except Exception:
             log.exception("a grounded reply failed")
-            yield line("this reply failed on the server; try again, or another request"), None
+            yield line("this reply failed on the server; try again, or another request"), gr.skip()
 
     def _answers(self, guest: Guest, task: str, words: str, box: str) -> Iterator[tuple[str, Any]]:
         picture = guest.ground
@@ -89,10 +89,10 @@ class Grounding:
         answer = Answer(session, [message], 0)
         guest.watch = answer.watch
         for draft in answer:
-            yield escape(draft.reply.text) or "…", None
+            yield escape(draft.reply.text) or "…", gr.skip()
         text, regions, shown = self.ground.found(picture, answer.reply.text)
         told = f"<p>{escape(text.strip()) or 'It said no words.'}</p>{table(regions)}"
-        yield told, str(guest.shelf.place(shown)) if regions else None
+        yield told, str(guest.shelf.place(shown)) if regions else gr.skip()
 
 
 def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
@@ -101,7 +101,7 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
             picture = gr.Image(
-                sources=["upload", "webcam", "clipboard"], type="filepath", label="Picture: click two corners of a box",
+                sources=["upload", "webcam", "clipboard"], type="filepath", label="Picture",
                 elem_id="anyx-ground",
             )  # fmt: skip
             picture.preprocess = unopened  # type: ignore[method-assign]
@@ -112,11 +112,14 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
             ask = gr.Button("Ask", variant="primary", elem_id="anyx-ground-ask")
         with gr.Column(min_width=300):
             told = gr.HTML("", elem_id="anyx-ground-told")
-            shown = gr.Image(interactive=False, show_label=False, type="filepath", elem_id="anyx-ground-shown")
+            shown = gr.Image(
+                interactive=False, buttons=[], type="filepath", label="Click two corners of a box",
+                elem_id="anyx-ground-shown",
+            )  # fmt: skip
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
-    for event in (picture.upload, picture.clear, picture.input):
-        event(handlers.take, picture, [picture, box, told, shown], **quiet)
-    picture.select(handlers.click, box, [picture, box], **quiet)
+    for event in (picture.input, picture.clear):
+        event(handlers.take, picture, [box, told, shown], **quiet)
+    shown.select(handlers.click, box, [shown, box], **quiet)
     task.change(lambda name: gr.update(placeholder=WORDS.get(name, "words")), task, words, **quiet)
     for asked in (ask.click, words.submit):
         asked(handlers.ask, [task, words, box], [told, shown], **quiet)

@@ -26,10 +26,10 @@ class Most:
     steps: int = 200
     size: int = 1024
     frames: int = 64
-    seconds: float = 30
-    guidance: float = 50
+    seconds: float = 30.0
+    guidance: float = 50.0
     media: int = 24
-    other: float = 1000
+    other: float = 1000.0
 
     def of(self, name: str) -> float:
         """The bound of a setting."""

@@ -32,6 +32,7 @@ footer { display: none !important; }
 .anyx-trace td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .anyx-trace svg { width: 100%; height: auto; display: block; margin-top: 6px; }
 .anyx-trace .said { font-family: ui-monospace, monospace; background: #8882; border-radius: 4px; padding: 1px 4px; }
+#anyx-ground-shown img { cursor: crosshair; }
 @media (max-width: 640px) {
   .gradio-container { padding: 6px !important; }
   #anyx-talk { height: 56vh !important; }

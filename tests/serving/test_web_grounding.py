@@ -32,7 +32,7 @@ def visitor(folder: Path) -> Iterator[Visitor]:
         one.page.click("button[role=tab]:has-text('Grounding')")
         one.page.wait_for_selector("#anyx-ground", state="visible")
         one.page.set_input_files("#anyx-ground input[type=file]", folder / "farm.png")
-        one.page.wait_for_selector("#anyx-ground img[src*='/file=']")
+        one.page.wait_for_selector("#anyx-ground-shown img[src*='/file=']")
         yield one
         assert (one.strayed, one.errors) == ([], [])
 
@@ -55,11 +55,12 @@ def test_the_six_tasks_are_offered(visitor: Visitor) -> None:
 
 
 def test_boxes_of_an_answer_are_drawn(visitor: Visitor) -> None:
+    given = visitor.page.locator("#anyx-ground-shown img").get_attribute("src")
     told = ask(visitor, "grounding", "look")
     expect(visitor.page.locator(told)).to_contain_text("140, 0, 198, 50", timeout=TRIES)
     assert "a <b>dog</b> and it" in visitor.page.inner_text(told)
     assert visitor.page.locator(f"{told} td b").count() == 0
-    visitor.page.wait_for_selector("#anyx-ground-shown img[src*='/file=']")
+    expect(visitor.page.locator("#anyx-ground-shown img")).not_to_have_attribute("src", given or "", timeout=TRIES)
     drawn = shown(visitor, "#anyx-ground-shown")
     of_dog, of_it = colours(2)
     assert tuple(drawn.pixels[:, 40, 20].tolist()) == of_dog
@@ -68,7 +69,7 @@ def test_boxes_of_an_answer_are_drawn(visitor: Visitor) -> None:
 
 
 def test_two_clicks_are_a_box_that_is_asked_about(visitor: Visitor, folder: Path) -> None:
-    picture = visitor.page.locator("#anyx-ground img")
+    picture = visitor.page.locator("#anyx-ground-shown img")
     size = picture.bounding_box()
     assert size is not None
     height, width = Image.read(folder / "farm.png").size
