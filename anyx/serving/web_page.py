@@ -24,7 +24,8 @@ FETCH = "() => { const link = document.querySelector('#anyx-file a, #anyx-file')
 def page(guests: Guests, uploads: Uploads, examples: Sequence[Example], most: Most, *, title: str) -> gr.Blocks:
     """The app; nothing is listened to before it is mounted."""
     model = guests.model
-    with gr.Blocks(title=f"anyx · {title}", analytics_enabled=False, fill_width=True) as blocks:
+    blocks: gr.Blocks = gr.Blocks(title=f"anyx · {title}", analytics_enabled=False, fill_width=True)
+    with blocks:
         with gr.Row(elem_id="anyx-head"):
             reads, makes = ", ".join(("text", *model.inputs)), ", ".join(("text", *model.outputs))
             gr.Markdown(f"# anyx\n{escaped(title)}: reads {escaped(reads)}; makes {escaped(makes)}.")

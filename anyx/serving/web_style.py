@@ -18,14 +18,16 @@ footer { display: none !important; }
 #anyx-talk .message img, #anyx-talk .message video { width: 192px; height: 192px; max-width: 100%; object-fit: contain;
   border-radius: 10px; image-rendering: pixelated; }
 #anyx-talk [aria-label="Share"], #anyx-talk [title="Share"] { display: none; }
-#anyx-talk .message :has(> audio), #anyx-talk .audio-container { height: auto !important; min-height: 0 !important; }
+#anyx-talk .waveform-wrapper { height: 44px !important; overflow: hidden; display: flex; align-items: center; }
+#anyx-talk .waveform-wrapper > div { flex: 1; }
 #anyx-do { display: grid !important; grid-template-columns: repeat(4, 1fr); gap: 8px; }
 #anyx-do button { min-width: 0; }
 #anyx-routes { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(98px, 1fr)); gap: 6px; }
 #anyx-routes button { min-width: 0; padding: 6px 4px; font-size: .8rem; font-weight: 500; }
 #anyx-file { position: absolute; width: 1px; height: 1px; overflow: hidden; opacity: 0; pointer-events: none; }
 .anyx-trace { overflow-x: auto; font-size: .85rem; }
-.anyx-trace table { width: 100%; border-collapse: collapse; }
+.anyx-trace table { width: 100%; border: 0 !important; border-collapse: collapse; }
+.anyx-trace th:nth-child(n + 2) { text-align: right; }
 .anyx-trace td, .anyx-trace th { padding: 3px 6px !important; text-align: left; border: 0 !important;
   border-top: 1px solid #8884 !important; }
 .anyx-trace th { border-top: 0 !important; }

@@ -171,6 +171,8 @@ def test_two_visitors_do_not_see_each_other(browser: Browser, address: str, visi
 def test_a_camera_gives_a_picture(visitor: Visitor) -> None:
     visitor.page.click("text=Camera")
     visitor.page.click("#anyx-picture button:has-text('Click')")
+    visitor.page.wait_for_function("document.querySelector('#anyx-picture video').readyState >= 2")
+    visitor.page.wait_for_timeout(300)  # a frame is not there as soon as the stream is
     visitor.page.click("#anyx-picture [aria-label='capture photo']")
     expect(visitor.page.locator("#anyx-box .thumbnail-item")).to_have_count(1, timeout=TRIES)
     visitor.say("what is this?")
