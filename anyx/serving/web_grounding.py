@@ -112,8 +112,9 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
             ask = gr.Button("Ask", variant="primary", elem_id="anyx-ground-ask")
         with gr.Column(min_width=300):
             told = gr.HTML("", elem_id="anyx-ground-told")
+            gr.Markdown("Click two corners of a box on the picture:")
             shown = gr.Image(
-                interactive=False, buttons=[], type="filepath", label="Click two corners of a box",
+                interactive=False, buttons=[], type="filepath", show_label=False,
                 elem_id="anyx-ground-shown",
             )  # fmt: skip
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}

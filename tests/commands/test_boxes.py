@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from grounded import taught
 from tiny import llama_tokenizer, tokenizer
 from tokenizers import AddedToken
 
