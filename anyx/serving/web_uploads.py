@@ -53,11 +53,10 @@ class Uploads:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def key_of(self, path: Path) -> str:
-        """The input that a dropped file is for, by its suffix."""
-        moving = Video in self.dropped and animated(path)
+        """The input that a dropped file is for, by its suffix; pictures that move are clips."""
+        if Video in self.dropped and animated(path):
+            return self.dropped[Video]
         for kind, key in self.dropped.items():
-            if moving and kind is Video:
-                return key
             if path.suffix.lower() in SUFFIXES[kind]:
                 return key
         known = ", ".join(self.suffixes) or "no files"

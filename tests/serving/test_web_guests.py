@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from anyx.media import Image
+from anyx.media import Audio, Image, Video
 from anyx.model import AnyX
 from anyx.serving import web_export, web_trace
 from anyx.serving.intake import Intake, Refused
@@ -23,6 +23,8 @@ from anyx.serving.web_shelf import MOST, Shelf
 from anyx.serving.web_uploads import KEPT, Uploads
 from anyx.speaking.making import Studio
 from anyx.watching import Cancelled
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,18 @@ def test_only_uploads_are_read_and_by_their_kind(model: AnyX, tmp_path: Path) ->
         uploads.parts([str(uploads.folder / "a.mp4")], {})
     with pytest.raises(Refused, match="not a file without suffix"):
         uploads.parts([str(uploads.folder / "a")], {})
+
+
+def test_pictures_that_move_are_clips(tmp_path: Path) -> None:
+    uploads = Uploads(AnyX.from_pretrained(ROOT / "experiments/anyworld/model"), Intake(), tmp_path)
+    clip, still = sample(Video), sample(Image)
+    for name, key in (("a.png", "image"), ("a.webp", "image"), ("a.mp4", "video"), ("a.wav", "audio")):
+        media = {"image": still, "video": clip, "audio": sample(Audio)}[key]
+        assert uploads.key_of(media.save(tmp_path / name)) == key
+    (tmp_path / "moving.png").write_bytes(clip.to_bytes("apng"))
+    assert uploads.key_of(tmp_path / "moving.png") == "video"
+    assert uploads.key_of(clip.save(tmp_path / "moving.gif")) == "video"
+    assert uploads.key_of(ROOT / "experiments/emoji/data/video/owl.webp") == "video"
 
 
 def test_old_uploads_go(model: AnyX, tmp_path: Path) -> None:

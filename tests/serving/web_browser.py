@@ -179,7 +179,9 @@ class Visitor:
         return [base64.b64decode(self.page.evaluate(FETCH, source)) for source in sources]
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin anew, if anything was said."""
+        if self.page.locator('#anyx-happened[data-turns="0"]').count():
+            return
         self.page.click("#anyx-clear")
         self.turns(0)
 
