@@ -13,6 +13,7 @@ from anyx.media import Audio, Image, Video
 EMOJI = ROOT / "experiments/emoji"
 KEYS = ("text", "image", "audio", "video")
 TAGS = {"image": "img", "audio": "audio", "video": "video"}
+FAST = ("text->text", "text->image", "image->audio", "audio->video", "video->text")  # each input, each output
 REQUESTS = {row["id"]: row for row in map(json.loads, (EMOJI / "demo.jsonl").read_text().splitlines())}
 
 
@@ -37,7 +38,9 @@ def decoded(key: str, data: bytes) -> None:
         assert clip.frames.float().std() > 5
 
 
-@pytest.mark.parametrize("route", REQUESTS)
+@pytest.mark.parametrize(
+    "route", [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in REQUESTS]
+)
 def test_a_route_by_its_example(visitor: Visitor, route: str) -> None:
     source, target = route.split("->")
     words = next(part["text"] for part in REQUESTS[route]["messages"][0]["content"] if part["type"] == "text")
