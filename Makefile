@@ -14,7 +14,7 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-all train evaluate world docs lint format types bench clean
+.PHONY: help setup browser demo web test test-all train evaluate world docs lint format types bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -33,7 +33,11 @@ $(STAMP):
 	@rm -f $(VENV)/.anyx-* && touch $@
 
 demo: setup  ## Run 16 requests, one a cell of the 4 x 4 matrix, into out/
-	$(ANYX) demo --out $(OUT)
+	$(ANYX) gallery --out $(OUT)
+	@echo "\`make web\` opens the model in the browser"
+
+web: setup  ## Talk with emoji world in the browser, on this machine alone
+	$(ANYX) demo
 
 browser:  ## Install Chromium for the browser tests: by root on Debian; elsewhere they are skipped without one
 	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && \

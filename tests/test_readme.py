@@ -45,7 +45,7 @@ def test_make_targets_exist() -> None:
 
 def test_make_alone_lists_every_target() -> None:
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("setup", "demo", "test", "train", "evaluate", "lint", "bench"):
+    for target in ("setup", "demo", "web", "test", "train", "evaluate", "lint", "bench"):
         assert f"make {target} " in done.stdout
 
 

@@ -1,92 +1,75 @@
-"""`anyx demo`: a file of requests through one model, each reply in its own folder, and one sheet of them all."""
+"""`anyx demo`: talk with a model in the browser."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from anyx.commands import loading, options
 from anyx.commands.options import console
 
-if TYPE_CHECKING:
-    from anyx.evaluation import gallery
-    from anyx.processor import Processor
-    from anyx.reply import Reply
-
-REQUESTS = Path("experiments/emoji/demo.jsonl")
-
 
 def demo(
-    requests: Annotated[  # no Path, which would write an override's value otherwise
-        str, typer.Argument(help='A file of JSONL, a line {"id": "image->audio", "messages": [...]}.')
-    ] = str(REQUESTS),
+    model: Annotated[str, typer.Argument(help="A folder written by training or save_pretrained, or a Hub id.")] = str(
+        options.MODEL
+    ),
     overrides: options.ModelOverrides = None,
-    model: options.ModelFolder = options.MODEL,
-    out: options.Out = Path("out"),
-    seed: options.Seed = 0,
-    max_new_tokens: options.MaxTokens = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 8,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; another than loopback opens it to a network.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Or the next free one; 0: any free one.")] = 7860,
+    max_sessions: Annotated[int, typer.Option(min=1, help="Visitors remembered; the longest away is forgotten.")] = 32,
+    max_upload: Annotated[float, typer.Option(min=0.001, help="MiB of one file at most.")] = 32,
+    most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="The most a visitor may ask for: tokens, steps, size, frames, seconds."
+        ),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(help="Requests as JSONL, as `anyx gallery` reads; default: demo.jsonl beside the model."),
+    ] = None,
     device: options.Device = None,
+    dtype: loading.DTypeOption = None,
+    offload: loading.OffloadOption = None,
+    quantize: loading.QuantizeOption = None,
 ) -> None:
-    """Answer every request of a file; the default are sixteen, one for each pair of modalities.
-
-    Ends with 1 where an id says what is asked for ("->image") and the reply holds none.
+    """Talk with a model in the browser: words, pictures, sounds and clips in and out.
 
     \b
-    anyx demo --out out/
-    anyx demo my_requests.jsonl --model runs/emoji --out out/mine
+    anyx demo
+    anyx demo runs/emoji --port 0 --most steps=50
     anyx demo outputs.image.decoder.steps=5
     """
-    from anyx.data.sources import JSONLSource
-    from anyx.evaluation import gallery
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    from dataclasses import replace
 
-    began = time.perf_counter()
-    place, values = options.first_word(requests, str(REQUESTS), overrides)
-    records = list(JSONLSource(place))
-    loaded = loading.load_model(model, loading.Loading(device), values)
-    exchanges: list[gallery.Exchange] = []
-    missed: list[str] = []
-    for start in range(0, len(records), batch_size):
-        batch = records[start : start + batch_size]
-        with loaded.merged():
-            replies = loaded.generate(
-                [record["messages"] for record in batch],
-                seeds=[seed + start + row for row in range(len(batch))],
-                max_new_tokens=max_new_tokens,
-            )
-        for record, reply in zip(batch, replies, strict=True):
-            exchanges.append(exchange(loaded.processor, record, reply, out))
-            wanted = str(record["id"]).partition("->")[2]
-            if wanted and wanted not in reply.keys:
-                missed.append(str(record["id"]))
-            files = " ".join(str(file) for file in exchanges[-1].answered_files if file.suffix != ".txt")
-            line = f"{record['id']:<14}  {reply.text.strip()}  {files}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for path in gallery.write(exchanges, out):
-        console.print(str(path), style="cyan", markup=False, highlight=False)
-    console.print(f"{len(records)} requests in {time.perf_counter() - began:.0f} s", style="dim", highlight=False)
-    if missed:
-        console.print(f"without what was asked for: {', '.join(missed)}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1)
+    from anyx.serving import web
+    from anyx.serving.intake import Bounds
+    from anyx.serving.web_examples import beside
+    from anyx.serving.web_settings import bounds
+
+    place, values = options.first_word(model, str(options.MODEL), overrides)
+    limited = Bounds()
+    limited = replace(limited, limits=replace(limited.limits, bytes=int(max_upload * 2**20)))
+    allowed = bounds(most or ())
+    loaded = loading.load_model(Path(place), loading.Loading(device, dtype, offload, quantize), values)
+    settings = web.Options(
+        title=Path(place).resolve().parent.name if Path(place).name == "model" else Path(place).name,
+        sessions=max_sessions,
+        bounds=limited,
+        most=allowed,
+        requests=examples if examples is not None else beside(Path(place)),
+        hosts=(*web.LOOPBACK, host) if host not in ("0.0.0.0", "::") else (),
+    )
+    with loaded.merged():
+        web.serve(loaded, settings, host=host, port=port, told=tell)
 
 
-def exchange(processor: Processor, record: Mapping[str, Any], reply: Reply, out: Path) -> gallery.Exchange:
-    """What was asked and answered, both written into a folder named after the record."""
-    from anyx.evaluation.gallery import Exchange
-    from anyx.reply import Reply
-
-    asked: list[Any] = []
-    for message in record["messages"]:
-        parts = (
-            [{"type": "text", "text": message["content"]}]
-            if isinstance(message["content"], str)
-            else message["content"]
-        )
-        asked += [part["text"] if part["type"] == "text" else processor.read(part["type"], part) for part in parts]
-    folder = out / str(record["id"]).replace("->", "_to_").replace("/", "_")
-    given = Reply([part for part in asked if not isinstance(part, str)]).save(folder / "asked")
-    return Exchange(str(record["id"]), asked, reply.parts, given, reply.save(folder))
+def tell(address: str) -> None:
+    """Say where the page is."""
+    console.print(f"{address}  (Ctrl-C ends it)", markup=False, highlight=False)

@@ -91,14 +91,14 @@ def test_what_is_no_input_is_one_line(run: Run, walk: Path, tmp_path: Path, word
     assert said.format(**files) in " ".join(error.split())
 
 
-def test_a_demo_shows_what_has_no_picture(run: Run, walk: Path, tmp_path: Path) -> None:
+def test_a_gallery_shows_what_has_no_picture(run: Run, walk: Path, tmp_path: Path) -> None:
     """Keys are the model's own: `motion` is no kind of media, and a page cannot show its file but links it."""
     far = PILImage.fromarray(np.full((16, 16), 0.5, np.float32))
     far.save(tmp_path / "far.tiff")
     content = [{"type": "motion", "path": walk.name}, {"type": "depth", "path": "far.tiff"}]
     row = {"id": "motion->text", "messages": [{"role": "user", "content": content}]}
     (tmp_path / "requests.jsonl").write_text(json.dumps(row))
-    code, printed, error = run("demo", str(tmp_path / "requests.jsonl"))
+    code, printed, error = run("gallery", str(tmp_path / "requests.jsonl"))
     assert code == 0, printed + error
     page = (tmp_path / "out" / "index.html").read_text()
     for kind, name in ((Series, "0_series.npz"), (Image, "1_image.tiff")):

@@ -1,4 +1,4 @@
-"""`anyx demo` answers a file of requests with a tiny model and shows them all; `anyx chat` goes on where it was."""
+"""`anyx gallery` answers a file of requests with a tiny model and shows them all; `anyx chat` goes on where it was."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def picture(folder: Path) -> Path:
     return Image(torch.full((3, 16, 16), 200, dtype=torch.uint8)).save(folder / "in.png")
 
 
-def test_demo_writes_replies_and_sheets(model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gallery_writes_replies_and_sheets(model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.save_pretrained(tmp_path / "model")
     name = picture(tmp_path).name
     content = [{"type": "image", "path": name}, {"type": "text", "text": "What is <this>?"}]
@@ -49,7 +49,7 @@ def test_demo_writes_replies_and_sheets(model: AnyX, tmp_path: Path, capsys: pyt
     ]
     (tmp_path / "requests.jsonl").write_text("\n".join(map(json.dumps, rows)))
     out = tmp_path / "out"
-    words = ["demo", str(tmp_path / "requests.jsonl"), "--model", str(tmp_path / "model"), "--out", str(out)]
+    words = ["gallery", str(tmp_path / "requests.jsonl"), "--model", str(tmp_path / "model"), "--out", str(out)]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--max-new-tokens", "6", "--device", "cpu"])
     printed = capsys.readouterr()
@@ -64,13 +64,13 @@ def test_demo_writes_replies_and_sheets(model: AnyX, tmp_path: Path, capsys: pyt
         assert sheet.width > sheet.height
 
 
-def test_demo_fails_where_a_reply_lacks_what_was_asked_for(
+def test_gallery_fails_where_a_reply_lacks_what_was_asked_for(
     model: AnyX, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model.save_pretrained(tmp_path / "model")
     row = {"id": "text->video", "messages": [{"role": "user", "content": "Move."}]}
     (tmp_path / "requests.jsonl").write_text(json.dumps(row))
-    words = ["demo", str(tmp_path / "requests.jsonl"), "--model", str(tmp_path / "model"), "--out", str(tmp_path)]
+    words = ["gallery", str(tmp_path / "requests.jsonl"), "--model", str(tmp_path / "model"), "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--max-new-tokens", "2", "--device", "cpu"])
     assert ended.value.code == 1
@@ -86,14 +86,14 @@ def test_overrides_change_the_model_s_own_yaml(
     assert loaded.outputs["image"].decoder.steps == 1
     (tmp_path / "requests.jsonl").write_text("")
     seen = ["run", "--image", str(picture(tmp_path))]
-    for command in (["run", "Hello."], seen, ["chat"], ["demo", str(tmp_path / "requests.jsonl")], ["demo"]):
+    for command in (["run", "Hello."], seen, ["chat"], ["gallery", str(tmp_path / "requests.jsonl")], ["gallery"]):
         with pytest.raises(SystemExit) as ended:
             main([*command, "outputs.image.decoder.stpes=1", "--model", str(place)])
         assert ended.value.code == 2
         assert "Did you mean: 'steps'?" in capsys.readouterr().err
 
 
-def test_the_demo_s_requests_are_one_a_cell() -> None:
+def test_the_gallery_s_requests_are_one_a_cell() -> None:
     rows = [json.loads(line) for line in (ROOT / "experiments/emoji/demo.jsonl").read_text().splitlines()]
     keys = ("text", "image", "audio", "video")
     assert [row["id"] for row in rows] == [f"{source}->{target}" for source in keys for target in keys]

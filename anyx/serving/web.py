@@ -1,0 +1,107 @@
+"""The web demo: a model behind a page, on this machine alone unless its owner says otherwise.
+
+What was wrong with published demos is left out by design: nothing is shared over a tunnel, nothing listens on other
+addresses, history is not encoded again, no typed word is a path, nothing said is HTML.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from anyx.model import AnyX
+from anyx.serving.intake import Bounds, Intake
+from anyx.serving.web_door import Door
+from anyx.serving.web_examples import examples
+from anyx.serving.web_guests import Guests
+from anyx.serving.web_page import page
+from anyx.serving.web_settings import Most
+from anyx.serving.web_style import CSS, theme
+from anyx.serving.web_uploads import Uploads
+from anyx.speaking.making import DecodingQueue
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TRIED = 100  # ports, from the one that was asked for
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the demo is served: `requests` is a file of examples, `most` bounds what visitors ask for."""
+
+    title: str = "a model"
+    sessions: int = 32
+    bounds: Bounds = field(default_factory=Bounds)
+    most: Most = field(default_factory=Most)
+    requests: Path | None = None
+    hosts: tuple[str, ...] = LOOPBACK
+
+
+@contextmanager
+def application(model: AnyX, options: Options) -> Iterator[Door]:
+    """The demo as an ASGI app, with a folder and threads of its own for as long as the block runs."""
+    folder = Path(tempfile.mkdtemp(prefix="anyx-demo-")).resolve()
+    quiet(folder)
+    try:
+        with Intake(options.bounds) as intake, DecodingQueue(model) as queue:
+            guests = Guests(model, queue, folder, most=options.sessions)
+            shown = examples(model, options.requests, folder / "examples")
+            blocks = page(guests, Uploads(model, intake, folder), shown, options.most, title=options.title)
+            blocks.queue(default_concurrency_limit=None, api_open=False)
+            app = gr.mount_gradio_app(
+                FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
+                blocks,
+                path="/",
+                footer_links=[],
+                run_history=False,
+                show_error=True,
+                max_file_size=options.bounds.limits.bytes,
+                ssr_mode=False,
+                theme=theme(),
+                css=CSS,
+            )
+            yield Door(app, hosts=options.hosts, folder=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def quiet(folder: Path) -> None:
+    """Have Gradio call nobody, and keep its files in one folder."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "cache")
+
+
+def serve(model: AnyX, options: Options, *, host: str, port: int, told: Callable[[str], None]) -> None:
+    """Serve until interrupted; `told` is given the address once it is listened to."""
+    with application(model, options) as app, bound(host, port) as listening:
+        place, number = listening.getsockname()[:2]
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        server = uvicorn.Server(config)
+        told(f"http://{f'[{place}]' if ':' in place else place}:{number}/")
+        server.run(sockets=[listening])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens on a port, or on the next one that is free; 0 takes any. ValueError where none is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for number in [port] if port == 0 else range(port, min(port + TRIED, 65536)):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, number))
+            listening.listen(128)
+            return listening
+        except OSError as error:
+            listening.close()
+            last = error
+    raise ValueError(f"--host {host} --port {port}: cannot listen there: {last}")

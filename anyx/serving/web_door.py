@@ -1,0 +1,168 @@
+"""The door of the web demo: which requests come through to Gradio, and what every answer carries.
+
+Gradio serves more than a demo needs: a proxy, files by any address, code editing, a catalogue of its functions. Here
+only what the page itself asks for comes through, only from this host's own names, and files only from the folder of
+uploads. Pages may load and run nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+FILE = f"{API}/file="
+OPEN = re.compile(
+    rf"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.+|"
+    rf"{API}/(file=.+|queue/(join|data)/?|upload|upload_progress|heartbeat/\w+|reset/?|cancel|"
+    rf"startup-events|app_id/?|theme\.css|info/?|login_check/?)"
+)
+READING = ("GET", "HEAD")
+BODY = 1 << 20  # bytes of a request that is no upload: words and the names of files
+POLICY = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'strict-dynamic' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+FILE_POLICY = "default-src 'none'; sandbox"
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+
+
+class Door:
+    """An ASGI app in front of another; `hosts` are the names it may be called by, `folder` holds what it serves."""
+
+    def __init__(self, app: App, *, hosts: Collection[str], folder: Path) -> None:
+        self.app, self.hosts, self.folder = app, {host.lower() for host in hosts}, folder.resolve()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # no websockets
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if told := self.refusal(scope, headers):
+            await refuse(send, *told)
+            return
+        if scope["method"] == "POST" and not scope["path"].startswith(f"{API}/upload"):
+            body = await whole(receive, BODY)
+            if body is None or elsewhere(body):
+                await refuse(
+                    send, 413 if body is None else 400, "too long" if body is None else "files are uploaded here"
+                )
+                return
+            receive = again(body, receive)
+        await self.app(scope, receive, self.guarded(scope, headers, send))
+
+    def refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
+        """Why a request does not come through."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host[: host.index("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]
+        if self.hosts and name not in self.hosts:
+            return 421, "this demo is not called so; --host says by which names it is"
+        path = scope["path"]
+        if not OPEN.fullmatch(path) or scope["method"] not in (*READING, "POST"):
+            return 404, "there is nothing here"
+        if path.startswith(FILE):
+            place = Path(unquote(path[len(FILE) :]))
+            if not place.is_absolute() or not place.resolve().is_relative_to(self.folder):
+                return 403, "only files of this demo are served"
+        return None
+
+    def guarded(self, scope: Scope, headers: MutableMapping[bytes, bytes], send: Send) -> Send:
+        """What sends the answer, with our headers, and with the nonce in every script of the page."""
+        page, nonce = scope["path"] == "/" and scope["method"] == "GET", secrets.token_urlsafe(16)
+        started: list[Message] = []
+        body: list[bytes] = []
+
+        async def guard(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                policy = FILE_POLICY if scope["path"].startswith(FILE) else POLICY.format(nonce=nonce)
+                ours = HEADERS | {b"content-security-policy": policy.encode()}
+                if page and b"anyx=" not in headers.get(b"cookie", b""):
+                    ours |= {b"set-cookie": f"anyx={secrets.token_urlsafe(24)}; HttpOnly; SameSite=Strict".encode()}
+                kept = [(name, value) for name, value in message["headers"] if name.lower() not in ours]
+                message["headers"] = [*kept, *ours.items()]
+                if page:
+                    started.append(message)
+                    return
+            elif page and message["type"] == "http.response.body":
+                body.append(message.get("body", b""))
+                if message.get("more_body"):
+                    return
+                text = b"".join(body).replace(b"<script", f'<script nonce="{nonce}"'.encode())
+                kept = [(name, value) for name, value in started[0]["headers"] if name.lower() != b"content-length"]
+                started[0]["headers"] = [*kept, (b"content-length", str(len(text)).encode())]
+                await send(started[0])
+                message = {"type": "http.response.body", "body": text}
+            await send(message)
+
+        return guard
+
+
+async def whole(receive: Receive, most: int) -> bytes | None:
+    """The body of a request; None where it is longer than allowed."""
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if len(body) > most:
+            return None
+        if not message.get("more_body"):
+            return body
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """What receives a body that was read already, then whatever comes after it."""
+    waiting = [{"type": "http.request", "body": body}]
+
+    async def given() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return given
+
+
+def elsewhere(body: bytes) -> bool:
+    """Whether a body names a file by an address: Gradio would fetch it."""
+
+    def walk(value: Any) -> bool:
+        if isinstance(value, dict):
+            named = [value.get(name) for name in ("path", "url")] if "path" in value else []
+            local = all(name is None or (isinstance(name, str) and named_here(name)) for name in named)
+            return not local or any(map(walk, value.values()))
+        return isinstance(value, list) and any(map(walk, value))
+
+    try:
+        return walk(json.loads(body or b"null"))
+    except (ValueError, RecursionError):
+        return True
+
+
+def named_here(name: str) -> bool:
+    """Whether a file is named by a path, or by the address of this page's own files."""
+    return "://" not in name.partition(FILE)[0].replace("http://", "", 1) if FILE in name else "://" not in name
+
+
+async def refuse(send: Send, status: int, words: str) -> None:
+    """Answer in one line."""
+    body = words.encode() + b"\n"
+    kind = (b"content-type", b"text/plain; charset=utf-8")
+    start = {"type": "http.response.start", "status": status, "headers": [kind, *HEADERS.items()]}
+    await send(start | {"headers": [*start["headers"], (b"content-length", str(len(body)).encode())]})  # type: ignore[misc]
+    await send({"type": "http.response.body", "body": body})

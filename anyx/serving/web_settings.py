@@ -1,0 +1,162 @@
+"""The settings of the web demo: how the LLM samples, and what each output's decoder takes, as fields of a form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import gradio as gr
+
+from anyx.decoding import Sampling
+from anyx.model import AnyX
+from anyx.ports import takes
+from anyx.signatures import fits
+
+
+@dataclass(frozen=True)
+class Most:
+    """The most that a visitor may ask for: what costs the host memory and time.
+
+    `media` are the files of a conversation; numbers that have no name here end at `other`.
+    """
+
+    tokens: int = 512
+    steps: int = 200
+    size: int = 1024
+    frames: int = 64
+    seconds: float = 30.0
+    guidance: float = 50.0
+    media: int = 24
+    other: float = 1000.0
+
+    def of(self, name: str) -> float:
+        """The bound of a setting."""
+        bounds: dict[str, float] = asdict(self)
+        return bounds.get(name, self.other)
+
+
+class Chosen(NamedTuple):
+    """What a form says."""
+
+    seed: int
+    sampling: Sampling
+    decode: dict[str, dict[str, Any]]
+
+    def told(self) -> dict[str, Any]:
+        """As JSON, for the file of a conversation."""
+        return {"seed": self.seed} | asdict(self.sampling) | {"decode": self.decode}
+
+
+class Field(NamedTuple):
+    """A keyword of an output's decoder, its annotation, and what a visitor fills in."""
+
+    key: str
+    name: str
+    hint: Any
+    component: gr.components.Component
+
+
+class Settings:
+    """The form, laid out where it is built; `fields` go to a handler, which has `read` say what they mean."""
+
+    def __init__(self, model: AnyX, most: Most) -> None:
+        self.most = most
+        with gr.Accordion("Words", open=False, elem_id="anyx-of-words"):
+            self.seed = gr.Number(0, label="Seed", precision=0, elem_id="anyx-seed")
+            self.tokens = gr.Number(
+                min(256, most.tokens), label=f"Most tokens (up to {most.tokens})", precision=0, elem_id="anyx-tokens"
+            )
+            self.temperature = gr.Slider(0, 2, 0, step=0.05, label="Temperature", elem_id="anyx-temperature")
+            self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="anyx-top-p")
+        self.made: list[Field] = []
+        for key, port in model.outputs.items():
+            own = model.config.outputs[key].decoder.kwargs if model.config else {}
+            with gr.Accordion(key.capitalize(), open=False, elem_id=f"anyx-of-{key}"):
+                for name, hint in takes(port.known).items():
+                    if not fits(object(), hint):  # of what nobody can type, such as latents, everything fits
+                        component = field(key, name, hint, own.get(name))
+                        self.made.append(Field(key, name, hint, component))
+
+    @property
+    def fields(self) -> list[gr.components.Component]:
+        """The components, in the order of the values that `read` wants."""
+        return [self.seed, self.tokens, self.temperature, self.top_p, *(one.component for one in self.made)]
+
+    def read(self, values: Sequence[Any]) -> Chosen:
+        """What the form says; ValueError names a field that says what cannot be."""
+        seed, tokens, temperature, top_p, *rest = values
+        decode: dict[str, dict[str, Any]] = {}
+        for one, given in zip(self.made, rest, strict=True):
+            if given not in (None, ""):
+                decode.setdefault(one.key, {})[one.name] = value(one, given, self.most)
+        length = whole("most tokens", 256 if tokens is None else tokens, 1, self.most.tokens)
+        sampling = Sampling(length, float(temperature or 0), float(top_p or 1))
+        return Chosen(whole("seed", seed or 0, 0, 2**53), sampling, decode)
+
+
+def field(key: str, name: str, hint: Any, own: Any) -> gr.components.Component:
+    """What is filled in for a keyword: a choice, or words; left empty, the decoder's own is taken."""
+    label = f"{name.replace('_', ' ').capitalize()}"
+    placeholder = "the decoder's own" if own is None else f"the decoder's own: {own}"
+    common: dict[str, Any] = {"label": label, "elem_id": f"anyx-{key}-{name}"}
+    if options := choices(hint):
+        return gr.Dropdown([("the decoder's own", ""), *((str(one), one) for one in options)], value="", **common)
+    more = "; 128, or height, width" if fits([64, 64], hint) else ""
+    return gr.Textbox(placeholder=placeholder + more, max_length=80, **common)  # Gradio makes 0 of an empty number
+
+
+def choices(hint: Any) -> list[Any]:
+    """What a keyword of a few values may be."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    found = [one for part in parts if get_origin(part) is Literal for one in get_args(part)]
+    return [True, False] if not found and bool in parts else found
+
+
+def value(one: Field, given: Any, most: Most) -> Any:
+    """What a visitor filled in, as the decoder takes it; ValueError where it cannot be."""
+    name, bound = f"{one.key} {one.name}", most.of(one.name)
+    if not isinstance(given, str) or not fits(1, one.hint):
+        return given
+    numbers = [spoken(name, text) for text in given.replace("x", ",").split(",")]
+    if len(numbers) > (2 if fits([64, 64], one.hint) else 1):
+        raise ValueError(f"{name}: {given!r} given; it is fewer numbers")
+    if fits(1.5, one.hint):
+        return number(name, numbers[0], bound)
+    sides = [whole(name, side, 1, bound) for side in numbers]
+    return sides[0] if len(sides) == 1 else sides
+
+
+def spoken(name: str, text: str) -> float:
+    """A number that was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}: {text.strip()!r} given; it is a number") from None
+
+
+def whole(name: str, given: float, least: int, most: float) -> int:
+    """A whole number between bounds."""
+    if not least <= given <= most or int(given) != given:
+        raise ValueError(f"{name}: {given:g} given; it is a whole number from {least} to {most:g}")
+    return int(given)
+
+
+def number(name: str, given: float, most: float) -> float:
+    """A number between 0 and a bound."""
+    if not 0 <= given <= most:
+        raise ValueError(f"{name}: {given:g} given; it is 0 to {most:g}")
+    return float(given)
+
+
+def bounds(said: Sequence[str]) -> Most:
+    """`["steps=50"]` -> bounds; ValueError names what is none."""
+    names = asdict(Most())
+    found: dict[str, Any] = {}
+    for text in said:
+        name, _, amount = text.partition("=")
+        if name not in names or not amount.replace(".", "", 1).isdecimal():
+            raise ValueError(f"--most {text!r} is not of the form NAME=NUMBER with a NAME of {', '.join(names)}")
+        found[name] = type(names[name])(float(amount))
+    return Most(**found)

@@ -1,0 +1,93 @@
+"""What visitors attach, as parts of a message: files of the upload folder alone, all read through the intake."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anyx.media import MEDIA, Audio, Image, Kind, Series, Video
+from anyx.model import AnyX
+from anyx.serving.intake import Intake, Refused
+
+KEPT = 3600  # seconds that an upload lies here; nobody looks at it once it was read
+OBJECT = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")  # as parsers name what they were given
+GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
+SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus"),
+    Video: (".mp4", ".webm", ".mkv", ".mov", ".avi"),
+    Series: (".npz", ".npy", ".csv"),
+}
+NAMES = {kind: name for name, kind in MEDIA.items()}
+
+
+class Uploads:
+    """Reads what lies in a folder, and nothing else."""
+
+    def __init__(self, model: AnyX, intake: Intake, folder: Path) -> None:
+        self.model, self.intake, self.folder = model, intake, folder.resolve()
+        self.dropped: dict[Kind, str] = {}  # the input that a dropped file of a kind is for: the first
+        for key, port in model.inputs.items():
+            self.dropped.setdefault(port.kind, key)
+        self.slots = [key for key in model.inputs if key not in self.dropped.values()]  # of which one must say so
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What may be dropped."""
+        return [suffix for kind in self.dropped for suffix in SUFFIXES[kind]]
+
+    def parts(self, dropped: Sequence[str], slots: Mapping[str, str | None]) -> list[dict[str, Any]]:
+        """Parts `{"type": key, "media": ...}` of a message; `Refused` names the first file that is not taken."""
+        files = [(self.key_of(Path(path)), Path(path)) for path in dropped]
+        files += [(key, Path(path)) for key, path in slots.items() if path]
+        return [{"type": key, "media": self.read(self.model.inputs[key].kind, path)} for key, path in files]
+
+    def sweep(self) -> None:
+        """Remove what was uploaded long ago."""
+        for folder in self.folder.iterdir():
+            if GRADIO.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def key_of(self, path: Path) -> str:
+        """The input that a dropped file is for, by its suffix; pictures that move are clips."""
+        if Video in self.dropped and animated(path):
+            return self.dropped[Video]
+        for kind, key in self.dropped.items():
+            if path.suffix.lower() in SUFFIXES[kind]:
+                return key
+        known = ", ".join(self.suffixes) or "no files"
+        raise Refused(
+            f"{path.name[:80]}: this model reads {known}, not {path.suffix[:20] or 'a file without suffix'}", 415
+        )
+
+    def read(self, kind: Kind, path: Path) -> Any:
+        """A medium of a kind from a file that was uploaded."""
+        place = path.resolve()
+        if not place.is_relative_to(self.folder) or not place.is_file():
+            raise Refused(f"{path.name[:80]}: it was not uploaded here, or is no longer there; send it again", 404)
+        if place.stat().st_size > self.intake.bounds.limits.bytes:
+            raise Refused(f"{path.name[:80]}: {place.stat().st_size:,} bytes are too many", 413)
+        try:
+            return self.intake.read(kind, place.read_bytes())
+        except Refused as refused:
+            told = OBJECT.sub("", str(refused))
+            raise Refused(f"{path.name[:80]} is not read as {NAMES[kind]}: {told}", refused.status) from refused
+
+
+def animated(path: Path) -> bool:
+    """Whether a picture moves: a GIF, or a PNG or WebP that says so at its beginning."""
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".apng", ".webp") or not path.is_file():
+        return suffix == ".gif"
+    with path.open("rb") as file:
+        head = file.read(2**16)
+    return b"ANIM" in head[:64] if suffix == ".webp" else b"acTL" in head.partition(b"IDAT")[0]
+
+
+def unopened(payload: Any) -> str | None:
+    """The path of what was uploaded; Gradio's picture would open it first, without any bounds."""
+    return None if payload is None else str(payload.path)

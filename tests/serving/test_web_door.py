@@ -1,0 +1,131 @@
+"""What comes through the door of the web demo, of Gradio's many routes, and what its answers carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+from starlette.testclient import TestClient
+
+from anyx.media import Image
+from anyx.serving import web
+from anyx.serving.web_door import elsewhere
+from anyx.serving.web_examples import sample
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    options = web.Options(requests=None)
+    with web.application(tiny.anyx(), options) as app, TestClient(app, base_url="http://localhost") as client:
+        client.folder = app.folder  # type: ignore[attr-defined]
+        yield client
+
+
+def test_the_page_carries_a_policy_and_nothing_of_elsewhere(door: TestClient) -> None:
+    answer = door.get("/")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    nonce = policy.partition("'nonce-")[2].partition("'")[0]
+    assert answer.text.count("<script") == answer.text.count(f'<script nonce="{nonce}"') > 0
+    assert nonce not in door.get("/").headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    cookie = TestClient(door.app, base_url="http://localhost").get("/").headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/proxy=http://127.0.0.1:1/",
+        "/gradio_api/vibe-code",
+        "/gradio_api/openapi.json",
+        "/gradio_api/call/v2/send",
+        "/gradio_api/custom_component/x/client/component/index.js",
+        "/monitoring/summary",
+        "/login_check",
+        "/docs",
+    ],
+)
+def test_what_the_page_does_not_need_is_not_there(door: TestClient, path: str) -> None:
+    assert door.get(path).status_code == 404
+    assert door.delete("/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "http://127.0.0.1:1/a.png",
+        "README.md",
+        "{folder}/../../etc/passwd",
+        "{folder}/%2e%2e/%2e%2e/etc/passwd",
+        str(Path(__file__)),
+    ],
+)
+def test_files_are_of_the_demo_s_own_folder(door: TestClient, path: str) -> None:
+    folder = door.folder  # type: ignore[attr-defined]
+    assert door.get(f"/gradio_api/file={path.format(folder=folder)}").status_code in (403, 404)
+    own = sample(Image).save(folder / "own.png")
+    answer = door.get(f"/gradio_api/file={own}")
+    assert (answer.status_code, answer.content) == (200, own.read_bytes())
+    assert "sandbox" in answer.headers["content-security-policy"]
+    (folder / "page.html").write_text("<script>alert(1)</script>")
+    assert "attachment" in door.get(f"/gradio_api/file={folder / 'page.html'}").headers["content-disposition"]
+    (folder / "link").unlink(missing_ok=True)
+    (folder / "link").symlink_to("/etc/passwd")
+    assert door.get(f"/gradio_api/file={folder / 'link'}").status_code == 403
+
+
+def test_other_names_of_this_host_are_refused(door: TestClient) -> None:
+    for host in ("evil.example", "evil.example:7860", "localhost.evil.example", "", "[::2]:80"):
+        assert door.get("/", headers={"host": host}).status_code == 421, host
+    for host in ("localhost:7860", "127.0.0.1", "[::1]:80", "LOCALHOST"):
+        assert door.get("/", headers={"host": host}).status_code == 200, host
+
+
+def test_a_body_that_names_an_address_or_is_too_long_is_refused(door: TestClient) -> None:
+    file = {"path": "http://127.0.0.1:1/a.png", "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [{"text": "", "files": [file]}], "fn_index": 0, "session_hash": "a"}
+    assert door.post("/gradio_api/queue/join", json=body).status_code == 400
+    assert door.post("/gradio_api/queue/join", content=b"{" * 100_000).status_code == 400
+    assert door.post("/gradio_api/queue/join", content=b" " * (1 << 21)).status_code == 413
+
+
+def test_what_names_a_file_elsewhere() -> None:
+    assert elsewhere(b'{"a": [{"path": "https://x/y.png"}]}')
+    assert elsewhere(b'{"path": "/a", "url": "ftp://x/gradio_api/file=/a"}')
+    assert elsewhere(b'{"path": ["http://x"]}')
+    assert not elsewhere(b'{"text": "see http://example.com"}')
+    assert not elsewhere(b'{"path": "/tmp/a.png", "url": "http://127.0.0.1:7860/gradio_api/file=/tmp/a.png"}')
+    assert not elsewhere(b"")
+
+
+def test_an_upload_that_is_too_long_is_refused() -> None:
+    from anyx.faults import Limits
+    from anyx.serving.intake import Bounds
+
+    options = web.Options(bounds=Bounds(limits=Limits(bytes=1000)))
+    with web.application(tiny.anyx(), options) as app, TestClient(app, base_url="http://localhost") as client:
+        long = client.post("/gradio_api/upload", files={"files": ("a.png", b"0" * 5000)})
+        assert long.status_code == 413
+        assert client.post("/gradio_api/upload", files={"files": ("a.png", b"0" * 500)}).status_code == 200
+
+
+def test_the_folder_is_gone_afterwards() -> None:
+    with web.application(tiny.anyx(), web.Options()) as app:
+        assert app.folder.is_dir()
+        assert app.folder.stat().st_mode & 0o077 == 0
+    assert not app.folder.exists()
+
+
+def test_the_next_free_port_is_taken() -> None:
+    with web.bound("127.0.0.1", 0) as first:
+        number = first.getsockname()[1]
+        with web.bound("127.0.0.1", number) as second:
+            assert number < second.getsockname()[1] < number + web.TRIED
+    with pytest.raises(ValueError, match=r"^--host 203\.0\.113\.1 --port 80: cannot listen there"):
+        web.bound("203.0.113.1", 80)
