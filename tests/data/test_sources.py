@@ -119,7 +119,7 @@ def test_several_files_are_drawn_from_without_end(tmp_path: Path, record: dict[s
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"type": "parquet"}, "data.chat.type: 'parquet' is not one of jsonl, llava, captions"),
+        ({"type": "parquet"}, "data.chat.type: 'parquet' is not one of jsonl, llava, llava_plus, captions"),
         ({"type": "jsonl", "path": "nowhere.jsonl"}, "data.chat: path: no such file"),
         ({"type": "jsonl", "pth": "x"}, "data.chat.pth: 'jsonl' takes path"),
         ({"type": "nobody:Source"}, "data.chat.type: 'nobody:Source' cannot be imported"),
