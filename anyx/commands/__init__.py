@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of a missing torchvision, which nobody needs
     tell()
+    if os.getcwd() not in sys.path:  # at the end: a component of one's own is found, and hides nothing
+        sys.path.append(os.getcwd())
     try:
         application()([word for word in words if word != "--debug"], prog_name="anyx")
     except (ValueError, OSError, ImportError) as error:

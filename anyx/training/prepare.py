@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -197,8 +198,20 @@ def readable(feed: Feed) -> Iterator[Record]:
 
 
 def shown(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-    """The items, with a progress bar if there are any and someone watches."""
+    """The items, with a progress bar in a terminal, else with a line now and then."""
     if not total:
         return ()
     log.info("%s: %d batches to compute", title, total)
-    return track(items, title, total, console=console(), disable=not console().is_terminal, transient=True)
+    if console().is_terminal:
+        return track(items, title, total, console=console(), transient=True)
+    return counted(items, title, total)
+
+
+def counted(items: Iterable[Any], title: str, total: int, every: float = 15.0) -> Iterator[Any]:
+    """The items; a log line each `every` seconds says how many are done, and how long the rest takes at that pace."""
+    began = last = time.monotonic()
+    for done, item in enumerate(items):
+        if done and (now := time.monotonic()) - last >= every:
+            last, left = now, (now - began) / done * (total - done)
+            log.info("%s: %d of %d, %.0f s left", title, done, total, left)
+        yield item

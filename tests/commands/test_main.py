@@ -1,10 +1,14 @@
 """The command line's manners: help that teaches, one red line for a mistake, tracebacks on request."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from anyx.commands import COMMANDS, main, options
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*words: str) -> int | str | None:
@@ -39,6 +43,16 @@ def test_a_mistake_is_a_line_and_code_two(tmp_path: Path, capsys: pytest.Capture
     assert printed.err.startswith("error: ")
     assert "encoders.image.type: 'clop' is not one of " in printed.err
     assert "inputs.image.encoder: 'vision' is not one of image" in printed.err, "all errors at once"
+
+
+def test_a_class_of_the_folder_that_one_is_in_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thumbnail.py").write_text((ROOT / "docs" / "examples" / "thumbnail.py").read_text())
+    yaml = "encoders: {eye: {type: 'thumbnail:Thumbnail', size: 8}}\n"
+    (tmp_path / "my.yaml").write_text(yaml)
+    anyx = [str(Path(sys.executable).with_name("anyx")), "check", "my.yaml"]
+    done = subprocess.run(anyx, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 encoders" in done.stdout
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

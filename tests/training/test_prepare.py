@@ -18,7 +18,7 @@ from anyx.decoders.stable_diffusion import StableDiffusionDecoder
 from anyx.interfaces import Media, Tokens
 from anyx.media import Audio, Image, MediaError
 from anyx.training.backbones import Backbones
-from anyx.training.prepare import fill
+from anyx.training.prepare import counted, fill
 from anyx.training.readers import teacher_digest
 
 
@@ -109,3 +109,12 @@ def test_a_fill_that_was_killed_goes_on_to_the_same_numbers(tmp_path: Path, monk
     for found in (filled("cut"), ranks[0]):
         assert set(found) == set(whole)
         assert all(torch.equal(found[name]["values"], whole[name]["values"]) for name in whole)
+
+
+def test_long_work_says_how_far_it_is_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "anyx")
+    assert list(counted(range(3), "features of image", 3, every=0)) == [0, 1, 2]
+    assert caplog.messages[0].startswith("features of image: 1 of 3, ")
+    assert len(caplog.messages) == 2
+    assert list(counted(range(3), "features of image", 3)) == [0, 1, 2]
+    assert len(caplog.messages) == 2  # it did not take long
