@@ -8,6 +8,7 @@ import tiny
 import torch
 from shapes import YAML, Mute, Oracle, Painter
 
+from anyx.commands import main
 from anyx.evaluation import evaluate
 from anyx.evaluation.matrix import markdown
 from anyx.evaluation.records import Job, Records, read
@@ -154,6 +155,16 @@ def test_errors_name_the_key_before_anything_is_asked(
     assert not model.calls
 
 
+def test_all_and_a_limit_are_not_both(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="all, limit: every concept and 2 of them were asked for; give one of the two"):
+        evaluate(folder, tmp_path / "out", model=Oracle(), all=True, limit=2, show=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(folder), "--all", "--limit", "2", "--out", str(tmp_path / "out")])
+    assert stop.value.code not in (0, None)
+    assert "--all, --limit 2: one of the two is allowed" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> None:
     (folder / "evaluation.yaml").write_text(YAML + "max_new_tokens: 4\n")
     found = evaluate(folder, tmp_path / "out", model=tiny.anyx().eval(), limit=2, show=False)
@@ -199,6 +210,23 @@ def test_decisions_count_media_that_nobody_asked_for(folder: Path, tmp_path: Pat
     assert found["image"]["recall"] == 1
     assert found["image"]["recall_ci95"] == [0.5101, 1]  # Wilson's of 4 of 4: the things, each asked for three times
     assert found["audio"]["precision"] is None
+
+
+def test_cycles_and_decisions_are_told_wherever_figures_are(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The painter draws 38 pictures, over 3 x 3 cells of 4 things and 2 plain questions, of which 12 were asked for."""
+    (folder / "evaluation.yaml").write_text(YAML + "cycles: [audio->image->audio]\n")
+    out = tmp_path / "out"
+    evaluate(folder, out, model=Painter(), show=True)
+    printed = " ".join(capsys.readouterr().out.split())
+    cycle = "audio->image->audio 0% (0%-49%) of 100%, chance 0% (n 4)"
+    media = "image: came in 100.0% (51.0%-100.0%) of 12 replies that were asked for it, was asked for in 31.6% ("
+    never = "audio: came in 0.0% (0.0%-49.0%) of 12 replies that were asked for it, was asked for in - of 0 that had it"
+    for told in (cycle, media, never):
+        assert f"seen: {told}" in printed
+        assert f"- {told}" in (out / "matrix.md").read_text()
+        assert f"<li>{told.replace('->', '-&gt;')}" in (out / "report.html").read_text()
 
 
 def test_aspects_are_right_where_labels_share_them(folder: Path, tmp_path: Path) -> None:
