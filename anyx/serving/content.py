@@ -6,8 +6,10 @@ input of that kind. Its medium is a data URL, base64, or the address of one that
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from anyx.media import Audio, Image, Kind, Video
@@ -25,6 +27,8 @@ KINDS: Mapping[str, Kind] = {
     "video_url": Video,
     "input_video": Video,
 }
+WORDS = ("text", "input_text", "output_text")
+READING = 16  # threads that wait for workers and for other hosts
 OURS = re.compile(r"(?:https?://[^/?#]+)?/media/(?P<name>[\w-]{16,64})", re.ASCII)
 
 
@@ -48,6 +52,17 @@ class Reader:
     ) -> None:
         self.inputs, self.outputs = inputs, outputs
         self.intake, self.store, self.settings = intake, store, settings
+        self._files = ThreadPoolExecutor(READING, thread_name_prefix="anyx-read")
+
+    async def read(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """The conversation, read in a thread: files have threads of their own, so that words never wait for them."""
+        files = any(part.type not in WORDS for message in messages for part in parts_of(message))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._files if files else None, self.conversation, messages)
+
+    def close(self) -> None:
+        """Read no files any more."""
+        self._files.shutdown(wait=False, cancel_futures=True)
 
     def conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The conversation; `Problem` or `Refused` for what is too much or not readable."""
@@ -75,7 +90,7 @@ class Reader:
         ]
 
     def _part(self, part: Part, speaks: bool, where: str) -> dict[str, Any]:
-        if part.type in ("text", "input_text", "output_text"):
+        if part.type in WORDS:
             if part.text is None:
                 raise Problem(400, f"{where}: a part of type {part.type!r} has a text", param=where)
             return {"type": "text", "text": legible(part.text, where)}
