@@ -18,6 +18,7 @@ from anyx.serving.problems import Problem
 from anyx.serving.settings import Settings
 from anyx.serving.store import Store
 from anyx.serving.wire import Message, Part
+from anyx.serving.words import hold
 
 KINDS: Mapping[str, Kind] = {
     "image_url": Image,
@@ -79,7 +80,7 @@ class Reader:
         if letters > self.settings.characters:
             told = f"{letters} characters given; at most {self.settings.characters} are read"
             raise Problem(400, f"messages: {told}", param="messages")
-        return [
+        made: list[dict[str, Any]] = [
             {
                 "role": "system" if message.role == "developer" else message.role,
                 "content": [
@@ -88,6 +89,8 @@ class Reader:
             }
             for place, message, parts in listed
         ]
+        hold(made, [port.kind for port in self.inputs.values()])  # whatever is changed above, no part opens a file
+        return made
 
     def _part(self, part: Part, speaks: bool, where: str) -> dict[str, Any]:
         if part.type in WORDS:
