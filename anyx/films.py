@@ -30,6 +30,8 @@ WHOLE = 0.9  # of the frames that a header counts; edits of a film may leave som
 PAUSE = 100  # milliseconds that a frame of an animation is shown which says 0, as browsers do it
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
+# x264's macroblock tree reads memory that it has not written: the same frames would make another file each time.
+QUALITY = {"mp4": {"crf": "18", "mbtree": "0"}, "webm": {"crf": "18"}}
 ANIMATIONS = {"gif": "GIF", "apng": "PNG"}
 
 
@@ -193,7 +195,7 @@ def write_frames(
     with av.open(buffer, "w", format=format) as container:
         stream: Any = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = pictures.shape[2:]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+        stream.pix_fmt, stream.options = "yuv420p", dict(QUALITY[format])
         track: Any = container.add_stream(audio_codec, rate=SOUND_RATE, layout="mono") if sound is not None else None
         for picture in pictures.permute(0, 2, 3, 1).contiguous().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

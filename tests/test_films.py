@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,18 @@ def test_only_pixels_are_opened_as_pictures() -> None:
     """EPS would run a program."""
     with pytest.raises(MediaError, match="cannot identify"):
         Image.read(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone fills fresh memory with a byte of one's choice")
+def test_a_clip_is_the_same_file_whatever_its_memory_held_before() -> None:
+    script = (
+        "import hashlib, torch; from anyx.media import Video\n"
+        "small = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))\n"
+        "frames = torch.nn.functional.interpolate(small, size=(64, 64), mode='bilinear').mul(255).to(torch.uint8)\n"
+        "print(hashlib.sha256(Video(frames, 8.0).to_bytes('mp4')).hexdigest())"
+    )
+    command = [sys.executable, "-c", script]
+    environments = [os.environ | {"MALLOC_PERTURB_": filled} for filled in ("85", "255")]
+    one, other = (subprocess.run(command, env=one, capture_output=True, check=True).stdout for one in environments)
+    assert len(one) == 65
+    assert one == other

@@ -106,6 +106,7 @@ def application(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         engine.drain(0)
+        reader.close()
         if intake is None:
             reader.intake.close()
 

@@ -52,7 +52,7 @@ async def asked(front: Front, sent: ChatRequest) -> Asked:
     sampling = own.but(room, sent.temperature, sent.top_p, sent.top_k, sent.repetition_penalty)
     inline = inlined(front, sent)
     how = front.how(sent.decode)
-    conversation = await asyncio.to_thread(front.reader.conversation, sent.messages)
+    conversation = await front.reader.read(sent.messages)
     seed = secrets.randbelow(2**31) if sent.seed is None else sent.seed
     first = await asyncio.to_thread(front.engine.order, conversation, sampling=sampling, seed=seed, how=how)
     return Asked(several(first, count), stops, inline)

@@ -6,8 +6,10 @@ input of that kind. Its medium is a data URL, base64, or the address of one that
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from anyx.media import Audio, Image, Kind, Video
@@ -16,6 +18,7 @@ from anyx.serving.problems import Problem
 from anyx.serving.settings import Settings
 from anyx.serving.store import Store
 from anyx.serving.wire import Message, Part
+from anyx.serving.words import hold
 
 KINDS: Mapping[str, Kind] = {
     "image_url": Image,
@@ -25,6 +28,8 @@ KINDS: Mapping[str, Kind] = {
     "video_url": Video,
     "input_video": Video,
 }
+WORDS = ("text", "input_text", "output_text")
+READING = 16  # threads that wait for workers and for other hosts
 OURS = re.compile(r"(?:https?://[^/?#]+)?/media/(?P<name>[\w-]{16,64})", re.ASCII)
 
 
@@ -48,6 +53,17 @@ class Reader:
     ) -> None:
         self.inputs, self.outputs = inputs, outputs
         self.intake, self.store, self.settings = intake, store, settings
+        self._files = ThreadPoolExecutor(READING, thread_name_prefix="anyx-read")
+
+    async def read(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """The conversation, read in a thread: files have threads of their own, so that words never wait for them."""
+        files = any(part.type not in WORDS for message in messages for part in parts_of(message))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._files if files else None, self.conversation, messages)
+
+    def close(self) -> None:
+        """Read no files any more."""
+        self._files.shutdown(wait=False, cancel_futures=True)
 
     def conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The conversation; `Problem` or `Refused` for what is too much or not readable."""
@@ -64,7 +80,7 @@ class Reader:
         if letters > self.settings.characters:
             told = f"{letters} characters given; at most {self.settings.characters} are read"
             raise Problem(400, f"messages: {told}", param="messages")
-        return [
+        made: list[dict[str, Any]] = [
             {
                 "role": "system" if message.role == "developer" else message.role,
                 "content": [
@@ -73,9 +89,11 @@ class Reader:
             }
             for place, message, parts in listed
         ]
+        hold(made, [port.kind for port in self.inputs.values()])  # whatever is changed above, no part opens a file
+        return made
 
     def _part(self, part: Part, speaks: bool, where: str) -> dict[str, Any]:
-        if part.type in ("text", "input_text", "output_text"):
+        if part.type in WORDS:
             if part.text is None:
                 raise Problem(400, f"{where}: a part of type {part.type!r} has a text", param=where)
             return {"type": "text", "text": legible(part.text, where)}

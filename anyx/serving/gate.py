@@ -42,7 +42,7 @@ class Gate:
             if event["type"] == "http.response.start":
                 status = event["status"]
                 event["headers"] = [*event.get("headers", []), *SAFE]
-            await send(event)
+            await asyncio.wait_for(send(event), self.settings.timeout)  # a client that reads nothing holds nothing
 
         asks = scope["method"] == "POST"  # what is only looked at does not keep a server that ends
         self.flying += asks

@@ -30,6 +30,7 @@ class Settings:
     whole reply, `patience` for a request's body to arrive. A body has `body` bytes at most, and all that are in work
     `bodies`. Media are kept for `expiry` seconds in `kept` bytes. `asks` say by output key how a medium is asked for,
     {prompt} standing for the client's words. `ceilings` are what a client may say of a decoder, and how much at most.
+    All frames of a medium together have `pixels` at most, where a client says its size.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Settings:
     kept: int = 2**28
     asks: Mapping[str, str] = field(default_factory=dict)
     ceilings: Mapping[str, float] = field(default_factory=lambda: dict(CEILINGS))
+    pixels: int = 2**23
 
     def __post_init__(self) -> None:
         for key, ask in self.asks.items():
@@ -68,6 +70,11 @@ class Settings:
                 if any(not (math.isfinite(number) and number <= most) for number in numbers(value)):
                     told = f"{str(value)[:80]} given; the most here is {most:g}"
                     raise Problem(400, f"decode.{key}.{name}: {told}", param="decode")
+            sides, frames = ([*numbers(settings.get(name))] for name in ("size", "frames"))
+            count = sides[0] * sides[-1] * max(frames, default=1) if sides else 0
+            if count > self.pixels:
+                told = f"{count:.0f} pixels in all frames together; the most here is {self.pixels}"
+                raise Problem(400, f"decode.{key}.size: {told}", param="decode")
 
 
 def numbers(value: Any) -> Iterator[float]:

@@ -7,10 +7,13 @@ uploads. Pages may load and run nothing from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -30,6 +33,7 @@ OPEN = re.compile(
 )
 READING = ("GET", "HEAD")
 BODY = 1 << 20  # bytes of a request that is no upload: words and the names of files
+ROOM = 1 << 31  # bytes of all files that lie here; uploads are told before that
 POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'strict-dynamic' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -47,8 +51,9 @@ HEADERS = {
 class Door:
     """An ASGI app in front of another; `hosts` are the names it may be called by, `folder` holds what it serves."""
 
-    def __init__(self, app: App, *, hosts: Collection[str], folder: Path) -> None:
+    def __init__(self, app: App, *, hosts: Collection[str], folder: Path, room: int = ROOM) -> None:
         self.app, self.hosts, self.folder = app, {host.lower() for host in hosts}, folder.resolve()
+        self.room, self.coming = room, 0  # bytes of uploads on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -60,7 +65,10 @@ class Door:
         if told := self.refusal(scope, headers):
             await refuse(send, *told)
             return
-        if scope["method"] == "POST" and not scope["path"].startswith(f"{API}/upload"):
+        if scope["method"] == "POST" and scope["path"].startswith(f"{API}/upload"):
+            await self.uploaded(scope, headers, receive, send)
+            return
+        if scope["method"] == "POST":
             body = await whole(receive, BODY)
             if body is None or elsewhere(body):
                 await refuse(
@@ -69,6 +77,21 @@ class Door:
                 return
             receive = again(body, receive)
         await self.app(scope, receive, self.guarded(scope, headers, send))
+
+    async def uploaded(self, scope: Scope, headers: MutableMapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Take files, as far as there is room for them."""
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit():
+            await refuse(send, 411, "an upload says how long it is")
+            return
+        self.coming += int(length)
+        try:
+            if self.coming + await asyncio.to_thread(size, self.folder) > self.room:
+                await refuse(send, 507, "there is no room for more files now; try again later")
+                return
+            await self.app(scope, receive, self.guarded(scope, headers, send))
+        finally:
+            self.coming -= int(length)
 
     def refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         """Why a request does not come through."""
@@ -114,6 +137,16 @@ class Door:
             await send(message)
 
         return guard
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below a folder, of which some may go meanwhile."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += os.lstat(os.path.join(place, name)).st_size
+    return found
 
 
 async def whole(receive: Receive, most: int) -> bytes | None:

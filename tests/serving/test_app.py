@@ -187,6 +187,7 @@ def test_a_decoder_is_told_what_a_client_says(here: Live) -> None:
         ({"extra_body": {"decode": {"image": {"latents": [0]}}}}, "latents"),
         ({"extra_body": {"decode": {"smell": {"steps": 3}}}}, "smell"),
         ({"extra_body": {"decode": {"image": {"size": [100000, 8]}}}}, "the most here is 1024"),
+        ({"extra_body": {"decode": {"video": {"size": [1024, 1024], "frames": 128}}}}, "134217728 pixels in all"),
     ],
 )
 def test_what_is_not_taken_is_refused_by_name(here: Live, more: dict[str, Any], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import pytest
 from live import ASKS, LONG, WORDS, Live, anyworld, live, until, user
 
 from anyx.model import AnyX
+from anyx.serving.intake import Bounds, Intake
 from anyx.serving.settings import Settings
 
 
@@ -80,3 +82,21 @@ def test_requests_at_once_are_batched_and_answered_as_alone(model: AnyX) -> None
         assert found == [alone[one] for one in words]
         assert here.measured("anyx_batch_size_sum") - rows == len(words)
         assert here.measured("anyx_batch_size_count") - before < len(words) / 2
+
+
+def test_words_are_answered_while_files_are_waited_for(model: AnyX) -> None:
+    """More requests than there are threads wait for a host that never answers."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=64) as silent,
+        Intake(Bounds(hosts=(f"127.0.0.1:{silent.getsockname()[1]}",), private=True, workers=0)) as intake,
+        live(model, intake=intake) as here,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        picture = {"type": "image_url", "image_url": f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"}
+        body = {"model": "anyworld", "messages": [{"role": "user", "content": [picture]}]}
+        waiting = [pool.submit(here.http().post, "/v1/chat/completions", json=body) for _ in range(40)]
+        until(lambda: here.server.gate.flying == len(waiting))
+        assert here.ask("hi.").choices[0].message.content
+        assert not any(one.done() for one in waiting)
+        silent.close()
+        assert {one.result().status_code for one in waiting} == {400}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 import tiny
-from live import Live, live, until
+from live import WORDS, Live, anyworld, live, until, user
 
 from anyx.serving.settings import Settings
 
@@ -90,3 +90,18 @@ def test_bodies_in_work_are_bounded_together(here: Live) -> None:
         until(lambda: here.server.gate.held == 3999)
         assert posted(here, 3 * 1024, chunked=False)[0] == 429
     until(lambda: here.server.gate.held == 0)
+
+
+def test_a_client_that_reads_nothing_is_not_waited_for() -> None:
+    settings = Settings(name="anyworld", timeout=2.0)
+    with live(anyworld(), settings) as here, socket.socket() as deaf:
+        for one, option in ((here.running.bound, socket.SO_SNDBUF), (deaf, socket.SO_RCVBUF)):
+            one.setsockopt(socket.SOL_SOCKET, option, 4096)
+        place = urlsplit(here.url)
+        deaf.connect((place.hostname, place.port))
+        asked = {"model": "anyworld", "messages": user(f"draw {WORDS}"), "n": 8, "stream": True, "media": "inline"}
+        body = json.dumps(asked | {"decode": {"image": {"size": [128, 128], "steps": 1}}})
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+        deaf.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        until(lambda: here.server.gate.held == len(body))
+        until(lambda: here.server.gate.flying == here.server.gate.held == 0)

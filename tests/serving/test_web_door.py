@@ -115,6 +115,16 @@ def test_an_upload_that_is_too_long_is_refused() -> None:
         assert client.post("/gradio_api/upload", files={"files": ("a.png", b"0" * 500)}).status_code == 200
 
 
+def test_uploads_never_fill_the_disk() -> None:
+    with web.application(tiny.anyx(), web.Options()) as app, TestClient(app, base_url="http://localhost") as client:
+        app.room = 10_000 + sum(one.stat().st_size for one in app.folder.rglob("*") if one.is_file())
+        sent = [client.post("/gradio_api/upload", files={"files": ("a.png", bytes([n]) * 4000)}) for n in range(4)]
+        assert [one.status_code for one in sent] == [200, 200, 507, 507]
+        assert app.coming == 0
+        chunked = client.post("/gradio_api/upload", content=iter([b"0" * 9]), headers={"content-type": "text/plain"})
+        assert chunked.status_code == 411
+
+
 def test_the_folder_is_gone_afterwards() -> None:
     with web.application(tiny.anyx(), web.Options()) as app:
         assert app.folder.is_dir()
