@@ -21,6 +21,7 @@ from anyx.media import Image
 OWN = '''
 import time
 from anyx import Image
+from anyx.agents.calculator import calculator
 from anyx.agents.interfaces import Result
 from anyx.agents.tools import detecting
 detect = detecting(path={path!r}, options={{"threshold": 0.0, "text_threshold": 0.0, "area": 0.0, "overlap": 0.0}})
@@ -29,14 +30,15 @@ detect = detecting(path={path!r}, options={{"threshold": 0.0, "text_threshold": 
 def look(image: Image, caption: str) -> Result:
     """Find things."""
     found = detect(image, caption)
-    return found._replace(text="1 found", boxes=found.boxes[:1], media=(Image(255 - image.pixels),))
+    return found._replace(text="1 found", boxes=found.boxes[:1])
 
 
-def slow(expression: str) -> str:
-    """Compute, in a minute."""
-    time.sleep(60)
-    return "42"
+def compute(expression: str) -> str:
+    """Compute; one sum takes a minute."""
+    time.sleep(60 if expression == "5 * 5" else 0)
+    return calculator(expression)
 '''
+TOOLS = {"calculator": "compute", "grounding_dino": "look"}
 KINDS = ["asked", "thought", "action", "result", "thought", "value"]
 
 
@@ -48,25 +50,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     talker.tokenizer.save_pretrained(place / "llm")
     (place / "own.py").write_text(OWN.format(path=str(grounding_dino(place))))
     picture(120, 90, (10, 10, 50, 60)).save(place / "street.png")
-    for name, sums in (("agent", {"type": "calculator"}), ("slow", {"type": f"{place}/own.py:slow"})):
-        tools = {"calculator": sums, "grounding_dino": {"type": f"{place}/own.py:look"}}
-        model = {"type": "causal", "path": str(place / "llm"), "max_new_tokens": 120}
-        (place / f"{name}.yaml").write_text(json.dumps({"style": "llava_plus", "model": model, "tools": tools}))
+    tools = {name: {"type": f"{place}/own.py:{own}"} for name, own in TOOLS.items()}
+    model = {"type": "causal", "path": str(place / "llm"), "max_new_tokens": 120}
+    (place / "agent.yaml").write_text(json.dumps({"style": "llava_plus", "model": model, "tools": tools}))
     return place
 
 
-def visiting(setup: Path) -> Iterator[Visitor]:
-    place = demo(ROOT / "experiments/anyworld/model", "--agent", setup)
+@pytest.fixture(scope="module")
+def visitor(folder: Path) -> Iterator[Visitor]:
+    place = demo(ROOT / "experiments/anyworld/model", "--agent", folder / "agent.yaml")
     with opened() as browser, place as address, Visitor(browser, address) as one:
         one.page.click("button[role=tab]:has-text('Agent')")
         one.page.wait_for_selector("#anyx-agent-box textarea", state="visible")
         yield one
         assert (one.strayed, one.errors) == ([], [])
-
-
-@pytest.fixture(scope="module")
-def visitor(folder: Path) -> Iterator[Visitor]:
-    yield from visiting(folder / "agent.yaml")
 
 
 def ask(visitor: Visitor, words: str, *files: dict[str, Any] | Path) -> Locator:
@@ -110,9 +107,7 @@ def test_a_picture_is_looked_at_and_boxes_are_drawn(visitor: Visitor, folder: Pa
     expect(steps.last).to_contain_text("Yes, there is a dog.", timeout=TRIES)
     assert kinds(visitor) == KINDS
     assert shown(visitor, steps.nth(0).locator("img")).pixels.equal(given.pixels)
-    made, boxes = (shown(visitor, steps.nth(3).locator("img").nth(place)) for place in (0, 1))
-    assert made.pixels.equal(255 - given.pixels)
-    assert "<image 2>" in steps.nth(3).inner_text()
+    boxes = shown(visitor, steps.nth(3).locator("img.boxes"))
     assert boxes.size == given.size
     changed = (boxes.pixels != given.pixels).any(0)
     line = (boxes.pixels == boxes.pixels.new_tensor(colours(1)[0])[:, None, None]).all(0)
@@ -131,11 +126,9 @@ def test_hostile_words_are_words_and_mistakes_are_a_line(visitor: Visitor) -> No
     expect(steps.first).to_contain_text("⚠ nothing was asked", timeout=TRIES)
 
 
-@pytest.mark.slow
-def test_a_run_is_stopped_while_a_tool_works(folder: Path) -> None:
-    for visitor in visiting(folder / "slow.yaml"):
-        steps = ask(visitor, "What is 7 * 8?")
-        expect(steps.nth(2)).to_have_attribute("data-kind", "action", timeout=TRIES)
-        visitor.page.click("#anyx-agent-stop")
-        expect(steps.last).to_contain_text("cancelled", timeout=5000)
-        assert kinds(visitor) == [*KINDS[:3], "stop"]
+def test_a_run_is_stopped_while_a_tool_works(visitor: Visitor) -> None:
+    steps = ask(visitor, "What is 5 * 5?")
+    expect(steps.nth(2)).to_have_attribute("data-kind", "action", timeout=TRIES)
+    visitor.page.click("#anyx-agent-stop")
+    expect(steps.nth(3)).to_contain_text("cancelled", timeout=TRIES)
+    assert kinds(visitor) == [*KINDS[:3], "stop"]
