@@ -40,7 +40,8 @@ footer { display: none !important; }
 .anyx-steps li[data-kind=action] { border-color: #0ea5e9; } .anyx-steps li[data-kind=result] { border-color: #22c55e; }
 .anyx-steps li[data-kind=error], .anyx-steps li[data-kind=stop] { border-color: #ef4444; }
 .anyx-steps li[data-kind=value] { border-color: #eab308; font-size: 1rem; }
-.anyx-steps p, .anyx-steps pre { margin: 2px 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+.anyx-steps p, .anyx-steps pre { display: block !important; margin: 2px 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 .anyx-steps header span { opacity: .7; font-size: .8rem; font-variant-numeric: tabular-nums; }
 .anyx-steps figure { margin: 4px 8px 4px 0; display: inline-block; max-width: 100%; vertical-align: top; }
 .anyx-steps img, .anyx-steps video { max-width: min(100%, 320px); min-width: 96px; border-radius: 8px; }

@@ -53,7 +53,9 @@ def test_media_of_one_reply_stand_in_the_order_said(visitor: Visitor, words: str
     visitor.say(words.format("three red circles on the left"))
     visitor.media("img", count=1)
     visitor.media("audio", count=1)
-    high = [visitor.page.locator(f"#anyx-talk .message.bot {tag}").bounding_box() for tag in ("img", "audio")]
+    high = [
+        visitor.page.locator(f"#anyx-talk .message.bot {tag}").bounding_box() for tag in ("img", ".waveform-wrapper")
+    ]
     assert high[0] is not None
     assert high[1] is not None
     assert (high[0]["y"] < high[1]["y"]) == (order == "IA")
