@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anyx.commands import loading, options
 from anyx.commands.options import console
+
+if TYPE_CHECKING:
+    from anyx.agents.loop import Agent
+    from anyx.agents.marked import MarksAgent
+    from anyx.serving.intake import Intake
 
 
 def demo(
@@ -33,6 +38,10 @@ def demo(
         Path | None,
         typer.Option(help="Requests as JSONL, as `anyx gallery` reads; default: demo.jsonl beside the model."),
     ] = None,
+    agent: Annotated[
+        Path | None,
+        typer.Option(help="A YAML of a model with tools, for a tab that shows each step; see docs/agents.md."),
+    ] = None,
     device: options.Device = None,
     dtype: loading.DTypeOption = None,
     offload: loading.OffloadOption = None,
@@ -43,10 +52,12 @@ def demo(
     \b
     anyx demo
     anyx demo runs/emoji --port 0 --most steps=50
+    anyx demo --agent agent.yaml
     anyx demo outputs.image.decoder.steps=5
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     from dataclasses import replace
+    from functools import partial
 
     from anyx.serving import web
     from anyx.serving.intake import Bounds
@@ -57,6 +68,7 @@ def demo(
     limited = Bounds()
     limited = replace(limited, limits=replace(limited.limits, bytes=int(max_upload * 2**20)))
     allowed = bounds(most or ())
+    setup = None if agent is None else checked(agent)
     loaded = loading.load_model(Path(place), loading.Loading(device, dtype, offload, quantize), values)
     settings = web.Options(
         title=Path(place).resolve().parent.name if Path(place).name == "model" else Path(place).name,
@@ -65,9 +77,30 @@ def demo(
         most=allowed,
         requests=examples if examples is not None else beside(Path(place)),
         hosts=(*web.LOOPBACK, host) if host not in ("0.0.0.0", "::") else (),
+        agent=None if setup is None else partial(acting, setup, options.pick_device(device)),
     )
     with loaded.merged():
         web.serve(loaded, settings, host=host, port=port, told=tell)
+
+
+def checked(place: Path) -> dict[str, Any]:
+    """The setup of an agent, all its mistakes told before any weight is read."""
+    from anyx import yamls
+    from anyx.agents import setup
+
+    raw = yamls.read(place, ())
+    setup.check(raw)
+    return raw
+
+
+def acting(raw: dict[str, Any], device: str, intake: Intake) -> Agent | MarksAgent:
+    """The agent of a setup."""
+    from functools import partial
+
+    from anyx.agents import setup
+    from anyx.serving.tool_client import remote
+
+    return setup.agent(raw, remote=partial(remote, intake), device=device)
 
 
 def tell(address: str) -> None:

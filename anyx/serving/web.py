@@ -19,15 +19,17 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
+from anyx.media import MEDIA
 from anyx.model import AnyX
 from anyx.serving.intake import Bounds, Intake
+from anyx.serving.web_agents import Acting, Making
 from anyx.serving.web_door import Door
 from anyx.serving.web_examples import examples
 from anyx.serving.web_guests import Guests
 from anyx.serving.web_page import page
 from anyx.serving.web_settings import Most
 from anyx.serving.web_style import CSS, theme
-from anyx.serving.web_uploads import Uploads
+from anyx.serving.web_uploads import Uploads, kinds_of
 from anyx.speaking.making import DecodingQueue
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -36,7 +38,10 @@ TRIED = 100  # ports, from the one that was asked for
 
 @dataclass(frozen=True)
 class Options:
-    """How the demo is served: `requests` is a file of examples, `most` bounds what visitors ask for."""
+    """How the demo is served: `requests` is a file of examples, `most` bounds what visitors ask for.
+
+    `agent` makes the one of the agent tab, whose remote tools are read through the intake; without it there is no tab.
+    """
 
     title: str = "a model"
     sessions: int = 32
@@ -44,6 +49,7 @@ class Options:
     most: Most = field(default_factory=Most)
     requests: Path | None = None
     hosts: tuple[str, ...] = LOOPBACK
+    agent: Making | None = None
 
 
 @contextmanager
@@ -54,8 +60,16 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
     try:
         with Intake(options.bounds) as intake, DecodingQueue(model) as queue:
             guests = Guests(model, queue, folder, most=options.sessions)
+            acting = made(options, guests, intake, folder)
             shown = examples(model, options.requests, folder / "examples")
-            blocks = page(guests, Uploads(model, intake, folder), shown, options.most, title=options.title)
+            blocks = page(
+                guests,
+                Uploads(kinds_of(model), intake, folder),
+                shown,
+                options.most,
+                title=options.title,
+                acting=acting,
+            )
             blocks.queue(default_concurrency_limit=None, api_open=False)
             app = gr.mount_gradio_app(
                 FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
@@ -72,6 +86,13 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
             yield Door(app, hosts=options.hosts, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def made(options: Options, guests: Guests, intake: Intake, folder: Path) -> Acting | None:
+    """What acts in the agent tab; its tools may take media of any kind."""
+    if options.agent is None:
+        return None
+    return Acting(options.agent(intake), guests, Uploads(MEDIA, intake, folder), most=options.most.media)
 
 
 def quiet(folder: Path) -> None:

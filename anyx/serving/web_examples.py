@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from math import pi
@@ -40,7 +41,11 @@ def beside(model: Path) -> Path | None:
 
 
 def written(place: Path, folder: Path) -> Iterator[Example]:
-    """One example a line: `{"id": "image->audio", "messages": [...]}`; the first message is asked."""
+    """One example a line: `{"id": "image->audio", "messages": [...]}`; the first message is asked.
+
+    A part of it has a `path`, or holds a small file itself: `{"type": "image", "name": "a.webp", "data": base64}`,
+    which later parts use again by its `name` alone.
+    """
     for number, record in enumerate(JSONLSource(str(place))):
         content = record["messages"][0]["content"]
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
@@ -48,8 +53,13 @@ def written(place: Path, folder: Path) -> Iterator[Example]:
         files = []
         for part in parts:
             if part["type"] != "text":
-                source = Path(part["path"])
-                files.append((part["type"], Path(shutil.copy(source, folder / f"{number}_{source.name}"))))
+                source = Path(part.get("name") or part["path"])
+                target = folder / (source.name if "name" in part else f"{number}_{source.name}")
+                if "data" in part:
+                    target.write_bytes(base64.b64decode(part["data"], validate=True))
+                elif "name" not in part:
+                    shutil.copy(source, target)
+                files.append((part["type"], target))
         yield Example(str(record["id"]).replace("->", " → "), words, tuple(files))
 
 

@@ -49,6 +49,7 @@ class Guest:
         self.turns: list[Turn] = []
         self.busy = threading.Lock()
         self.watch: Watch | None = None  # of the reply that is being made
+        self.acting: Watch | None = None  # of what an agent does
         self.ground: Media | None = None  # the picture of the grounding tab
         self.corner: tuple[float, float] | None = None  # of a box that is half drawn there
 
@@ -70,6 +71,8 @@ class Guest:
     def leave(self) -> None:
         """Forget everything of this visitor."""
         self.stop()
+        if self.acting is not None:
+            self.acting.cancel()
         self.turns = []
         self.ground = self.corner = None
         self.session = self.begin()  # the old one may still be at work on what is being stopped

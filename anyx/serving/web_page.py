@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from anyx.media import Audio, Image, Video
-from anyx.serving import web_grounding, web_trace
+from anyx.serving import web_agents, web_grounding, web_trace
+from anyx.serving.web_agents import Acting
 from anyx.serving.web_chat import Chat, filled
 from anyx.serving.web_examples import Example
 from anyx.serving.web_ground import ground_of
@@ -21,7 +22,15 @@ from anyx.serving.web_uploads import Uploads, unopened
 FETCH = "() => { const link = document.querySelector('#anyx-file a, #anyx-file'); if (link) link.click(); }"
 
 
-def page(guests: Guests, uploads: Uploads, examples: Sequence[Example], most: Most, *, title: str) -> gr.Blocks:
+def page(
+    guests: Guests,
+    uploads: Uploads,
+    examples: Sequence[Example],
+    most: Most,
+    *,
+    title: str,
+    acting: Acting | None = None,
+) -> gr.Blocks:
     """The app; nothing is listened to before it is mounted."""
     model = guests.model
     blocks: gr.Blocks = gr.Blocks(title=f"anyx · {title}", analytics_enabled=False, fill_width=True)
@@ -35,6 +44,9 @@ def page(guests: Guests, uploads: Uploads, examples: Sequence[Example], most: Mo
         if (ground := ground_of(model)) is not None:
             with gr.Tab("Grounding"):
                 web_grounding.tab(guests, uploads, ground)
+        if acting is not None:
+            with gr.Tab("Agent"):
+                web_agents.tab(acting)
         blocks.unload(chat.leave)
     return blocks
 

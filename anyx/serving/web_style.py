@@ -34,6 +34,17 @@ footer { display: none !important; }
 .anyx-trace td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .anyx-trace svg { width: 100%; height: auto; display: block; margin-top: 6px; }
 .anyx-trace .said { font-family: ui-monospace, monospace; background: #8882; border-radius: 4px; padding: 1px 4px; }
+#anyx-agent-box textarea { overflow-wrap: anywhere; }
+.anyx-steps { list-style: none; margin: 0; padding: 0; font-size: .9rem; }
+.anyx-steps li { border-left: 3px solid #6366f1; margin: 0 0 8px; padding: 2px 0 2px 10px; }
+.anyx-steps li[data-kind=action] { border-color: #0ea5e9; } .anyx-steps li[data-kind=result] { border-color: #22c55e; }
+.anyx-steps li[data-kind=error], .anyx-steps li[data-kind=stop] { border-color: #ef4444; }
+.anyx-steps li[data-kind=value] { border-color: #eab308; font-size: 1rem; }
+.anyx-steps p, .anyx-steps pre { display: block !important; margin: 2px 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+.anyx-steps header span { opacity: .7; font-size: .8rem; font-variant-numeric: tabular-nums; }
+.anyx-steps figure { margin: 4px 8px 4px 0; display: inline-block; max-width: 100%; vertical-align: top; }
+.anyx-steps img, .anyx-steps video { max-width: min(100%, 320px); min-width: 96px; border-radius: 8px; }
 #anyx-ground-shown img { cursor: crosshair; }
 @media (max-width: 640px) {
   .gradio-container { padding: 6px !important; }

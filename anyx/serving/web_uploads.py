@@ -26,14 +26,14 @@ NAMES = {kind: name for name, kind in MEDIA.items()}
 
 
 class Uploads:
-    """Reads what lies in a folder, and nothing else."""
+    """Reads what lies in a folder, and nothing else; `kinds` are of the inputs that media are for."""
 
-    def __init__(self, model: AnyX, intake: Intake, folder: Path) -> None:
-        self.model, self.intake, self.folder = model, intake, folder.resolve()
+    def __init__(self, kinds: Mapping[str, Kind], intake: Intake, folder: Path) -> None:
+        self.kinds, self.intake, self.folder = kinds, intake, folder.resolve()
         self.dropped: dict[Kind, str] = {}  # the input that a dropped file of a kind is for: the first
-        for key, port in model.inputs.items():
-            self.dropped.setdefault(port.kind, key)
-        self.slots = [key for key in model.inputs if key not in self.dropped.values()]  # of which one must say so
+        for key, kind in kinds.items():
+            self.dropped.setdefault(kind, key)
+        self.slots = [key for key in kinds if key not in self.dropped.values()]  # of which one must say so
 
     @property
     def suffixes(self) -> list[str]:
@@ -44,7 +44,7 @@ class Uploads:
         """Parts `{"type": key, "media": ...}` of a message; `Refused` names the first file that is not taken."""
         files = [(self.key_of(Path(path)), Path(path)) for path in dropped]
         files += [(key, Path(path)) for key, path in slots.items() if path]
-        return [{"type": key, "media": self.read(self.model.inputs[key].kind, path)} for key, path in files]
+        return [{"type": key, "media": self.read(self.kinds[key], path)} for key, path in files]
 
     def sweep(self) -> None:
         """Remove what was uploaded long ago."""
@@ -76,6 +76,11 @@ class Uploads:
         except Refused as refused:
             told = OBJECT.sub("", str(refused))
             raise Refused(f"{path.name[:80]} is not read as {NAMES[kind]}: {told}", refused.status) from refused
+
+
+def kinds_of(model: AnyX) -> dict[str, Kind]:
+    """What each input of a model reads."""
+    return {key: port.kind for key, port in model.inputs.items()}
 
 
 def animated(path: Path) -> bool:

@@ -32,12 +32,12 @@ def intake() -> Iterator[Intake]:
 @pytest.mark.skipif(not HERE, reason="the web demo is not here")
 @pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_whatever_is_dropped_on_the_demo_is_answered(intake: Intake, tmp_path: Path, count: int) -> None:
-    from anyx.serving.web_uploads import Uploads
+    from anyx.serving.web_uploads import Uploads, kinds_of
 
     model, corpus = anyworld(), files()
     folder = tmp_path / "uploads"
     folder.mkdir()
-    uploads: Any = Uploads(model, intake, folder)
+    uploads: Any = Uploads(kinds_of(model), intake, folder)
     became: Counter[str] = Counter()
     for seed in range(count):
         chance = random.Random(seed)

@@ -48,6 +48,28 @@ def test_a_talk_goes_on_and_its_last_turn_is_said_anew(visitor: Visitor) -> None
     visitor.shot("chat")
 
 
+@pytest.mark.parametrize(("words", "order"), [("draw {} and play that.", "IA"), ("play {} and draw that.", "AI")])
+def test_media_of_one_reply_stand_in_the_order_said(visitor: Visitor, words: str, order: str) -> None:
+    visitor.say(words.format("three red circles on the left"))
+    visitor.media("img", count=1)
+    visitor.media("audio", count=1)
+    high = [
+        visitor.page.locator(f"#anyx-talk .message.bot {tag}").bounding_box() for tag in ("img", ".waveform-wrapper")
+    ]
+    assert high[0] is not None
+    assert high[1] is not None
+    assert (high[0]["y"] < high[1]["y"]) == (order == "IA")
+
+
+def test_an_example_holds_its_medium(visitor: Visitor) -> None:
+    visitor.page.click("#anyx-routes >> text=audio → image")
+    expect(visitor.page.locator("#anyx-box .thumbnail-item")).to_have_count(1, timeout=TRIES)
+    visitor.press()
+    visitor.turns(1)
+    assert "one red circle on the left." in visitor.said
+    assert len(visitor.media("img", count=1)) == 1
+
+
 def test_an_earlier_turn_is_edited(visitor: Visitor) -> None:
     visitor.say(DRAW)
     (before,) = visitor.media("img", count=1)

@@ -20,7 +20,7 @@ from anyx.serving.web_answer import Answer
 from anyx.serving.web_examples import sample
 from anyx.serving.web_guests import Guests, Turn
 from anyx.serving.web_shelf import MOST, Shelf
-from anyx.serving.web_uploads import KEPT, Uploads
+from anyx.serving.web_uploads import KEPT, Uploads, kinds_of
 from anyx.speaking.making import Studio
 from anyx.watching import Cancelled
 
@@ -132,7 +132,7 @@ def test_a_shelf_is_bounded_and_its_names_cannot_be_guessed(tmp_path: Path) -> N
 
 
 def test_only_uploads_are_read_and_by_their_kind(model: AnyX, tmp_path: Path) -> None:
-    uploads = Uploads(model, Intake(), tmp_path / "in")
+    uploads = Uploads(kinds_of(model), Intake(), tmp_path / "in")
     uploads.folder.mkdir()
     own = sample(Image).save(uploads.folder / "own.png")
     outside = sample(Image).save(tmp_path / "outside.png")
@@ -156,7 +156,7 @@ def test_only_uploads_are_read_and_by_their_kind(model: AnyX, tmp_path: Path) ->
 
 
 def test_pictures_that_move_are_clips(tmp_path: Path) -> None:
-    uploads = Uploads(AnyX.from_pretrained(ROOT / "experiments/anyworld/model"), Intake(), tmp_path)
+    uploads = Uploads(kinds_of(AnyX.from_pretrained(ROOT / "experiments/anyworld/model")), Intake(), tmp_path)
     clip, still = sample(Video), sample(Image)
     for name, key in (("a.png", "image"), ("a.webp", "image"), ("a.mp4", "video"), ("a.wav", "audio")):
         media = {"image": still, "video": clip, "audio": sample(Audio)}[key]
@@ -168,7 +168,7 @@ def test_pictures_that_move_are_clips(tmp_path: Path) -> None:
 
 
 def test_old_uploads_go(model: AnyX, tmp_path: Path) -> None:
-    uploads = Uploads(model, Intake(), tmp_path)
+    uploads = Uploads(kinds_of(model), Intake(), tmp_path)
     old, new, examples = tmp_path / ("a" * 64), tmp_path / ("b" * 64), tmp_path / "examples"
     for folder in (old, new, examples):
         folder.mkdir()
