@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 import tiny
@@ -10,6 +11,8 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 torch.set_num_threads(1)
+# Where tests run in the background a shell has it ignored, in them and in the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["COLUMNS"] = "200"  # rich asks once, when it is first imported: tables and paths stay on their lines
 
 

@@ -84,6 +84,9 @@ def rebuilt(voice: str = HARD) -> bool:
     return (DATA / "speech" / voice).is_dir()
 
 
+REBUILT = (HARD,) if rebuilt() else ()
+
+
 def sibling(name: str) -> ModuleType:
     """Another file of this folder as a module, wherever the interpreter was started."""
     return import_file(FOLDER / f"{name}.py")
@@ -141,13 +144,12 @@ class EmojiCorpus:
 
     keys: tuple[str, ...] = ("text", "image", "audio", "video")
     splits: tuple[str, ...] = ("seen", "unseen")
+    apart: Mapping[str, Sequence[str]] = dict.fromkeys((*REBUILT, "sound"), ("audio->text",))
+    judged: tuple[str, ...] = ("seen", "unseen", *REBUILT)
     synthetic: Mapping[str, Sequence[str]] = {"unseen": ("video",)}
     aspects: Mapping[str, Sequence[str]] = {}
 
     def __init__(self) -> None:
-        hard = (HARD,) if rebuilt() else ()
-        self.apart: Mapping[str, Sequence[str]] = {split: ("audio->text",) for split in (*hard, "sound")}
-        self.judged: tuple[str, ...] = ("seen", "unseen", *hard)
         self.concepts = {concept.id: concept for concept in core()}
         self.labels = [concept.label for concept in self.concepts.values()]
 

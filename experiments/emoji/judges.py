@@ -126,7 +126,7 @@ def recognised() -> dict[str, float]:
     nodes = {"audio": {"speech": config.read(HERE / "evaluation.yaml")["judges"]["audio"]["speech"]}}
     judge = build(nodes, corpus.EmojiCorpus().labels, HERE)["audio"]["speech"]
     sets = {"seen audio": [corpus.held_out(concept, "audio", "seen", 0) for concept in corpus.core()]}
-    for voice in (*corpus.VOICES["seen"], *corpus.VOICES["unseen"], *([corpus.HARD] if corpus.rebuilt() else [])):
+    for voice in (*corpus.VOICES["seen"], *corpus.VOICES["unseen"], *corpus.REBUILT):
         sets[voice] = [corpus.spoken(concept.speech[voice]) for concept in corpus.core()]
     ranked = {name: rankings(judge, media) for name, media in sets.items()}
     return {name: round(hits(rows, range(len(rows)), 1) / len(rows), 3) for name, rows in ranked.items()}
@@ -150,7 +150,7 @@ def main() -> None:
     if "sound" in given.which:
         path = HERE / "judges" / "sound.safetensors"
         stored(fit(sound_net(len(labels)), sound_draws(given.batch), given.steps, 4e-3), path)
-        print(ceilings(SoundJudge(labels, path=path), "audio", corpus.EmojiCorpus().judged))
+        print(ceilings(SoundJudge(labels, path=path), "audio", corpus.EmojiCorpus.judged))
     if "speech" in given.which:
         print(recognised())
 

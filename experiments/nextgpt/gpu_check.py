@@ -41,7 +41,6 @@ from anyx.data.sources import Feed
 from anyx.decoding import generator
 from anyx.media import Audio, Image, Series, Video
 from anyx.model import AnyX
-from anyx.reply import SUFFIXES
 from anyx.schema import Stage
 from anyx.training import run
 from anyx.training.report import Metrics
@@ -139,11 +138,11 @@ def records(model: AnyX, stage: Stage, folder: Path, count: int) -> list[dict[st
         reply: list[dict[str, Any]] = [{"type": "text", "text": caption}]
         if sends:
             key = list(model.inputs)[index % len(model.inputs)]
-            path = medium(model.inputs[key].kind, index).save(folder / f"{index}.{SUFFIXES[model.inputs[key].kind]}")
+            path = medium(model.inputs[key].kind, index).save(folder / f"{index}.{model.inputs[key].kind.suffix}")
             user.insert(0, {"type": key, "path": str(path)})
         if shows:
             key = list(model.outputs)[index % len(model.outputs)]
-            path = medium(model.outputs[key].kind, index).save(folder / f"{index}.{SUFFIXES[model.outputs[key].kind]}")
+            path = medium(model.outputs[key].kind, index).save(folder / f"{index}.{model.outputs[key].kind.suffix}")
             reply.append({"type": key, "path": str(path), "caption": caption})
         rows.append({"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]})
     return rows

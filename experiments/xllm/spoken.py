@@ -92,12 +92,12 @@ class SpokenCorpus:
 
     keys: Sequence[str] = ("text", "speech")
     splits: Sequence[str] = ("seen", "unseen")
+    apart: Mapping[str, Sequence[str]] = dict.fromkeys(world.REBUILT, ("speech->text",))
     judged: Sequence[str] = ("seen",)
     synthetic: Mapping[str, Sequence[str]] = {}
     aspects: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, *, utterances: int = 300) -> None:
-        self.apart: Mapping[str, Sequence[str]] = {world.HARD: ("speech->text",)} if world.rebuilt() else {}
         self.concepts = {str(index): drawn("test", index)[0] for index in range(utterances)}
         self.labels = list(dict.fromkeys(said(concepts) for concepts in self.concepts.values()))
 
