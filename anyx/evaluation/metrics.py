@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from anyx.media import Audio, Image, Video
-from anyx.scoring.bootstrap import cluster_means, percentiles
+from anyx.scoring.bootstrap import cluster_means, edges
 from anyx.scoring.statistics import wilson
 
 ALIKE = 1e-9  # an interval as narrow is none: labels that are all alike are drawn the same each time
@@ -36,8 +36,8 @@ def bounds(right: Sequence[float], labels: Sequence[str]) -> tuple[float, float]
     """
     if not right:
         return wilson(0, 0)
-    low, high = percentiles(cluster_means(right, labels))
     groups = len(set(labels))
+    low, high = edges(cluster_means(right, labels), groups)
     return (low, high) if high - low > ALIKE else wilson(groups * sum(right) / len(right), groups)
 
 
@@ -47,10 +47,11 @@ def difference_bounds(differences: Sequence[float], labels: Sequence[str]) -> tu
     Where all labels differ alike it has no width: then a share of labels that Wilson's bound leaves may be otherwise,
     by 1 to either side.
     """
-    low, high = percentiles(cluster_means(differences, labels))
+    groups = len(set(labels))
+    low, high = edges(cluster_means(differences, labels), groups)
     if high - low > ALIKE:
         return low, high
-    groups, mean = len(set(labels)), sum(differences) / len(differences)
+    mean = sum(differences) / len(differences)
     sure, _ = wilson(groups, groups)
     return sure * mean - (1 - sure), sure * mean + (1 - sure)
 

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from anyx.scoring.bootstrap import edges
 from anyx.scoring.edits import Edits, edits, total
 
 DRAWS = 1000  # of the bootstrap
@@ -40,5 +41,4 @@ def interval(errors: Sequence[Edits], *, seed: int = 0) -> tuple[float, float]:
     if len(errors) < 2:
         return 0.0, max(1.0, total(errors).rate)
     dice = random.Random(seed)
-    rates = sorted(total(dice.choices(errors, k=len(errors))).rate for _ in range(DRAWS))
-    return rates[round(0.025 * (DRAWS - 1))], rates[round(0.975 * (DRAWS - 1))]
+    return edges([total(dice.choices(errors, k=len(errors))).rate for _ in range(DRAWS)], len(errors))

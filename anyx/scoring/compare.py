@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from anyx.scoring.bootstrap import REPEATS, cluster_means, paired_bootstrap, percentiles, permutation_test
+from anyx.scoring.bootstrap import REPEATS, cluster_means, edges, paired_bootstrap, permutation_test
 from anyx.scoring.result import Result
 from anyx.scoring.statistics import wilson
 
@@ -38,7 +38,7 @@ def interval(result: Result, *, repeats: int = REPEATS, seed: int = 0) -> tuple[
     elif alike:
         return None
     else:
-        low, high = percentiles(cluster_means(items, result.clusters, repeats=repeats, seed=seed))
+        low, high = edges(cluster_means(items, result.clusters, repeats=repeats, seed=seed), groups)
     return result.scale * low, result.scale * high
 
 

@@ -47,8 +47,9 @@ def says(label: str, text: str, synonyms: Synonyms | None = None) -> bool:
 
 
 def mentions(label: str, text: str, synonyms: Synonyms | None = None) -> bool:
-    """Whether a word for the label stands anywhere in the text, inside of others too (`cat` in `located`)."""
-    return any(word in text.lower() for word in words_of(label, synonyms))
+    """Whether a name of the label, in any form, is in the text as whole words: `cat` is not in `located`."""
+    names = {form for word, forms in words_of(label, synonyms).items() for form in (word, *forms)}
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text.lower()) for name in names)
 
 
 def smiling(text: str) -> str:

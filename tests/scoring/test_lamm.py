@@ -26,8 +26,16 @@ def test_labels(label: str, text: str, wanted: bool) -> None:
 
 def test_synonyms_may_be_handed_in() -> None:
     assert says("truck", "a lorry", {"truck": {"truck": [], "lorry": ["lorries"]}})
-    assert mentions("cat", "It is located here")  # anywhere, as published
-    assert not mentions("dog", "It is located here")
+
+
+def test_a_class_is_mentioned_as_a_whole_word_in_any_of_its_forms() -> None:
+    assert not mentions("cat", "It is located here")
+    assert not mentions("bus", "a busy street")
+    assert mentions("cat", "Cat: [0, 0, 1, 1]")
+    assert mentions("cat", "two cats")
+    assert mentions("aeroplane", "an airplane, high up")
+    assert mentions("hot dog", "one hot dog.", {"hot dog": {"hot dog": ["hot dogs"]}})
+    assert not mentions("hot dog", "one hot doge", {"hot dog": {"hot dog": ["hot dogs"]}})
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("No.", "-1"), ("It is NOT so", "-1"), ("nothing", "1"), ("isn't", "1")])

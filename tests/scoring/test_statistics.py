@@ -9,9 +9,11 @@ from anyx.scoring.arena import arena, strengths
 from anyx.scoring.bootstrap import (
     cluster_means,
     drawn_means,
+    edges,
     paired_bootstrap,
     percentiles,
     permutation_test,
+    widened,
 )
 from anyx.scoring.compare import compare, interval
 from anyx.scoring.mme import mme
@@ -111,6 +113,30 @@ def test_intervals_over_clusters_hold_the_mean_19_times_of_20() -> None:
         low, high = interval(found, repeats=500) or (0, 0)
         held.append(low <= 0.7 <= high)
     assert 0.93 < np.mean(held) < 0.97
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.4, 0.6), (14.0, 6.0), (9.0, 1.0), (1.0, 1.0)])
+def test_intervals_over_twelve_clusters_hold_the_mean_19_times_of_20(a: float, b: float) -> None:
+    """1000 measurements of 12 scenes by 4 copies each, scenes unlike each other or nearly alike."""
+    generator = np.random.default_rng(0)
+    held, plain = [], []
+    for _ in range(1000):
+        clusters = np.repeat(np.arange(12), 4)
+        right = (generator.random(48) < generator.beta(a, b, size=12)[clusters]).astype(float).tolist()
+        low, high = interval(result(right, "".join(map(chr, 97 + clusters))), repeats=500) or (0, 0)
+        held.append(low <= a / (a + b) <= high)
+        low, high = percentiles(cluster_means(right, clusters.tolist(), repeats=500))
+        plain.append(low <= a / (a + b) <= high)
+    assert 0.93 < np.mean(held) < 0.97
+    assert np.mean(plain) < np.mean(held) - 0.01
+
+
+def test_few_clusters_take_percentiles_further_out() -> None:
+    # t of 11 degrees of freedom at 97.5%: 2.200985; times the root of 12 / 11: 2.298851, beyond which lie 1.0757%
+    assert widened(12) == pytest.approx(1 - 2 * 0.010757, abs=1e-5)
+    assert widened(100_000) == pytest.approx(0.95, abs=1e-5)
+    assert edges(range(101), 12) == pytest.approx((1.0757, 98.9243), abs=1e-3)
+    assert widened(1) == 0.95
 
 
 def test_intervals_of_differences_hold_them_19_times_of_20() -> None:
