@@ -171,12 +171,14 @@ def rendered(key: str, scene: str, copy: int) -> Any:
 
 
 class World(Sequence[Record]):
-    """The dialogues of a stage (`part`), `copies` of every scene and route."""
+    """The dialogues of a stage (`part`), `copies` of every scene and route; of `keys`, those of no other media."""
 
-    def __init__(self, *, part: str, copies: int = 4, seed: int = 0) -> None:
+    def __init__(self, *, part: str, copies: int = 4, seed: int = 0, keys: Sequence[str] = MEDIA) -> None:
         if part not in PARTS:
             raise ValueError(f"part: {part!r} is not one of {', '.join(PARTS)}")
-        self.part, self.records = part, list(PARTS[part](random.Random(f"{seed}/{part}"), copies))
+        allowed = {"text", *known(keys)}
+        made = PARTS[part](random.Random(f"{seed}/{part}"), copies)
+        self.part, self.records = part, [record for record in made if kinds(record) <= allowed]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -200,6 +202,19 @@ def shown(part: Record) -> Record:
     return {"type": part["type"], "caption": part["caption"], "media": medium}
 
 
+def kinds(record: Record) -> set[str]:
+    """What a record is made of: words, and keys of media."""
+    contents = [turn["content"] for turn in record["messages"]]
+    return {part["type"] for content in contents if not isinstance(content, str) for part in content}
+
+
+def known(keys: Sequence[str]) -> Sequence[str]:
+    """The keys; a ValueError where one is no medium of the world."""
+    if unknown := [key for key in keys if key not in MEDIA]:
+        raise ValueError(f"keys: {unknown[0]!r} is not one of {', '.join(MEDIA)}")
+    return keys
+
+
 class Pairs(Sequence[Record]):
     """Media of `keys` and their caption, `copies` of each of the 72 scenes: what decoders learn from.
 
@@ -207,9 +222,7 @@ class Pairs(Sequence[Record]):
     """
 
     def __init__(self, *, keys: Sequence[str], copies: int = 16, seed: int = 0) -> None:
-        if unknown := [key for key in keys if key not in MEDIA]:
-            raise ValueError(f"keys: {unknown[0]!r} is not one of {', '.join(MEDIA)}")
-        self.keys, self.seed = list(keys), seed
+        self.keys, self.seed = list(known(keys)), seed
         self.scenes = list(world.SCENES) * copies
 
     def __len__(self) -> int:
