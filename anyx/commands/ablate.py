@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -50,6 +49,7 @@ def ablate(
     anyx ablate experiments/emoji outputs.image.tokens=1,4,16 --seeds 0,1 --jobs 2 stages.polish.steps=500
     anyx ablate experiments/emoji 'inputs.image.projector={type: linear},{type: mlp, hidden: 256}'
     """
+    import torch
     from rich.progress import track
 
     from anyx.config import load
@@ -67,7 +67,7 @@ def ablate(
     measured = opened(experiment, settings)
     runs = {(variant.name, seed): out / variant.name / f"seed{seed}" for variant in made for seed in chosen}
     changes = {variant.name: variant.overrides for variant in made}
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, torch.get_num_threads() // jobs)  # as many as OMP_NUM_THREADS leaves
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         tasks = {}
         for (name, seed), folder in runs.items():

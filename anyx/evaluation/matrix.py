@@ -19,6 +19,8 @@ from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.decisions import decisions
 from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import Judges, rankings
+from anyx.evaluation.lines import brief, cycles
+from anyx.evaluation.lines import decisions as decided
 from anyx.evaluation.metrics import bounds, chance, hits
 from anyx.evaluation.records import Job, Record, Records, by_route
 from anyx.evaluation.routes import PLAIN, first_leg
@@ -164,24 +166,25 @@ def has_media(cells: Sequence[str], key: str) -> bool:
 
 
 def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str]) -> str:
-    """The matrices as Markdown tables: top-1 in percent with its interval and its controls."""
+    """The matrices as Markdown tables: top-1 in percent with its interval, its controls and the fidelity.
+
+    Below each stand its cycles, and how often media came when, and only when, they were asked for.
+    """
     parts = []
     for split in splits:
         head = f"| {split}: in \\ out | " + " | ".join(keys) + " |"
         rows = [
-            f"| **{source}** | " + " | ".join(_brief(found[split].get(f"{source}->{target}")) for target in keys) + " |"
+            f"| **{source}** | " + " | ".join(brief(found[split].get(f"{source}->{target}")) for target in keys) + " |"
             for source in keys
         ]
         parts.append("\n".join([head, "|---" * (len(keys) + 1) + "|", *rows]))
-    parts.append("Top-1 in percent (95% interval; chance of shuffled outputs / ceiling on real media).")
+        if told := [f"- {line}" for line in (*cycles(found, split), *decided(found, split))]:
+            parts.append("\n".join(told))
+    parts.append(
+        "Top-1 in percent (95% interval; chance of shuffled outputs / ceiling on real media), then fidelity with its "
+        "standard error (what two real sets of the size come to)."
+    )
     return "\n\n".join(parts) + "\n"
-
-
-def _brief(cell: Mapping[str, Any] | None) -> str:
-    if not cell or not cell["n"]:
-        return "-"
-    low, high, chance_of, ceiling = (round(100 * x) for x in (*cell["ci95"], cell["chance"], cell["ceiling"]))
-    return f"{100 * cell['top1']:.0f} ({low}-{high}; {chance_of} / {ceiling})"
 
 
 def below(found: Mapping[str, Any], floors: Mapping[str, float]) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anyx.evaluation import sheet
+from anyx.evaluation import lines, sheet
 from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.plots import bars
 from anyx.evaluation.records import Record
@@ -60,49 +60,30 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
             table.add_column(head)
         for source in corpus.keys:
             row = [found[split].get(f"{source}->{target}") for target in corpus.keys]
-            table.add_row(source, *("-" if not cell else _line(cell) for cell in row))
+            table.add_row(source, *("-" if not cell else lines.cell(cell) for cell in row))
         console.print(table)
-        for name, cell in found[split].items():
-            if name.count("->") > 1:
-                console.print(f"{split}: {name} {_line(cell)} (n {cell['n']})", highlight=False)
+        for told in (*lines.cycles(found, split), *lines.decisions(found, split)):
+            console.print(f"{split}: {told}", markup=False, highlight=False)
     for split in corpus.apart:
         for name, cell in found[split].items():
-            console.print(f"{split}, apart: {name} {_line(cell)} (n {cell['n']})")
-    if "plain_chat" in found:
-        console.print(f"plain chat stays plain: {found['plain_chat']['plain']:.1%} of {found['plain_chat']['n']}")
-
-
-def _line(cell: Mapping[str, Any]) -> str:
-    low, high = cell["ci95"]
-    controls = f"of {cell['ceiling']:.0%}, chance {cell['chance']:.0%}"
-    return f"{cell['top1']:.0%} ({low:.0%}-{high:.0%}) {controls}{_likeness(cell, ', ')}{_errors(cell, ', ')}"
-
-
-def _likeness(cell: Mapping[str, Any], before: str) -> str:
-    """How like real ones the outputs are, and the floor: what two real sets of the size come to."""
-    if (said := cell.get("fidelity")) is None:
-        return ""
-    floor = "" if said["floor"] is None else f" (real {said['floor']:.3f})"
-    return f"{before}{said['metric']} {said['value']:.3f}{floor}"
-
-
-def _errors(cell: Mapping[str, Any], before: str) -> str:
-    if "words" not in cell:
-        return ""
-    low, high = cell["words"]["ci95"]
-    return f"{before}word errors {cell['words']['error_rate']:.1%} ({low:.1%}-{high:.1%})"
+            console.print(f"{split}, apart: {name} {lines.cell(cell)} (n {cell['n']})", markup=False, highlight=False)
+    if told := lines.plain(found):
+        console.print(told)
 
 
 def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], verdicts: Verdicts, out: Path) -> None:
     """Write `report.html` and one contact sheet a split."""
-    parts = [
-        f"<h1>What goes in, what comes out</h1><p>{found['labels']} labels in the closed list. {_plain(found)}</p>"
-    ]
+    told = "; ".join(part for part in (f"{found['labels']} labels in the closed list", lines.plain(found)) if part)
+    parts = [f"<h1>What goes in, what comes out</h1><p>{told}.</p>"]
     for split in (*corpus.splits, *corpus.apart):
         shown = [record for record in records if record.job.split == split]
         if not shown:
             continue
         parts.append(f"<h2>{html.escape(split)}</h2>{_table(found[split], corpus)}{bars(found[split])}")
+        parts += [
+            _list("cycles", lines.cycles(found, split)),
+            _list("whether media came", lines.decisions(found, split)),
+        ]
         groups = {name: [record for record in shown if record.job.route == name] for name in cells(corpus.keys)}
         for name, group in groups.items():
             if group:
@@ -115,10 +96,10 @@ def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], v
     (out / "report.html").write_text(page, encoding="utf-8")
 
 
-def _plain(found: Mapping[str, Any]) -> str:
-    if "plain_chat" not in found:
+def _list(title: str, told: Sequence[str]) -> str:
+    if not told:
         return ""
-    return f"Plain chat stays plain in {found['plain_chat']['plain']:.1%} of {found['plain_chat']['n']}."
+    return f"<h3>{title}</h3><ul>{''.join(f'<li>{html.escape(line)}</li>' for line in told)}</ul>"
 
 
 def _table(figures: Mapping[str, Any], corpus: Corpus) -> str:
@@ -138,7 +119,7 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
     low, high = cell["ci95"]
     others = "".join(f"<br>{html.escape(name)}: {other['top1']:.0%}" for name, other in cell.get("others", {}).items())
     marks = "<br>synthetic input" if cell.get("synthetic_input") else ""
-    mark = _likeness(cell, "<br>") + _errors(cell, "<br>") + marks
+    mark = "".join(f"<br>{told}" for told in (lines.likeness(cell), lines.word_errors(cell)) if told) + marks
     return (
         f'<td style="background:hsl({120 * cell["top1"]:.0f} 60% 50% / .35)"><b>{cell["top1"]:.0%}</b> '
         f"<small>({low:.0%}-{high:.0%})<br>top-5 {cell['top5']:.0%}, valid {cell['valid']:.0%}, n {cell['n']}<br>"
@@ -166,5 +147,5 @@ def _media(place: str | None, out: Path) -> str:
 def _plain_chat(records: Sequence[Record]) -> str:
     if not records:
         return ""
-    lines = "".join(f"<li>{html.escape(r.request)} <b>{html.escape(r.text)}</b></li>" for r in records[:20])
-    return f"<h2>plain chat</h2><ul>{lines}</ul>"
+    said = "".join(f"<li>{html.escape(r.request)} <b>{html.escape(r.text)}</b></li>" for r in records[:20])
+    return f"<h2>plain chat</h2><ul>{said}</ul>"

@@ -4,7 +4,7 @@ Draws come from a numpy generator of the given seed, so that a result is the sam
 of each item, of which whole ones are drawn; without any, each item stands for itself.
 
 Percentiles of means over few clusters lie too near each other, as a deviation over n instead of n - 1 does: `edges`
-takes them further out, as far as Student's t is beyond the normal (the expanded percentiles of Hesterberg, arXiv:1411.5279).
+takes them further out, as far as Student's t is beyond the normal (Hesterberg's expanded percentiles, arXiv:1411.5279).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The thirteen metrics of the LAMM benchmark (2023), by the name of its task: `lamm("voc_detection", rows)`.
 
 Rows are mappings with a `prediction` and what it should say. What the paper calls mAP of VOC is the recall of boxes
-whose class is mentioned anywhere, as a word of its own. Its PCK of key points was always printed as 0, for the hits were not added up; here
-they are, unless `as_published`.
+whose class is mentioned anywhere, as a word of its own. Its PCK of key points was always printed as 0, for the hits
+were not added up; here they are, unless `as_published`.
 """
 
 from __future__ import annotations

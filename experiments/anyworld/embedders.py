@@ -1,8 +1,8 @@
 """What AnyWorld's media are compared in, without a weight that was learned: how sharp, clean and like a rendering.
 
-Features of `RandomConv`, each brought to mean 0 and deviation 1 over two copies of every scene: a KID of these is of the
-order of 1 where every feature is off by one deviation of the world's, in pictures, sounds and clips alike. Beyond three
-deviations all is equally strange, so that one broken medium of many does not decide. A feature that is the same
+Features of `RandomConv`, each brought to mean 0 and deviation 1 over two copies of every scene: a KID of these is of
+the order of 1 where every feature is off by one deviation of the world's, in pictures, sounds and clips alike. Beyond
+three deviations all is equally strange, so that one broken medium of many does not decide. A feature that is the same
 everywhere says nothing and is left out.
 
 Letters: n media, d features of each.
@@ -33,7 +33,9 @@ class WorldConv:
             raise ValueError(f"key: {key!r} is not one of {', '.join(corpus.MEDIA)}")
         self.conv = RandomConv(seed)
         render, number = corpus.MEDIA[key], range(COPIES)
-        known = [render(scene, corpus.generator("scale", key, scene, i)) for scene in corpus.world.SCENES for i in number]
+        known = [
+            render(scene, corpus.generator("scale", key, scene, i)) for scene in corpus.world.SCENES for i in number
+        ]
         found = self.conv(known)
         spread = found.std(0)
         self.kept = spread > STEADY * spread.max()

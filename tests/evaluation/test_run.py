@@ -201,6 +201,23 @@ def test_decisions_count_media_that_nobody_asked_for(folder: Path, tmp_path: Pat
     assert found["audio"]["precision"] is None
 
 
+def test_cycles_and_decisions_are_told_wherever_figures_are(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The painter draws 38 pictures over 3 x 3 cells of 4 things and 2 plain questions; 12 were asked for, of 24 media."""
+    (folder / "evaluation.yaml").write_text(YAML + "cycles: [audio->image->audio]\n")
+    out = tmp_path / "out"
+    evaluate(folder, out, model=Painter(), show=True)
+    printed = " ".join(capsys.readouterr().out.split())
+    cycle = "audio->image->audio 0% (0%-49%) of 100%, chance 0% (n 4)"
+    media = "image: came in 100.0% (51.0%-100.0%) of 12 replies that were asked for it, was asked for in 31.6% ("
+    never = "audio: came in 0.0% (0.0%-49.0%) of 12 replies that were asked for it, was asked for in - of 0 that had it"
+    for told in (cycle, media, never):
+        assert f"seen: {told}" in printed
+        assert f"- {told}" in (out / "matrix.md").read_text()
+        assert f"<li>{told.replace('->', '-&gt;')}" in (out / "report.html").read_text()
+
+
 def test_aspects_are_right_where_labels_share_them(folder: Path, tmp_path: Path) -> None:
     """A deaf model says red to red, green, blue and dark red: not dark in three, red in hue in two."""
     found = evaluate(folder, tmp_path / "out", model=Oracle(deaf=True), show=False)
