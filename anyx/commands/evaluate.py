@@ -46,6 +46,8 @@ def evaluate(
     from anyx.evaluation.run import evaluate as measure
     from anyx.evaluation.run import score
 
+    if everything and limit is not None:
+        raise ValueError(f"--all, --limit {limit}: one of the two is allowed")
     if compare is not None:
         found = versus(experiment, compare, overrides or ())
         out.mkdir(parents=True, exist_ok=True)

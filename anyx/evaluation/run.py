@@ -75,6 +75,8 @@ def evaluate(
     or where to load one from. A run goes on in the same `out` with the same model only: one that is given as an object
     is known by its weights, and by its class alone where it is no `nn.Module`.
     """
+    if all and limit is not None:
+        raise ValueError(f"all, limit: every concept and {limit} of them were asked for; give one of the two")
     out = Path(out)
     experiment = opened(folder, overrides)
     settings, corpus, fidelity = experiment.settings, experiment.corpus, experiment.fidelity(out)
