@@ -204,7 +204,7 @@ def test_decisions_count_media_that_nobody_asked_for(folder: Path, tmp_path: Pat
 def test_cycles_and_decisions_are_told_wherever_figures_are(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The painter draws 38 pictures over 3 x 3 cells of 4 things and 2 plain questions; 12 were asked for, of 24 media."""
+    """The painter draws 38 pictures, over 3 x 3 cells of 4 things and 2 plain questions, of which 12 were asked for."""
     (folder / "evaluation.yaml").write_text(YAML + "cycles: [audio->image->audio]\n")
     out = tmp_path / "out"
     evaluate(folder, out, model=Painter(), show=True)
