@@ -1,8 +1,9 @@
 """Samples -> records: pictures are opened, a model answers in batches, and each answer is on disk before the next.
 
 Beside `records.jsonl` stand `rows.jsonl` (what scoring needs of each sample) and `skipped.jsonl` (samples whose picture
-is missing or broken: they are told, counted, left out of the score, and tried again when the run goes on). Pictures out
-of tables are written once each, under their digest, so that a record names a file in any case.
+is missing or broken, and entries that lack what they should have: they are told, counted, left out of the score, and
+tried again when the run goes on). Pictures out of tables are written once each, under their digest, so that a record
+names a file in any case.
 """
 
 from __future__ import annotations
@@ -57,15 +58,20 @@ class OneByOne:
 
 
 def read(benchmark: Benchmark, folder: Path, split: str) -> Iterator[Sample]:
-    """The samples of a folder; ValueError where an entry lacks what it should have."""
+    """The samples of a folder, with one for each malformed entry; ValueError where no entry is as it should be."""
     files = found(benchmark, folder, split)
+    names, whole, first = ", ".join(file.name for file in files[:3]), 0, ""
     try:
-        yield from benchmark.read(folder, files, split)
+        for sample in benchmark.read(folder, files, split):
+            whole += not sample.fault
+            first = first or sample.fault
+            yield sample
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        names = ", ".join(file.name for file in files[:3])
         raise ValueError(
             f"--data: {names} is not of the form expected ({type(error).__name__}: {error}); expected {benchmark.holds}"
         ) from error
+    if first and not whole:
+        raise ValueError(f"--data: {names} is not of the form expected ({first}); expected {benchmark.holds}")
 
 
 def chosen(samples: Iterator[Sample], limit: int | None) -> dict[str, tuple[str, int]]:
@@ -127,6 +133,11 @@ def ask(
             continue
         job = Job(name, sample.route, sample.id, seed)
         if job in records:
+            progress(1)
+            continue
+        if sample.fault:
+            log.warning("%s: skipped: %s", sample.id, sample.fault)
+            append(out / "skipped.jsonl", {"sample": sample.id, "fault": "malformed", "why": sample.fault})
             progress(1)
             continue
         try:

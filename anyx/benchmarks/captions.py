@@ -6,13 +6,13 @@ over the pictures of that domain alone, as its server has them. The `parser` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring import Result
 from anyx.scoring.captions import captions
 from anyx.scoring.rows import Row, subsets
@@ -24,23 +24,31 @@ def read_coco(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sampl
     """One sample a picture that has captions; pictures lie in the folder that the file is named after, or images/."""
     (file,) = files
     held = read_json(file)
-    said: dict[Any, list[str]] = {}
+    said: dict[Any, list[Any]] = {}
     for one in held["annotations"]:
-        said.setdefault(one["image_id"], []).append(one["caption"])
-    for image in held["images"]:
+        said.setdefault(one.get("image_id"), []).append(one)
+
+    def made(image: Mapping[str, Any]) -> Iterator[Sample]:
         if image["id"] in said:
-            row = {"references": said[image["id"]]} | ({"domain": image["domain"]} if "domain" in image else {})
+            row = {"references": [one["caption"] for one in said[image["id"]]]}
+            row |= {"domain": image["domain"]} if "domain" in image else {}
             places = (file.stem.removeprefix("captions_"), "images", "val", "")
             yield sample(str(image["id"]), located(folder, image["file_name"], *places), row)
+
+    yield from each(held["images"], made)
+    yield from each(said.get(None, []), lambda one: one["image_id"], name="annotation")  # nobody knows of what
 
 
 def read_karpathy(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a picture of the split."""
     (file,) = files
-    for image in read_json(file)["images"]:
+
+    def made(image: Mapping[str, Any]) -> Iterator[Sample]:
         if image["split"] == split:
             where = located(folder, image["filename"], "flickr30k-images", "flickr30k_images", "images", "")
             yield sample(str(image["imgid"]), where, {"references": [one["raw"] for one in image["sentences"]]})
+
+    yield from each(read_json(file)["images"], made)
 
 
 def sample(name: str, where: Path, row: dict[str, Any]) -> Sample:

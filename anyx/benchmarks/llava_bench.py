@@ -7,11 +7,12 @@ their wording is given by `--judge-prompt`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyx.benchmarks.folders import located, read_lines
-from anyx.benchmarks.samples import Benchmark, Review, Sample, asked
+from anyx.benchmarks.samples import Benchmark, Review, Sample, asked, each
 from anyx.scoring.reviews import llava_bench
 
 TEMPLATE = """\
@@ -36,18 +37,21 @@ blank between. Give your reasons in the lines after it."""
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a question."""
     questions, contexts, answers = (list(read_lines(file)) for file in files)
-    described = {one["image"]: one["caption"] for one in contexts}
-    reference = {one["question_id"]: one["text"] for one in answers}
-    for asking in questions:
-        name, said = asking["question_id"], described[asking["image"]]
+    described = {one.get("image"): one for one in contexts}
+    reference = {one.get("question_id"): one for one in answers}
+
+    def made(asking: Mapping[str, Any]) -> Iterator[Sample]:
+        name, said = asking["question_id"], described[asking["image"]]["caption"]
         row = {
             "category": asking["category"],
             "question": asking["text"],
             "context": "\n".join(said) if isinstance(said, list) else said,
-            "reference": reference[name],
+            "reference": reference[name]["text"],
         }
         where = located(folder, asking["image"], "images", "")
         yield Sample(str(name), asked(asking["text"], where), row, source=asking["image"])
+
+    yield from each(questions, made)
 
 
 LLAVA_BENCH = Benchmark(

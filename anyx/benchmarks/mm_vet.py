@@ -6,11 +6,12 @@ what may stand for each other. The words it is asked by are our own; see `anyx.b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import Benchmark, Review, Sample, asked
+from anyx.benchmarks.samples import Benchmark, Review, Sample, asked, each
 from anyx.scoring.reviews import mm_vet
 
 TEMPLATE = """\
@@ -38,10 +39,14 @@ Grade:"""
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a question."""
     (file,) = files
-    for name, asking in read_json(file).items():
+
+    def made(entry: tuple[str, Mapping[str, Any]]) -> Iterator[Sample]:
+        name, asking = entry
         row = {"question": asking["question"], "reference": asking["answer"], "capability": asking["capability"]}
         where = located(folder, asking["imagename"], "images", "")
         yield Sample(name, asked(asking["question"], where), row, source=asking["imagename"])
+
+    yield from each(read_json(file).items(), made)
 
 
 MM_VET = Benchmark(

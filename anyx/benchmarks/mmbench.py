@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import read_tsv
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring.circular import STEP, mmbench, options
 
 LETTERS = string.ascii_uppercase
@@ -26,9 +26,10 @@ REFERS = 64  # an `image` no longer than this is the index of another row
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """Every rotation of every question."""
     (file,) = files
-    turned = any(int(row["index"] or 0) >= STEP for row in read_tsv(file))
+    turned = any((row["index"] or "").isdecimal() and int(row["index"] or 0) >= STEP for row in read_tsv(file))
     pictures: dict[str, str] = {}
-    for line in read_tsv(file):
+
+    def made(line: Mapping[str, str | None]) -> Iterator[Sample]:
         index, text = int(line["index"] or 0), line["image"] or ""
         if len(text) <= REFERS and text in pictures:
             text = pictures[text]
@@ -40,6 +41,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
             name, question = str(asking["index"]), str(asking["index"] % STEP)
             words = worded("mmbench_en_dev", asking)
             yield Sample(name, asked(words, decoded(text)), asking, group=question, source=question)
+
+    yield from each(read_tsv(file), made, group=lambda line: str(int(line["index"]) % STEP))
 
 
 def rotations(row: Mapping[str, Any], letters: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anyx.benchmarks.folders import located
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, each, question
 from anyx.scoring.mme import COGNITION, PERCEPTION, mme
 
 ENDINGS = (".jpg", ".png", ".jpeg")
@@ -17,10 +17,11 @@ ENDINGS = (".jpg", ".png", ".jpeg")
 
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """The two questions of each picture; other texts of the release (results of models) are left out."""
-    for file in files:
+
+    def made(file: Path) -> Iterator[Sample]:
         place = file.parent.parent if file.parent.name == "questions_answers_YN" else file.parent
         if place.name not in (*PERCEPTION, *COGNITION):
-            continue
+            return
         lines = [line.split("\t") for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         if len(lines) != 2 or any(len(line) != 2 for line in lines):
             raise ValueError(f"{file} is not two lines of a question, a tab and an answer")
@@ -29,6 +30,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         for number, (text, answer) in enumerate(lines):
             right = {"category": place.name, "question_id": name, "answer": answer.strip()}
             yield question("mme", f"{name}/{number}", text, where, right, group=name, source=name)
+
+    yield from each(files, made)
 
 
 MME = Benchmark(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import cell, read_parquet
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, picture, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, each, picture, worded
 from anyx.scoring.mmmu import mmmu
 
 MARK = re.compile(r"(<image \d>)")
@@ -22,18 +22,22 @@ UNKNOWN = ("", "?")  # the answers of the test split, which its server keeps
 
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a row."""
-    for held in read_parquet(files):
-        row: dict[str, Any] = {
-            "question": held["question"],
-            "question_type": held["question_type"],
-            "options": listed(held["options"]),
-            "subject": "_".join(held["id"].split("_")[1:-1]),
-        }
-        if held["answer"] not in UNKNOWN:
-            answers = listed(held["answer"]) if str(held["answer"]).startswith("[") else held["answer"]
-            row["answer"] = answers
-        words = worded("mmmu_val", row)
-        yield Sample(held["id"], [{"role": "user", "content": parts(words, held)}], row)
+    yield from each(read_parquet(files), made)
+
+
+def made(held: Mapping[str, Any]) -> Iterator[Sample]:
+    """The sample of a row."""
+    row: dict[str, Any] = {
+        "question": held["question"],
+        "question_type": held["question_type"],
+        "options": listed(held["options"]),
+        "subject": "_".join(held["id"].split("_")[1:-1]),
+    }
+    if held["answer"] not in UNKNOWN:
+        answers = listed(held["answer"]) if str(held["answer"]).startswith("[") else held["answer"]
+        row["answer"] = answers
+    words = worded("mmmu_val", row)
+    yield Sample(held["id"], [{"role": "user", "content": parts(words, held)}], row)
 
 
 def parts(text: str, held: Mapping[str, Any]) -> list[dict[str, Any]]:

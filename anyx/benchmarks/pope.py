@@ -5,11 +5,13 @@ The category is the last word of a file's name. A folder that has POPE on severa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from anyx.benchmarks.folders import located, read_lines
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, each, question
 from anyx.scoring.pope import pope
 
 
@@ -19,10 +21,14 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     if len(set(categories)) < len(files):
         raise ValueError(f"{folder} holds POPE on several sets: {', '.join(f.name for f in files)}; choose by --split")
     for file, category in zip(files, categories, strict=True):
-        for line in read_lines(file):
-            name, right = f"{category}/{line['question_id']}", {"category": category, "answer": line["label"]}
-            where = located(folder, line["image"], "val2014", "images", "images/val2014", "")
-            yield question("pope", name, line["text"], where, right, source=line["image"])
+        yield from each(read_lines(file), partial(made, folder, category), name=f"{category}/entry")
+
+
+def made(folder: Path, category: str, line: Mapping[str, Any]) -> Iterator[Sample]:
+    """The sample of a line."""
+    name, right = f"{category}/{line['question_id']}", {"category": category, "answer": line["label"]}
+    where = located(folder, line["image"], "val2014", "images", "images/val2014", "")
+    yield question("pope", name, line["text"], where, right, source=line["image"])
 
 
 POPE = Benchmark(

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from anyx.benchmarks.folders import cell, located, read_json, read_parquet
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring.boxes import boxes
 
 OBJECT = re.compile(r"(?<=\d{12})_\d+(?=\.)")
@@ -26,7 +26,9 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a sentence."""
     tables = files[0].suffix == ".parquet"
     held = read_parquet(files) if tables else read_json(files[0])
-    for place, one in enumerate(held):
+
+    def made(entry: tuple[int, Mapping[str, Any]]) -> Iterator[Sample]:
+        place, one = entry
         data = cell(one["image"]) if tables else None
         name = OBJECT.sub("", one.get("file_name") or str(one["question_id"]))
         where = located(folder, name, "images", "train2014", "") if data is None else data
@@ -35,6 +37,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
             row: Mapping[str, Any] = {"answer": sentence, "box": box}
             words = worded("refcoco_bbox_rec_val", row)
             yield Sample(f"{one['question_id']}/{place}/{number}", asked(words, where), dict(row), source=name)
+
+    yield from each(enumerate(held), made)
 
 
 def shares(box: Sequence[float], where: Path | bytes) -> list[float] | None:

@@ -7,7 +7,7 @@ its encoded bytes as `media` where a table does. What is asked and what is score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Sample:
     row: dict[str, Any]
     group: str = ""
     source: str = ""
+    fault: str = ""  # of a malformed entry: why there is nothing to ask
 
     @property
     def route(self) -> str:
@@ -69,6 +70,32 @@ class Benchmark:
     many: Sequence[str] = ()
     split_inside: bool = False
     review: Review | None = None
+
+
+MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)  # what an entry of another form ends in
+
+
+def each(
+    entries: Iterable[Any],
+    made: Callable[[Any], Iterable[Sample]],
+    *,
+    name: str = "entry",
+    group: Callable[[Any], str] = lambda entry: "",
+) -> Iterator[Sample]:
+    """The samples made of every entry; of one that lacks what it should have, one that says so and is not asked.
+
+    `name` begins what such a sample is called, its place follows; `group` says of which group its samples would be.
+    """
+    for place, entry in enumerate(entries):
+        try:
+            samples = list(made(entry))
+        except MALFORMED as error:
+            try:
+                of = group(entry)
+            except MALFORMED:
+                of = ""
+            samples = [Sample(f"{name} {place}", [], {}, of, fault=f"{type(error).__name__}: {error}")]
+        yield from samples
 
 
 def asked(text: str, *pictures: Path | bytes) -> list[Message]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import cell, located, read_json, read_parquet
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring.scienceqa import scienceqa
 
 
@@ -20,17 +20,25 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         chosen = [file for file in files if split in file.name]
         if not chosen:
             raise ValueError(f"--split: none of {', '.join(file.name for file in files)} has '{split}' in its name")
-        for number, held in enumerate(read_parquet(chosen)):
-            data = cell(held["image"])
-            yield sample(str(number), held, [] if data is None else [data])
+        yield from each(enumerate(read_parquet(chosen)), tabled)
         return
     problems, splits = (read_json(file) for file in files)
     if split not in splits:
         raise ValueError(f"--split: {split!r} is not one of {', '.join(splits)}")
-    for name in splits[split]:
+
+    def made(name: str) -> Iterator[Sample]:
         held = problems[name]
         place = located(folder, held["image"] or "", f"{held['split']}/{name}", f"images/{held['split']}/{name}")
         yield sample(name, held, [place] if held["image"] else [])
+
+    yield from each(splits[split], made)
+
+
+def tabled(entry: tuple[int, Mapping[str, Any]]) -> Iterator[Sample]:
+    """The sample of a numbered row of a table."""
+    number, held = entry
+    data = cell(held["image"])
+    yield sample(str(number), held, [] if data is None else [data])
 
 
 def sample(name: str, held: Mapping[str, Any], pictures: Sequence[Path | bytes]) -> Sample:

@@ -5,11 +5,12 @@ Questions about clips are asked of one frame, `SEED-Bench-video-image/<type>_<qu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring.seedbench import seedbench
 
 CHOICES = tuple(f"choice_{letter}" for letter in "abcd")
@@ -20,7 +21,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     (file,) = files
     held = read_json(file)
     types = {number: name for name, number in held.get("question_type", {}).items()}
-    for asking in held["questions"]:
+
+    def made(asking: Mapping[str, Any]) -> Iterator[Sample]:
         number, kind = asking["question_id"], asking["question_type_id"]
         row = {key: asking[key] for key in ("question", "answer", *CHOICES)}
         row["data_type"] = types.get(kind, str(kind))
@@ -29,6 +31,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         else:
             where = located(folder, f"{kind}_{number}.png", "SEED-Bench-video-image")
         yield Sample(str(number), asked(worded("seedbench", row), where), row, source=str(asking["data_id"]))
+
+    yield from each(held["questions"], made)
 
 
 SEEDBENCH = Benchmark(

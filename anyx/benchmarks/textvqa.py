@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, worded
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, asked, each, worded
 from anyx.scoring.vqa import vqa
 
 PLACES = ("train_images", "train_val_images/train_images", "test_images", "images", "")
@@ -20,14 +20,21 @@ QUESTIONS, OCR = "TextVQA_[0-9]*.json", "TextVQA_Rosetta_OCR*.json"
 def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a question; with a second file, the words that were read in the picture too."""
     questions, *ocr = (read_json(file)["data"] for file in files)
-    seen = {one["image_id"]: one["ocr_tokens"] for held in ocr for one in held}
-    for asking in questions:
+    seen = {one.get("image_id"): one for held in ocr for one in held}
+
+    def made(asking: Mapping[str, Any]) -> Iterator[Sample]:
         image = asking["image_id"]
         row: dict[str, Any] = {"question": asking["question"]}
         row |= {"answers": asking["answers"]} if "answers" in asking else {}
-        words = worded("textvqa_val_ocr", {**row, "ocr_tokens": seen[image]}) if ocr else worded("textvqa_val", row)
+        words = (
+            worded("textvqa_val_ocr", {**row, "ocr_tokens": seen[image]["ocr_tokens"]})
+            if ocr
+            else worded("textvqa_val", row)
+        )
         where = located(folder, image, *PLACES, endings=(".jpg", ".png"))
         yield Sample(str(asking["question_id"]), asked(words, where), row, source=image)
+
+    yield from each(questions, made)
 
 
 TEXTVQA = Benchmark(

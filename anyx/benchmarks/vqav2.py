@@ -5,11 +5,12 @@ Pictures are COCO's, `val2014/COCO_val2014_000000000042.jpg`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anyx.benchmarks.folders import located, read_json
-from anyx.benchmarks.samples import WORDING, Benchmark, Sample, question
+from anyx.benchmarks.samples import WORDING, Benchmark, Sample, each, question
 from anyx.scoring.vqa import vqa
 
 
@@ -17,8 +18,9 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
     """One sample a question; each is annotated."""
     questions, annotations = (read_json(file) for file in files)
     subset = questions["data_subtype"]
-    known = {one["question_id"]: one for one in annotations["annotations"]}
-    for asking in questions["questions"]:
+    known = {one["question_id"]: one for one in annotations["annotations"] if "question_id" in one}
+
+    def made(asking: Mapping[str, Any]) -> Iterator[Sample]:
         said, image = known[asking["question_id"]], asking["image_id"]
         right = {
             "answers": [one["answer"] for one in said["answers"]],
@@ -28,6 +30,8 @@ def read(folder: Path, files: Sequence[Path], split: str) -> Iterator[Sample]:
         name = f"COCO_{subset}_{image:012d}.jpg"
         where = located(folder, name, subset, "images", f"images/{subset}", "")
         yield question("vqav2_val", str(asking["question_id"]), asking["question"], where, right, source=str(image))
+
+    yield from each(questions["questions"], made)
 
 
 VQAV2 = Benchmark(
