@@ -275,3 +275,13 @@ def test_cells_below_their_floor_fail(tmp_path: Path, capsys: pytest.CaptureFixt
         assert ("floor 90.0%" in capsys.readouterr().out) == bool(code)
     with pytest.raises(ValueError, match="floors: 'unseen' is not one of seen, held_out"):
         evaluate(folder, tmp_path / "out", ["floors={unseen: 0.9}"], model=Oracle(), show=False)
+
+
+def test_records_of_some_media_have_no_others() -> None:
+    for keys, wanted in (([], {"text"}), (["image"], {"text", "image"})):
+        records = dialogues.World(part="converse", copies=1, keys=keys).records
+        assert set().union(*map(dialogues.kinds, records)) == wanted
+    every = dialogues.World(part="describe", copies=1).records
+    assert dialogues.World(part="describe", copies=1, keys=["image", "audio", "video"]).records == every
+    with pytest.raises(ValueError, match="keys: 'smell' is not one of image, audio, video"):
+        dialogues.World(part="describe", keys=["smell"])
