@@ -17,11 +17,15 @@ embedders = import_file(WORLD / "embedders.py")
 world = embedders.corpus.world
 
 
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def spoiled(medium: Any, seed: int) -> Any:
     """White noise of a tenth of the full scale."""
     samples = isinstance(medium, Audio)
     values = medium.samples if samples else medium.pixels if isinstance(medium, Image) else medium.frames
-    noise = 0.1 * torch.randn(values.shape, generator=torch.Generator().manual_seed(seed))
+    noise = 0.1 * torch.randn(values.shape, generator=seeded(seed))
     if samples:
         return Audio((values + noise).clamp(-1, 1), medium.rate)
     pixels = (values + 255 * noise).clamp(0, 255).to(torch.uint8)
