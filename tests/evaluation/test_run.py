@@ -8,6 +8,7 @@ import tiny
 import torch
 from shapes import YAML, Mute, Oracle, Painter
 
+from anyx.commands import main
 from anyx.evaluation import evaluate
 from anyx.evaluation.matrix import markdown
 from anyx.evaluation.records import Job, Records, read
@@ -152,6 +153,16 @@ def test_errors_name_the_key_before_anything_is_asked(
     with pytest.raises(ValueError, match=message):
         evaluate(folder, tmp_path / "out", model=model, show=False)
     assert not model.calls
+
+
+def test_all_and_a_limit_are_not_both(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="all, limit: every concept and 2 of them were asked for; give one of the two"):
+        evaluate(folder, tmp_path / "out", model=Oracle(), all=True, limit=2, show=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(folder), "--all", "--limit", "2", "--out", str(tmp_path / "out")])
+    assert stop.value.code not in (0, None)
+    assert "--all, --limit 2: one of the two is allowed" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_real_model_runs_through_all_cells(folder: Path, tmp_path: Path) -> None:
