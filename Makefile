@@ -27,7 +27,7 @@ $(STAMP):
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null
 	@$(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv==0.13.9
 	@began=$$(date +%s); \
-	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet -r requirements.lock && \
+	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -r requirements.lock && \
 	$(PYTHON) -m uv pip install --python $(PYTHON) --quiet --no-deps -e . && \
 	echo "$(VENV): downloaded and installed in $$(($$(date +%s) - began)) s"
 	@rm -f $(VENV)/.anyx-* && touch $@

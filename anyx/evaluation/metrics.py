@@ -32,11 +32,12 @@ def chance(ranked: Sequence[Sequence[int]], targets: Sequence[int]) -> float:
 def bounds(right: Sequence[float], labels: Sequence[str]) -> tuple[float, float]:
     """The 95% interval of a share over answers of which those about one label hang together: a bootstrap over labels.
 
-    Where all labels are right to the same share it has no width, and each counts as one answer instead (Wilson).
+    Where each label has one answer it is Wilson's, for a share near 0 or 1 is drawn too seldom otherwise. Where all
+    labels are right to the same share the bootstrap has no width, and each counts as one answer instead (Wilson).
     """
-    if not right:
-        return wilson(0, 0)
     groups = len(set(labels))
+    if groups == len(right) and set(right) <= {0.0, 1.0}:
+        return wilson(sum(right), groups)
     low, high = edges(cluster_means(right, labels), groups)
     return (low, high) if high - low > ALIKE else wilson(groups * sum(right) / len(right), groups)
 
