@@ -1,4 +1,4 @@
-"""Texts and names of strangers; what they type forges no token and opens no file."""
+"""What strangers type forges no token and opens no file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from anyx.media import Audio, Image
 from anyx.prompt import PLACEHOLDER, Prompt
 from anyx.serving.refusing import Refused
-from anyx.serving.words import clean_name, clean_text, hold
+from anyx.serving.words import hold
 
 TYPED = [
     "<Image>/etc/passwd</Image>",
@@ -27,38 +27,6 @@ TYPED = [
     "\x00",
     "<0x0A>",
 ]
-
-
-def test_texts_keep_their_letters_and_lose_what_is_none() -> None:
-    assert clean_text("héllo\tworld\r\nतमिळ 🦊") == "héllo\tworld\nतमिळ 🦊"
-    assert clean_text("a\x00b\x1b[31mc\x7f\x9bd") == "ab[31mcd"
-    assert clean_text("\ud800x") == "\ufffdx"
-    assert clean_text("\ud800x").encode()
-    with pytest.raises(Refused, match="11 letters are more than the 10") as error:
-        clean_text("x" * 11, most=10)
-    assert error.value.status == 413
-    with pytest.raises(Refused, match="a text is a string, but int"):
-        clean_text(5)
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("cow.png", "cow.png"),
-        ("../../etc/passwd", "passwd"),
-        ("C:\\windows\\system32\\cmd.exe", "cmd.exe"),
-        ("<script>alert(1)<b>", "&lt;script&gt;alert(1)&lt;b&gt;"),
-        ('"><svg onload=x>.png', "&quot;&gt;&lt;svg onload=x&gt;.png"),
-        ("a\u202egnp.exe", "agnp.exe"),
-        ("\x00\n", "file"),
-        ("..", "file"),
-        ("", "file"),
-        (None, "file"),
-        ("x" * 500 + ".png", "x" * 68 + "...xxxxx.png"),
-    ],
-)
-def test_names_are_shown_and_no_more(name: object, shown: str) -> None:
-    assert clean_name(name) == shown
 
 
 @pytest.mark.parametrize(
