@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -26,8 +25,6 @@ sys.addaudithook(hear)
 from anyx.commands import main
 main()
 """
-WEB = importlib.util.find_spec("anyx.serving.web") is not None
-DEMO = pytest.param("demo", "/config", marks=pytest.mark.skipif(not WEB, reason="the web demo is not here"))
 
 
 def listening(pid: int) -> set[str]:
@@ -48,7 +45,7 @@ def listening(pid: int) -> set[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
-@pytest.mark.parametrize(("command", "path"), [("serve", "/healthz"), DEMO])
+@pytest.mark.parametrize(("command", "path"), [("serve", "/healthz"), ("demo", "/config")])
 def test_nothing_listens_or_calls_beyond_this_machine(command: str, path: str, tmp_path: Path) -> None:
     log = tmp_path / "heard"
     log.touch()
