@@ -59,6 +59,7 @@ def demo(
     from dataclasses import replace
     from functools import partial
 
+    from anyx.commands.serve import called
     from anyx.serving import web
     from anyx.serving.intake import Bounds
     from anyx.serving.web_examples import beside
@@ -71,7 +72,7 @@ def demo(
     setup = None if agent is None else checked(agent)
     loaded = loading.load_model(Path(place), loading.Loading(device, dtype, offload, quantize), values)
     settings = web.Options(
-        title=Path(place).resolve().parent.name if Path(place).name == "model" else Path(place).name,
+        title=called(Path(place)),
         sessions=max_sessions,
         bounds=limited,
         most=allowed,

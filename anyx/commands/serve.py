@@ -84,8 +84,9 @@ def serve(
     from anyx.serving.app import application
     from anyx.serving.engine import Engine
     from anyx.serving.intake import Bounds, Intake
-    from anyx.serving.running import Running, listening
+    from anyx.serving.running import Running
     from anyx.serving.settings import Settings
+    from anyx.serving.sockets import listening
 
     place, values = options.first_word(model, str(options.MODEL), overrides)
     keys = [*(api_key or ()), *(key for key in os.environ.get("ANYX_API_KEYS", "").split(",") if key.strip())]

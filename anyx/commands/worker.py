@@ -38,7 +38,8 @@ def worker(
     from anyx import yamls
     from anyx.agents import setup as setups
     from anyx.serving.intake import Intake
-    from anyx.serving.tool_worker import HOSTS, listener
+    from anyx.serving.sockets import listening
+    from anyx.serving.tool_worker import HOSTS
     from anyx.serving.tool_worker import worker as application
 
     local = host in HOSTS
@@ -48,7 +49,7 @@ def worker(
     nodes = yamls.read(setup, overrides or ()).get("tools")
     box = setups.toolbox(setups.checked_tools(nodes), device=options.pick_device(device))
     hosts = HOSTS if local else ("*",)
-    with Intake() as intake, listener(host, port) as socket:
+    with Intake() as intake, listening(host, port) as socket:
         app = application(box, intake, key=secret, seconds=seconds, bytes=size, at_once=at_once, hosts=hosts)
         where = f"http://{host}:{socket.getsockname()[1]}"
         console.print(f"{', '.join(box)} at {where}", markup=False, highlight=False, soft_wrap=True)

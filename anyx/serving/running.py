@@ -13,20 +13,6 @@ from anyx.serving.app import Server
 POLL = 0.05
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 is any that is free. OSError where it cannot be."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's delay of 40 ms off only where the protocol is named
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((host, port))
-    except OSError as error:
-        made.close()
-        raise OSError(f"--host {host} --port {port}: {error.strerror}") from error
-    return made
-
-
 class Running:
     """Serves on a socket; `run` returns when it has ended. `grace` seconds are for what it still answers then.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -110,13 +109,3 @@ async def received(request: Any, most: int) -> Any:
         if len(body) > most:
             raise TooLarge(f"a body has at most {most:,} bytes")
     return bytes(body)
-
-
-def listener(host: str, port: int) -> socket.socket:
-    """A bound socket, so that the port is known before anything is answered."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.bind((host.strip("[]"), port))
-    found.listen(128)  # who comes before the server runs waits in line
-    return found

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from anyx.media import MEDIA
 from anyx.model import AnyX
 from anyx.serving.intake import Bounds, Intake
+from anyx.serving.sockets import listening
 from anyx.serving.web_agents import Acting, Making
 from anyx.serving.web_door import Door
 from anyx.serving.web_examples import examples
@@ -114,15 +115,9 @@ def serve(model: AnyX, options: Options, *, host: str, port: int, told: Callable
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens on a port, or on the next one that is free; 0 takes any. ValueError where none is."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in [port] if port == 0 else range(port, min(port + TRIED, 65536)):
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((host, number))
-            listening.listen(128)
-            return listening
+            return listening(host, number)
         except OSError as error:
-            listening.close()
             last = error
-    raise ValueError(f"--host {host} --port {port}: cannot listen there: {last}")
+    raise ValueError(f"--host {host} --port {port}: cannot listen there: {last.__cause__}")

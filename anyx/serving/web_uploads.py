@@ -14,7 +14,6 @@ from anyx.model import AnyX
 from anyx.serving.intake import Intake, Refused
 
 KEPT = 3600  # seconds that an upload lies here; nobody looks at it once it was read
-OBJECT = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")  # as parsers name what they were given
 GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -74,8 +73,7 @@ class Uploads:
         try:
             return self.intake.read(kind, place.read_bytes())
         except Refused as refused:
-            told = OBJECT.sub("", str(refused))
-            raise Refused(f"{path.name[:80]} is not read as {NAMES[kind]}: {told}", refused.status) from refused
+            raise Refused(f"{path.name[:80]} is not read as {NAMES[kind]}: {refused}", refused.status) from refused
 
 
 def kinds_of(model: AnyX) -> dict[str, Kind]:

@@ -22,8 +22,9 @@ from anyx.model import AnyX
 from anyx.serving.app import application
 from anyx.serving.engine import Engine
 from anyx.serving.jobs import Item, items
-from anyx.serving.running import Running, listening
+from anyx.serving.running import Running
 from anyx.serving.settings import Settings
+from anyx.serving.sockets import listening
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -19,8 +19,9 @@ from anyx.model import AnyX
 from anyx.serving.app import Server, application
 from anyx.serving.engine import Engine
 from anyx.serving.intake import Intake
-from anyx.serving.running import Running, listening
+from anyx.serving.running import Running
 from anyx.serving.settings import Settings
+from anyx.serving.sockets import listening
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "anyworld"

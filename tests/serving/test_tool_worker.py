@@ -24,8 +24,9 @@ from anyx.agents.specs import spec_of
 from anyx.agents.toolbox import Toolbox
 from anyx.media import Audio, Image
 from anyx.serving.intake import Intake
+from anyx.serving.sockets import listening
 from anyx.serving.tool_client import Client, remote, tools
-from anyx.serving.tool_worker import listener, worker
+from anyx.serving.tool_worker import worker
 
 PICTURE = Image((torch.arange(3 * 8 * 6) % 256).to(torch.uint8).view(3, 8, 6))
 
@@ -44,7 +45,7 @@ def sing(sound: Audio) -> Result:
 @contextmanager
 def served(**settings: Any) -> Iterator[str]:
     """The address of a worker that runs in a thread."""
-    with Intake() as intake, listener("127.0.0.1", 0) as socket:
+    with Intake() as intake, listening("127.0.0.1", 0) as socket:
         app = worker(Toolbox([add, corner, invert, broken, slow, sing]), intake, **settings)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
@@ -165,7 +166,7 @@ def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_addresses_that_do_not_answer() -> None:
     with pytest.raises(ValueError, match="begins with http"):
         Client("file:///etc/passwd", Intake())
-    with listener("127.0.0.1", 0) as socket:
+    with listening("127.0.0.1", 0) as socket:
         port = socket.getsockname()[1]
     with pytest.raises(ValueError, match="did not answer"):
         tools(Client(f"http://127.0.0.1:{port}", Intake(), timeout=2))
