@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test may need the Hub
+
 import pytest
 import tiny
 import torch

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import constants
 from test_build import configure, raw_model
 
 from anyx import AnyX
@@ -60,7 +61,8 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub() -> Iterator[Any]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # CI sets it, and this one is on loopback
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.asked, server.files, server.made = [], {}, []
     threading.Thread(target=server.serve_forever, daemon=True).start()
