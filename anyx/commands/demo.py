@@ -18,13 +18,10 @@ if TYPE_CHECKING:
 
 
 def demo(
-    model: Annotated[str, typer.Argument(help="A folder written by training or save_pretrained, or a Hub id.")] = str(
-        options.MODEL
-    ),
+    model: options.Served = str(options.MODEL),
     overrides: options.ModelOverrides = None,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; another than loopback opens it to a network.")
-    ] = ("127.0.0.1"),
+    host: options.Host = "127.0.0.1",
+    allow_host: options.AllowHost = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Or the next free one; 0: any free one.")] = 7860,
     max_sessions: Annotated[int, typer.Option(min=1, help="Visitors remembered; the longest away is forgotten.")] = 32,
     max_upload: Annotated[float, typer.Option(min=0.001, help="MiB of one file at most.")] = 32,
@@ -61,6 +58,7 @@ def demo(
 
     from anyx.commands.serve import called
     from anyx.serving import web
+    from anyx.serving.hosts import names
     from anyx.serving.intake import Bounds
     from anyx.serving.web_examples import beside
     from anyx.serving.web_settings import bounds
@@ -77,7 +75,7 @@ def demo(
         bounds=limited,
         most=allowed,
         requests=examples if examples is not None else beside(Path(place)),
-        hosts=(*web.LOOPBACK, host) if host not in ("0.0.0.0", "::") else (),
+        hosts=names(host, allow_host or ()),
         agent=None if setup is None else partial(acting, setup, options.pick_device(device)),
     )
     with loaded.merged():

@@ -35,6 +35,14 @@ ModelOverrides = Annotated[
 ModelFolder = Annotated[
     Path, typer.Option("--model", "-m", help="A folder written by training or save_pretrained, or a Hub id.")
 ]
+Served = Annotated[str, typer.Argument(help="A folder written by training or save_pretrained, or a Hub id.")]
+Host = Annotated[
+    str, typer.Option(help="The address to listen on; another than loopback opens it to a network, 0.0.0.0 to all.")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="A name that callers may use for this machine, such as a proxy's; repeatable."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder that receives the files; made when missing.")]
 Seed = Annotated[int, typer.Option(help="Noise and sampling start here: one seed, one answer.")]
 MaxTokens = Annotated[

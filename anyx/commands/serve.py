@@ -12,17 +12,11 @@ import typer
 from anyx.commands import loading, options
 from anyx.commands.options import console
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
-
 
 def serve(
-    model: Annotated[str, typer.Argument(help="A folder written by training or save_pretrained, or a Hub id.")] = str(
-        options.MODEL
-    ),
+    model: options.Served = str(options.MODEL),
     overrides: options.ModelOverrides = None,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")
-    ] = LOOPBACK[0],
+    host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes one that is free.")] = 8000,
     name: Annotated[str | None, typer.Option(help="What clients call the model; default: its folder's name.")] = None,
     api_key: Annotated[
@@ -32,10 +26,7 @@ def serve(
             "other user of this machine."
         ),
     ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A name that clients may call this server by, such as a proxy's; repeatable."),
-    ] = None,
+    allow_host: options.AllowHost = None,
     fetch_from: Annotated[
         list[str] | None, typer.Option(help="A host that media may be fetched from by URL; repeatable. Default: none.")
     ] = None,
@@ -83,6 +74,7 @@ def serve(
         raise ImportError(f"anyx serve: {error}; install the extra: pip install -e '.[serve]'") from error
     from anyx.serving.app import application
     from anyx.serving.engine import Engine
+    from anyx.serving.hosts import LOOPBACK, names
     from anyx.serving.intake import Bounds, Intake
     from anyx.serving.running import Running
     from anyx.serving.settings import Settings
@@ -93,7 +85,7 @@ def serve(
     settings = Settings(
         name=name or called(Path(place)),
         keys=tuple(key.strip() for key in keys),
-        hosts=hosts(host, allow_host or []),
+        hosts=names(host, allow_host or ()),
         timeout=timeout,
         tokens=max_tokens,
         body=int(max_body * 2**20),
@@ -119,7 +111,7 @@ def serve(
 
         def ready() -> None:
             console.print(f"{settings.name} on {running.url}/v1", markup=False, highlight=False, soft_wrap=True)
-            if not settings.keys and host not in LOOPBACK:
+            if not settings.keys and host.strip("[]") not in LOOPBACK:
                 console.print("no API key is set: whoever reaches this address may ask", style="yellow")
 
         running.run(ready)
@@ -129,14 +121,6 @@ def called(path: Path) -> str:
     """A model's name: its folder's, or the folder's above one that is called only "model"."""
     whole = path.resolve()
     return whole.parent.name if whole.name == "model" else whole.name
-
-
-def hosts(host: str, allowed: list[str]) -> tuple[str, ...]:
-    """The names that a Host header may have; () is any, where the server is open and none was named."""
-    named = [name.lower() for name in allowed]
-    if host in LOOPBACK:
-        return (*LOOPBACK, *named)
-    return (host, *LOOPBACK, *named) if named else ()
 
 
 def asks(given: list[str]) -> dict[str, str]:

@@ -15,10 +15,9 @@ from anyx.commands.options import console
 def worker(
     setup: Annotated[Path, typer.Argument(help="A YAML with `tools`, as `anyx agent` reads; its other keys are left.")],
     overrides: options.Overrides = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; others than loopback are reached by others.")] = (
-        "127.0.0.1"
-    ),
+    host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one and says which.")] = 8800,
+    allow_host: options.AllowHost = None,
     key: Annotated[
         str | None, typer.Option(help="The environment variable that holds the key; needed off loopback.")
     ] = None,
@@ -37,18 +36,18 @@ def worker(
 
     from anyx import yamls
     from anyx.agents import setup as setups
+    from anyx.serving.hosts import LOOPBACK, names
     from anyx.serving.intake import Intake
     from anyx.serving.sockets import listening
-    from anyx.serving.tool_worker import HOSTS
     from anyx.serving.tool_worker import worker as application
 
-    local = host in HOSTS
+    local = host.strip("[]") in LOOPBACK
     secret = os.environ.get(key, "") if key else None
     if secret == "" or (secret is None and not local):
         raise ValueError(f"--host {host} --key {key}: name an environment variable that holds a key")
     nodes = yamls.read(setup, overrides or ()).get("tools")
     box = setups.toolbox(setups.checked_tools(nodes), device=options.pick_device(device))
-    hosts = HOSTS if local else ("*",)
+    hosts = names(host, allow_host or ())
     with Intake() as intake, listening(host, port) as socket:
         app = application(box, intake, key=secret, seconds=seconds, bytes=size, at_once=at_once, hosts=hosts)
         where = f"http://{host}:{socket.getsockname()[1]}"

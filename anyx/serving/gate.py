@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from anyx.serving.hosts import answers, name_of
 from anyx.serving.metrics import Metrics
 from anyx.serving.problems import Problem, problem_of
 from anyx.serving.settings import Settings
@@ -70,10 +71,10 @@ class Gate:
             self.metrics.latency.labels(route).observe(time.monotonic() - began)
 
     def _known(self, headers: MutableMapping[bytes, bytes]) -> None:
-        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)
-        name = host[0] if len(host) == 1 or host[1].isdecimal() else ":".join(host)
-        if self.settings.hosts and name.lower() not in self.settings.hosts:
-            raise Problem(403, f"this server is not {name[:80]!r}; the host may allow a name", code="unknown_host")
+        header = headers.get(b"host", b"")
+        if not answers(header, self.settings.hosts):
+            name = name_of(header.decode("latin-1"))[:80]
+            raise Problem(403, f"this server is not {name!r}; --allow-host adds a name", code="unknown_host")
 
     def _allowed(self, path: str, headers: MutableMapping[bytes, bytes]) -> None:
         if not self._keys or not path.startswith(GUARDED):

@@ -13,18 +13,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from anyx.agents.interfaces import Call, Gallery
 from anyx.agents.toolbox import Toolbox
 from anyx.serving import tool_wire as wire
+from anyx.serving.hosts import LOOPBACK, answers
 from anyx.serving.intake import Intake, Refused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-HOSTS = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
 class TooLarge(ValueError):
@@ -39,35 +38,37 @@ def worker(
     seconds: float = 120.0,
     bytes: int = 2**26,
     at_once: int = 4,
-    hosts: Sequence[str] = HOSTS,
+    hosts: Collection[str] = LOOPBACK,
 ) -> FastAPI:
     """The application. A call has `seconds`, a body at most `bytes`; `key` is asked for as a bearer token if given."""
     from fastapi import FastAPI
     from fastapi.concurrency import run_in_threadpool
-    from fastapi.middleware.trustedhost import TrustedHostMiddleware
     from fastapi.responses import Response
 
     app = FastAPI(title="anyx tools", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     running = 0
 
     def said(value: Any, status: int = 200) -> Response:
         return Response(json.dumps(value), status, media_type="application/json")
 
-    def allowed(request: Any) -> bool:
+    def refusal(request: Any) -> Response | None:
+        if not answers(request.headers.get("host", "").encode("latin-1"), hosts):
+            return said({"error": "this worker is not called so; --allow-host adds a name"}, 403)
         given = request.headers.get("authorization", "")
-        return key is None or hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
+        if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            return said({"error": "the key is missing or wrong"}, 401)
+        return None
 
     async def specs(request: Any) -> Response:
-        if not allowed(request):
-            return said({"error": "the key is missing or wrong"}, 401)
+        if refused := refusal(request):
+            return refused
         return said([one.plain() for one in tools.specs])
 
     async def call(request: Any) -> Response:
         nonlocal running
         name = request.path_params["name"]
-        if not allowed(request):
-            return said({"error": "the key is missing or wrong"}, 401)
+        if refused := refusal(request):
+            return refused
         if name not in tools.tools:
             return said({"error": f"there is no tool {name[:80]!r}; tools: {', '.join(tools)}"}, 404)
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":

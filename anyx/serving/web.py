@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from anyx.media import MEDIA
 from anyx.model import AnyX
+from anyx.serving.hosts import LOOPBACK
 from anyx.serving.intake import Bounds, Intake
 from anyx.serving.sockets import listening
 from anyx.serving.web_agents import Acting, Making
@@ -33,7 +34,6 @@ from anyx.serving.web_style import CSS, theme
 from anyx.serving.web_uploads import Uploads, kinds_of
 from anyx.speaking.making import DecodingQueue
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIED = 100  # ports, from the one that was asked for
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from anyx.serving.hosts import answers
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -52,7 +54,7 @@ class Door:
     """An ASGI app in front of another; `hosts` are the names it may be called by, `folder` holds what it serves."""
 
     def __init__(self, app: App, *, hosts: Collection[str], folder: Path, room: int = ROOM) -> None:
-        self.app, self.hosts, self.folder = app, {host.lower() for host in hosts}, folder.resolve()
+        self.app, self.hosts, self.folder = app, hosts, folder.resolve()
         self.room, self.coming = room, 0  # bytes of uploads on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,10 +97,8 @@ class Door:
 
     def refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         """Why a request does not come through."""
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        name = host[: host.index("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]
-        if self.hosts and name not in self.hosts:
-            return 421, "this demo is not called so; --host says by which names it is"
+        if not answers(headers.get(b"host", b""), self.hosts):
+            return 421, "this demo is not called so; --allow-host adds a name"
         path = scope["path"]
         if not OPEN.fullmatch(path) or scope["method"] not in (*READING, "POST"):
             return 404, "there is nothing here"

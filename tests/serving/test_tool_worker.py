@@ -124,7 +124,7 @@ def data(**arguments: Any) -> bytes:
         ("/tools/../tools", data(), {}, 404),
         ("/tools/add", data(a=1, b=[0] * 9999), {}, 413),
         ("/tools/add", data(a=1), {"Content-Type": "text/plain"}, 415),
-        ("/tools/add", data(a=1), {"Host": "evil.example"}, 400),
+        ("/tools/add", data(a=1), {"Host": "evil.example"}, 403),
         ("/tools/invert", data(image="/etc/passwd"), {}, 400),
         ("/tools/invert", data(image="http://127.0.0.1/"), {}, 400),
         ("/tools/invert", data(image="<image 1>"), {}, 400),
