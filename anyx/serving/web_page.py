@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from anyx.media import Audio, Image, Video
+from anyx.model import AnyX
 from anyx.serving import web_agents, web_grounding, web_trace
 from anyx.serving.web_agents import Acting
 from anyx.serving.web_chat import Chat, filled
@@ -19,6 +20,7 @@ from anyx.serving.web_settings import Most, Settings
 from anyx.serving.web_style import TOGGLE
 from anyx.serving.web_uploads import Uploads, unopened
 
+NOTES = 600  # letters of a card, at most, that a visitor is greeted with
 FETCH = "() => { const link = document.querySelector('#anyx-file a, #anyx-file'); if (link) link.click(); }"
 
 
@@ -64,7 +66,7 @@ def chat_tab(guests: Guests, uploads: Uploads, examples: Sequence[Example], most
                 buttons=["copy"],
                 layout="bubble",
                 group_consecutive_messages=True,
-                placeholder="Say something, drop a file, or pick a route.",
+                placeholder=welcome(guests.model),
             )
             box = gr.MultimodalTextbox(
                 elem_id="anyx-box",
@@ -131,6 +133,13 @@ def attached(given: dict[str, Any] | None, path: str | None) -> tuple[Any, None]
     """What is in the box, with one file more; the camera is ready for the next."""
     given = given or {"text": "", "files": []}
     return {**given, "files": [*given["files"], *([path] if path else [])]}, None
+
+
+def welcome(model: AnyX) -> str:
+    """What stands where nothing was said yet: what to do, and what the model's card says of it."""
+    notes = str(model.config.card.get("notes") or "") if model.config is not None else ""
+    known = " ".join(notes.split())[:NOTES]
+    return f"Say something, drop a file, or pick a route.\n\n{escaped(known)}".rstrip()
 
 
 def escaped(words: str) -> str:

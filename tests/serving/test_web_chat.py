@@ -34,6 +34,11 @@ def visitor(browser: Browser, address: str) -> Iterator[Visitor]:
         assert (one.strayed, one.errors) == ([], [])
 
 
+def test_a_visitor_is_told_what_the_model_knows(visitor: Visitor) -> None:
+    expect(visitor.page.locator("#anyx-talk")).to_contain_text("pick a route.")
+    expect(visitor.page.locator("#anyx-talk")).to_contain_text("It knows 72 scenes: one to three squares, circles")
+
+
 def test_a_talk_goes_on_and_its_last_turn_is_said_anew(visitor: Visitor) -> None:
     visitor.say(DRAW)
     visitor.say("let me hear two green squares on the right.", turns=2)
