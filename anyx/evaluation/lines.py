@@ -11,20 +11,35 @@ from typing import Any
 Figures = Mapping[str, Any]
 
 
-def cell(figures: Figures) -> str:
-    """Top-1 with its interval, the judge's ceiling, chance, likeness and word errors, in one line."""
+FOOT = (
+    "top-1 in percent (95% interval), valid: the share of replies that hold what was asked for, ceiling: the judge on "
+    "real media, chance: outputs handed to other requests; then fidelity with its standard error (real: what two "
+    "real sets of the size come to)"
+)
+
+
+def cell(figures: Figures, join: str = ", ") -> str:
+    """Top-1 with its interval, what is valid, the judge's ceiling, chance, likeness and word errors."""
     low, high = figures["ci95"]
-    controls = f"of {figures['ceiling']:.0%}, chance {figures['chance']:.0%}"
-    parts = [f"{figures['top1']:.0%} ({low:.0%}-{high:.0%}) {controls}", likeness(figures), word_errors(figures)]
-    return ", ".join(part for part in parts if part)
+    parts = [f"{figures['top1']:.0%} ({100 * low:.0f}-{100 * high:.0f})"]
+    parts += [f"{name} {figures[name]:.0%}" for name in ("valid", "ceiling", "chance")]
+    parts += [likeness(figures), word_errors(figures)]
+    return join.join(part for part in parts if part)
+
+
+def sizes(found: Figures) -> str:
+    """How many requests the cells of a matrix stand for."""
+    counts = sorted({one["n"] for one in found.values() if one})
+    return f"n {counts[0]} a cell" if len(counts) == 1 else f"n {counts[0]} to {counts[-1]} a cell" if counts else ""
 
 
 def brief(figures: Figures | None) -> str:
     """The same for a table of Markdown, whose foot says what is what."""
     if not figures or not figures["n"]:
         return "-"
-    low, high, chance, ceiling = (round(100 * x) for x in (*figures["ci95"], figures["chance"], figures["ceiling"]))
-    shares = f"{100 * figures['top1']:.0f} ({low}-{high}; {chance} / {ceiling})"
+    shown = (*figures["ci95"], figures["valid"], figures["chance"], figures["ceiling"])
+    low, high, valid, chance, ceiling = (round(100 * x) for x in shown)
+    shares = f"{100 * figures['top1']:.0f} ({low}-{high}; {valid} / {chance} / {ceiling})"
     return "<br>".join(part for part in (shares, likeness(figures), word_errors(figures)) if part)
 
 

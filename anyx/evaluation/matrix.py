@@ -19,7 +19,7 @@ from anyx.evaluation.corpus import Corpus
 from anyx.evaluation.decisions import decisions
 from anyx.evaluation.fidelity import Fidelity
 from anyx.evaluation.judges import Judges, rankings
-from anyx.evaluation.lines import brief, cycles
+from anyx.evaluation.lines import brief, cycles, sizes
 from anyx.evaluation.lines import decisions as decided
 from anyx.evaluation.metrics import bounds, chance, hits
 from anyx.evaluation.records import Job, Record, Records, by_route
@@ -172,7 +172,7 @@ def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str
     """
     parts = []
     for split in splits:
-        head = f"| {split}: in \\ out | " + " | ".join(keys) + " |"
+        head = f"| {split}, {sizes(found[split])}: in \\ out | " + " | ".join(keys) + " |"
         rows = [
             f"| **{source}** | " + " | ".join(brief(found[split].get(f"{source}->{target}")) for target in keys) + " |"
             for source in keys
@@ -181,8 +181,8 @@ def markdown(found: Mapping[str, Any], keys: Sequence[str], splits: Sequence[str
         if told := [f"- {line}" for line in (*cycles(found, split), *decided(found, split))]:
             parts.append("\n".join(told))
     parts.append(
-        "Top-1 in percent (95% interval; chance of shuffled outputs / ceiling on real media), then fidelity with its "
-        "standard error (what two real sets of the size come to)."
+        "Top-1 in percent (95% interval; valid replies / chance of shuffled outputs / ceiling on real media), then "
+        "fidelity with its standard error (what two real sets of the size come to)."
     )
     return "\n\n".join(parts) + "\n"
 

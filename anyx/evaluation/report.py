@@ -52,15 +52,18 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
     """Print the matrices."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     for split in corpus.splits:
-        table = Table(title=f"{split}: top-1 (95%), in the closed list of {found['labels']}")
-        for head in ("in \\ out", *corpus.keys):
-            table.add_column(head)
+        title = f"{split}: {lines.sizes(found[split])}, in the closed list of {found['labels']}"
+        table = Table(title=title, show_lines=True)
+        table.add_column("in \\ out")
+        for key in corpus.keys:
+            table.add_column(key)
         for source in corpus.keys:
             row = [found[split].get(f"{source}->{target}") for target in corpus.keys]
-            table.add_row(source, *("-" if not cell else lines.cell(cell) for cell in row))
+            table.add_row(Text(source, no_wrap=True), *("-" if not cell else lines.cell(cell, "\n") for cell in row))
         console.print(table)
         for told in (*lines.cycles(found, split), *lines.decisions(found, split)):
             console.print(f"{split}: {told}", markup=False, highlight=False)
@@ -69,6 +72,7 @@ def show(found: Mapping[str, Any], corpus: Corpus) -> None:
             console.print(f"{split}, apart: {name} {lines.cell(cell)} (n {cell['n']})", markup=False, highlight=False)
     if told := lines.plain(found):
         console.print(told)
+    console.print(lines.FOOT, style="dim")
 
 
 def write(found: Mapping[str, Any], corpus: Corpus, records: Sequence[Record], verdicts: Verdicts, out: Path) -> None:

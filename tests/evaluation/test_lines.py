@@ -4,15 +4,15 @@ from typing import Any
 
 from anyx.evaluation import lines
 
-CELL: dict[str, Any] = {"n": 40, "top1": 0.9, "ci95": [0.77, 0.96], "ceiling": 1.0, "chance": 0.05}
+CELL: dict[str, Any] = {"n": 40, "valid": 1.0, "top1": 0.9, "ci95": [0.77, 0.96], "ceiling": 1.0, "chance": 0.05}
 NEAR = {"metric": "kid", "value": 0.1138, "error": 0.0689, "floor": -0.0084}
 
 
 def test_a_cell_tells_its_controls_and_its_likeness() -> None:
-    assert lines.cell(CELL) == "90% (77%-96%) of 100%, chance 5%"
+    assert lines.cell(CELL) == "90% (77-96), valid 100%, ceiling 100%, chance 5%"
     told = "kid 0.114 \u00b1 0.069 (real -0.008)"
-    assert lines.cell(CELL | {"fidelity": NEAR}) == f"90% (77%-96%) of 100%, chance 5%, {told}"
-    assert lines.brief(CELL | {"fidelity": NEAR}) == f"90 (77-96; 5 / 100)<br>{told}"
+    assert lines.cell(CELL | {"fidelity": NEAR}) == f"90% (77-96), valid 100%, ceiling 100%, chance 5%, {told}"
+    assert lines.brief(CELL | {"fidelity": NEAR}) == f"90 (77-96; 100 / 5 / 100)<br>{told}"
     assert lines.brief(None) == lines.brief(CELL | {"n": 0}) == "-"
 
 

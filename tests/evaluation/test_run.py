@@ -220,7 +220,7 @@ def test_cycles_and_decisions_are_told_wherever_figures_are(
     out = tmp_path / "out"
     evaluate(folder, out, model=Painter(), show=True)
     printed = " ".join(capsys.readouterr().out.split())
-    cycle = "audio->image->audio 0% (0%-49%) of 100%, chance 0% (n 4)"
+    cycle = "audio->image->audio 0% (0-49), valid 0%, ceiling 100%, chance 0% (n 4)"
     media = "image: came in 100.0% (51.0%-100.0%) of 12 replies that were asked for it, was asked for in 31.6% ("
     never = "audio: came in 0.0% (0.0%-49.0%) of 12 replies that were asked for it, was asked for in - of 0 that had it"
     for told in (cycle, media, never):
