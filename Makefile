@@ -4,6 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 ANYX   := $(VENV)/bin/anyx
 STAMP  := $(VENV)/.anyx-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+EXTRAS := $(VENV)-extras
 ROOMS  := anyx encoders decoders
 EMOJI  := experiments/emoji
 OUT    ?= out
@@ -14,7 +15,7 @@ WEIGHTS := HuggingFaceTB/SmolLM2-135M-Instruct openai/whisper-tiny.en efficientn
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo web test test-all train evaluate world docs lint format types bench clean
+.PHONY: help setup browser demo web test test-all test-extras train evaluate world docs lint format types bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -50,6 +51,14 @@ test: setup browser  ## Run the tests but the slow ones (no network once set up)
 test-all: setup browser  ## Run the slow tests too (many processes for thousands of steps)
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow"
 
+test-extras: setup  ## Run what needs packages outside of the lock, in an environment of its own: Ray, bitsandbytes, METEOR
+	@test -x $(EXTRAS)/bin/python || $(PYTHON) -m uv venv --quiet $(EXTRAS)
+	$(PYTHON) -m uv pip install --python $(EXTRAS)/bin/python --quiet --no-deps -r requirements.lock -e .
+	$(PYTHON) -m uv pip install --python $(EXTRAS)/bin/python --quiet -c requirements.lock 'ray[serve]==2.56.1' bitsandbytes==0.50.2
+	$(PYTHON) -m uv pip install --python $(EXTRAS)/bin/python --quiet --no-deps pycocoevalcap==1.2
+	$(EXTRAS)/bin/python -m pytest -m "slow or not slow" tests/experiments/test_ray_serve.py tests/test_bodies.py \
+	tests/scoring/test_captions.py tests/goldens/test_eval_captions.py
+
 train: setup  ## Train the three stages of emoji world from the vendored backbones, or go on where that stopped
 	$(ANYX) train $(EMOJI)/experiment.yaml --out runs/emoji --resume
 
@@ -79,4 +88,4 @@ bench: setup  ## Measure every goal of the engine into experiments/benchmarks/RE
 	$(PYTHON) experiments/benchmarks/bench.py
 
 clean:  ## Remove the environment and everything generated
-	rm -rf $(VENV) $(OUT) runs site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(EXTRAS) $(OUT) runs site *.egg-info .mypy_cache .ruff_cache .pytest_cache
