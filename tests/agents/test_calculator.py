@@ -48,7 +48,7 @@ def test_what_is_refused(text: str) -> None:
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"\w"):
         calculator(text)
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 5
 
 
 @settings(max_examples=300, deadline=1000)

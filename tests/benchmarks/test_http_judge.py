@@ -125,7 +125,7 @@ def test_refusals_are_told_at_once_and_without_the_key(server: Server, monkeypat
     began = time.monotonic()
     with pytest.raises(ValueError, match="--judge-url: http://host:port/chat/completions: nonnumeric port"):
         HttpJudge("http://host:port", "m")(["x"])
-    assert time.monotonic() - began < 1, "it is not tried again"
+    assert time.monotonic() - began < 5, "it is not tried again"
     for settings, wanted in (
         ({"url": "file:///etc"}, "begins with http"),
         ({"key": "NOT_SET_"}, "NOT_SET_ is not set"),
