@@ -60,7 +60,7 @@ def smiling(text: str) -> str:
 def number(text: str) -> int | None:
     """The first word that is a number, in digits or spelt out up to twenty, or `no`; with a comma or dot it is none."""
     for word in text.lower().split():
-        if word.isdigit():
+        if word.isdecimal():
             return int(word)
         if word in NUMBERS or word == "no":
             return 0 if word == "no" else NUMBERS.index(word)
