@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from anyx.digests import digest
-from anyx.scoring.ptb import cut
+from anyx.scoring.ptb import cut, words
 from anyx.scoring.result import Result
 
 PLURALS = "english-1@anyx"
@@ -30,10 +30,10 @@ def phrases(synonyms: Mapping[str, Sequence[str]]) -> Phrases:
     ValueError: a word is of two objects, or an object has a text instead of a list of words.
     """
     found: Phrases = {}
-    for name, words in synonyms.items():
-        if isinstance(words, str):
-            raise ValueError(f"{name!r} has {words!r}; an object has a list of words")
-        for word in (name, *words):
+    for name, others in synonyms.items():
+        if isinstance(others, str):
+            raise ValueError(f"{name!r} has {others!r}; an object has a list of words")
+        for word in (name, *others):
             tokens = tuple(cut(word).split())
             if found.setdefault(tokens, name) != name:
                 raise ValueError(f"{word!r} is a word of {found[tokens]!r} and of {name!r}; each word is of one object")
@@ -42,7 +42,7 @@ def phrases(synonyms: Mapping[str, Sequence[str]]) -> Phrases:
 
 def mentioned(caption: str, known: Phrases) -> list[str]:
     """The objects of a caption, in order."""
-    return [name for _, _, name in places(cut(caption).split(), known)]
+    return [name for _, _, name in places(words(caption), known)]
 
 
 def places(tokens: Sequence[str], known: Phrases) -> Iterator[tuple[int, int, str]]:

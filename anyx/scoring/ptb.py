@@ -96,6 +96,11 @@ def cut(caption: str) -> str:
     return " ".join(found)
 
 
+def words(text: str) -> list[str]:
+    """The words of an answer by `ptb-lite`, between which `?`, `!` and `@` part even without a blank, as for NLTK."""
+    return cut(re.sub("[?!@]", " ", text)).split()
+
+
 def written(token: str) -> list[str]:
     """How a token is written: parted, respelt, or not at all."""
     lower = token.lower()

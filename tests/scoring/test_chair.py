@@ -13,6 +13,7 @@ TABLE = {"dog": ["puppy"], "hot dog": [], "person": ["man", "woman", "child"], "
         ("A man's two puppies eat hot dogs.", ["person", "dog", "hot dog"]),
         ("A puppy and dogs on benches", ["dog", "dog", "bench"]),
         ("buses and a bus, dogmatic", ["bus", "bus"]),
+        ("A dog!And a bus@night", ["dog", "bus"]),
         ("", []),
     ],
 )

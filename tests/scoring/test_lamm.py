@@ -18,6 +18,7 @@ from anyx.scoring.parsers import named
         ("automobile", "It is a motorcar", True),
         ("truck", "a lorry", False),
         ("cat", "It is located here", False),
+        ("cat", "a cat!Yes", True),  # though a caption's word would be `cat!yes`
         ("zebra", "zebras", True),  # in no table: its own only word
     ],
 )
