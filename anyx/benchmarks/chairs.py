@@ -102,7 +102,7 @@ def with_chair(
             for some, line in zip(there, lines, strict=True)
         ]
     found = chair([line["row"]["prediction"] for line in lines], there, asked.synonyms)
-    by = {"synonyms": found.by["synonyms"], "objects": asked.name}
+    by = {key: found.by[key] for key in ("synonyms", "plurals")} | {"objects": asked.name}
     return replace(result, figures={**result.figures, **found.figures}, by={**result.by, **by})
 
 

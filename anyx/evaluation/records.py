@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Record:
     """A job and what came of it: the conversation, the reply's parts as they were said, and what it depends on.
 
     `noise` is the seed that decoders began from, `config` how replies were made, `model` the digest of its weights.
+    A field that is added later needs a default, which old records then have.
     """
 
     job: Job
@@ -201,7 +202,19 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def _parsed(line: Mapping[str, Any]) -> Record:
-    known = {entry.name for entry in fields(Record)}
-    if known != set(line) or not isinstance(line["job"], dict):
-        raise ValueError(f"records: keys {sorted(line)} found where {sorted(known)} are expected; use another folder")
-    return Record(**{**line, "job": Job(**line["job"])})
+    """A line of this version, an older or a newer one: further keys stay on disk alone, missing ones have defaults."""
+    job = line.get("job")
+    if isinstance(job, dict) and _needed(Record) <= set(line) and _needed(Job) <= set(job) <= _known(Job):
+        return Record(**{**{key: line[key] for key in _known(Record) & set(line)}, "job": Job(**job)})
+    raise ValueError(
+        f"records: keys {sorted(line)} found, of job {sorted(job) if isinstance(job, dict) else job!r}, where "
+        f"{sorted(_needed(Record))} are expected, and of job no others than {sorted(_known(Job))}; use another folder"
+    )
+
+
+def _known(kind: type) -> set[str]:
+    return {entry.name for entry in fields(kind)}
+
+
+def _needed(kind: type) -> set[str]:
+    return {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}

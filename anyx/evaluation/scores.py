@@ -6,12 +6,12 @@ Verdicts are kept beside the records, by the digest of what judged, so that old 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anyx.data.code import code_of
 from anyx.evaluation.judges import Judges, placed, rankings
 from anyx.evaluation.metrics import sound
 from anyx.evaluation.records import Job, Record, append, by_route, read, whole_lines
@@ -100,11 +100,14 @@ def output_of(record: Record, folder: Path) -> Any:
 def digest_of(
     nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], judges: Judges, labels: Sequence[str], folder: Path
 ) -> str:
-    """What a verdict depends on besides the record: the judges' settings, weights and code, and the list of labels."""
+    """What a verdict depends on besides the record: the judges' settings, weights and code, and the list of labels.
+
+    Code is that of a judge's file and of what that imports: the files beside it, or the modules of its package.
+    """
     state = hashlib.blake2b(json.dumps([nodes, list(labels)], sort_keys=True).encode(), digest_size=12)
     for named in judges.values():
         for judge in named.values():
-            state.update(Path(inspect.getfile(type(judge))).read_bytes())
+            state.update(code_of(type(judge)).encode())
     for named_nodes in nodes.values():
         for node in named_nodes.values():
             if "path" in node and (weights := Path(placed(str(node["path"]), folder))).exists():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean
+from anyx.scoring.rows import Row, answered, mean, numbers
 
 THRESHOLDS = (0.5, 0.1, 0.3, 0.7, 0.9)
 
@@ -21,7 +21,7 @@ def boxes(rows: Sequence[Row], *, parser: str = "box@brackets") -> Result:
     edges included; and `unread`, how many answers held no box. Items are hits at 0.5.
     """
     read = named(parser, "box")
-    found = [read(text) for text in answered("boxes", rows, "box")]
+    found = [read(text) for text in answered("boxes", rows, numbers("box", 4))]
     pairs = [(box or (0.0, 0.0, 0.0, 0.0), row["box"]) for box, row in zip(found, rows, strict=True)]
     overlaps = [iou(said, wanted) for said, wanted in pairs]
     accuracy = {f"acc@{least}": mean([float(overlap >= least) for overlap in overlaps]) for least in THRESHOLDS}

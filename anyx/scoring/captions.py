@@ -13,6 +13,7 @@ from anyx.scoring.cider import Rarity, cider_d, rarity
 from anyx.scoring.ptb import tokenize
 from anyx.scoring.result import Result
 from anyx.scoring.rouge import rouge_l
+from anyx.scoring.rows import is_texts
 
 
 def captions(
@@ -31,6 +32,11 @@ def captions(
     if references.keys() != written.keys() or not all(references.values()):
         wrong = sorted(references.keys() ^ written.keys()) or [name for name, some in references.items() if not some]
         raise ValueError(f"each image has one caption and at least one reference, but not {', '.join(wrong[:3])}")
+    for name, some in references.items():
+        if not is_texts(some) or not isinstance(written[name], str):
+            raise ValueError(
+                f"captions: {name} has {written[name]!r} and references {some!r}; a text and a list of texts"
+            )
     names = list(references)
     cut = iter(tokenize([text for name in names for text in (written[name], *references[name])], tokenizer))
     replies: list[Words] = []

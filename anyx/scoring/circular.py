@@ -1,7 +1,8 @@
 """MMBench with CircularEval (Liu et al. 2023, arXiv:2307.06281): a question counts if all its rotations are right.
 
 A rotation asks the same question with its options moved on by one; its `index` is the question's plus a million a
-step. Letters that are not found count as wrong, which is VLMEvalKit's `exact_matching` policy: no judge is asked.
+step. Letters that are not found count as wrong, which is VLMEvalKit's `exact_matching` policy: no judge is asked. As it
+does, blanks around an answer are left out before it is read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean, means
+from anyx.scoring.rows import Row, answered, mean, means, text, whole
 
 STEP = 1_000_000
 ABBREVIATIONS = {  # of abilities, as VLMEvalKit's report prints them
@@ -33,8 +34,8 @@ def mmbench(rows: Sequence[Row], *, parser: str = "mcq@vlmeval") -> Result:
     Items are one a question. ValueError: a question without its first rotation, an unknown parser.
     """
     read = named(parser, "mcq")
-    texts = answered("mmbench", rows, "index", "answer")
-    right = [read(text, options(row)) == row["answer"] for text, row in zip(texts, rows, strict=True)]
+    replies = answered("mmbench", rows, whole("index"), text("answer"))
+    right = [read(reply.strip(), options(row)) == row["answer"] for reply, row in zip(replies, rows, strict=True)]
     rotations: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
         rotations.setdefault(int(row["index"]) % STEP, []).append(place)

@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 
 from anyx.scoring.features import Floats
 from anyx.scoring.result import Result
+from anyx.scoring.rows import Kind, checked, listed, number, numbers
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 SIZES = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}  # areas in pixels
 MOST = 100  # detections of a class in an image
+
+BOX = (
+    numbers("bbox", 4),
+    Kind("category_id", "a number or a text", lambda value: _is_name(value)),
+)
 
 Flags = NDArray[np.bool_]
 Box = Mapping[str, Any]
@@ -101,10 +107,15 @@ def detection(rows: Sequence[Mapping[str, Any]]) -> Result:
     """Score images: `image_id`, `gt` (boxes of `bbox`, `category_id`, perhaps `area`, `iscrowd`), `pred` (and `score`).
 
     Figures are AP, AP50, AP75, AR1, AR10, AR100, and AP and AR of small, medium and large boxes (by area: up to 32^2,
-    96^2 pixels); None where no box is of a size. `details` have AP by class.
+    96^2 pixels); None where no box is of a size. `details` have AP by class. ValueError: a row or box that lacks one of
+    these, or holds another kind of thing there.
     """
+    checked("detection", rows, Kind("image_id", "a number or a text", _is_name), listed("gt"), listed("pred"))
+    for place, row in enumerate(rows):
+        checked(f"detection: gt of row {place}", row["gt"], *BOX, one="box")
+        checked(f"detection: pred of row {place}", row["pred"], *BOX, number("score"), one="box")
     boxes: dict[Any, list[tuple[list[Box], list[Box]]]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row["image_id"]):
+    for row in sorted(rows, key=lambda row: (isinstance(row["image_id"], str), row["image_id"])):
         for kind in {box["category_id"] for box in (*row["gt"], *row["pred"])}:
             found, true = ([box for box in row[key] if box["category_id"] == kind] for key in ("pred", "gt"))
             boxes[kind].append((found, true))
@@ -122,6 +133,10 @@ def detection(rows: Sequence[Mapping[str, Any]]) -> Result:
                 figures |= {"AP50": _mean([one[0] for one in precise]), "AP75": _mean([one[5] for one in precise])}
                 details = {str(kind): {"AP": float(both[0].mean())} for kind, both in measured.items()}
     return Result(metric="detection", by={"protocol": "coco"}, figures=figures, n=len(rows), details=details)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, int | str)
 
 
 def _mean(tables: Sequence[Floats]) -> float | None:

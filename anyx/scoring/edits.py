@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from anyx.scoring.result import Result
+from anyx.scoring.rows import is_texts
 
 
 class Edits(NamedTuple):
@@ -97,6 +98,8 @@ def transcripts(references: Sequence[str], written: Sequence[str]) -> Result:
     """
     if len(references) != len(written):
         raise ValueError(f"{len(references)} references but {len(written)} transcripts; each transcript has one")
+    if not is_texts(references) or not is_texts(written):
+        raise ValueError("references and transcripts are lists of texts, each of one text a sound")
     pairs = [(a.strip(), b.strip()) for a, b in zip(references, written, strict=True)]
     words = [edits(_words(a), _words(b)) for a, b in pairs]
     letters = [edits(a, b) for a, b in pairs]

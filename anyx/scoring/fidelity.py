@@ -17,6 +17,7 @@ from anyx.scoring.result import Result
 
 RANGE = 255.0
 RADIUS, SIGMA = 5, 1.5  # of SSIM's window, 11 by 11
+BY = {"psnr": {"psnr": "rgb-255-cap-100@anyx"}, "ssim": {"ssim": "gaussian-11@skimage"}}  # what is measured
 
 
 def psnr(a: Image, b: Image) -> float:
@@ -35,6 +36,7 @@ def smooth(x: Floats) -> Floats:
 def ssim(a: Image, b: Image) -> float:
     """Structural similarity (Wang, 2004), over windows of 11 by 11 that lie within the picture; the mean of them.
 
+    scikit-image counts the same ones with `gaussian_weights=True, use_sample_covariance=False, data_range=255`.
     torchmetrics also counts windows that reach over the mirrored border, which moves the third digit.
     """
     if min(a.size) <= 2 * RADIUS:
@@ -62,5 +64,9 @@ def fidelity(references: Sequence[Image], made: Sequence[Image], *, metric: str 
     score = psnr if metric == "psnr" else ssim
     items = [min(100.0, score(a, b)) for a, b in zip(references, made, strict=True)]
     return Result(
-        metric=metric, by={}, figures={metric: float(np.mean(items)) if items else None}, n=len(items), items=items
+        metric=metric,
+        by=BY[metric],
+        figures={metric: float(np.mean(items)) if items else None},
+        n=len(items),
+        items=items,
     )

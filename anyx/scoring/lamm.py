@@ -8,30 +8,31 @@ were not added up; here they are, unless `as_published`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from anyx.scoring.bleu import matches, plain_bleu
 from anyx.scoring.boxes import iou
-from anyx.scoring.lamm_answers import PARSER, chosen, mentions, number, quoted, says, smiling
-from anyx.scoring.lamm_places import boxes, inside, near, overlap_in_space, places, shares
+from anyx.scoring.lamm_answers import PARSER
+from anyx.scoring.lamm_places import inside, near, overlap_in_space, shares
+from anyx.scoring.lamm_rows import JOINTS, PARTS, right_rows
+from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
+from anyx.scoring.rows import Row
 
-JOINTS = 14  # of a person in LSP
 FEW = 10  # objects: pictures with as many or more are not asked for their places
-PARTS = {"voc": "objects", "lsp": "joints", "fsc": "points"}  # of binary locating, and what their rows hold
 
-Row = Mapping[str, Any]
 Hits = list[float]
+
+read = named(PARSER, "lamm")
 
 
 def named_cifar(row: Row) -> Hits:
     """The label of a picture, or a word of its first meaning."""
-    return [float(says(row["label"], row["prediction"]))]
+    return [float(read(row["prediction"], "label", row["label"]))]
 
 
 def named_hair(row: Row) -> Hits:
     """The colour of hair, or a word of its first meaning."""
-    return [float(says(row["attr"], row["prediction"]))]
+    return [float(read(row["prediction"], "label", row["attr"]))]
 
 
 def named_scene(row: Row) -> Hits:
@@ -41,37 +42,37 @@ def named_scene(row: Row) -> Hits:
 
 def smiles(row: Row) -> Hits:
     """Whether somebody smiles: `1` or `-1`."""
-    return [float(smiling(row["prediction"]) == row["attr"])]
+    return [float(read(row["prediction"], "smile") == row["attr"])]
 
 
 def counted(row: Row) -> Hits:
     """How far the number is off; what holds no number counts as 0."""
-    return [float(abs((number(row["prediction"]) or 0) - row["num"]))]
+    return [float(abs((read(row["prediction"], "number") or 0) - row["num"]))]
 
 
 def spelt(row: Row) -> Hits:
     """The share of a sign's words that were said, each between blanks; case does not count."""
-    said = quoted(row["prediction"]).lower().split()
+    said = read(row["prediction"], "quoted").lower().split()
     return [sum(word.lower() in said for word in row["word_list"]) / len(row["word_list"])]
 
 
 def told(row: Row) -> Hits:
     """BLEU-4 of the best of a caption's sentences, nothing added and case counting."""
     right = [text.strip().rstrip(".").split() for text in row["references"]]
-    sentences = [words for part in quoted(row["prediction"]).split(".") if (words := part.split())]
+    sentences = [words for part in read(row["prediction"], "quoted").split(".") if (words := part.split())]
     return [max((plain_bleu(matches(words, right)) for words in sentences), default=0.0)]
 
 
 def picked(row: Row) -> Hits:
     """The right choice."""
-    return [float(chosen(row["prediction"], row["choices"], row["gt_choice"]))]
+    return [float(read(row["prediction"], "choice", row["choices"], int(row["gt_choice"])))]
 
 
 def found_boxes(row: Row) -> Hits:
     """For each object, whether its class is mentioned and some box overlaps it by more than a half."""
-    read = boxes(row["prediction"])
+    said = read(row["prediction"], "boxes")
     return [
-        float(mentions(each["label"], row["prediction"]) and any(iou(box, each["bbox"]) > 0.5 for box in read))
+        float(read(row["prediction"], "class", each["label"]) and any(iou(box, each["bbox"]) > 0.5 for box in said))
         for each in row["objects"]
     ]
 
@@ -82,38 +83,41 @@ def pointed(row: Row) -> Hits:
     An object (`objects`) is met within its box where its class is mentioned; a person within the box around their
     `joints`; of a picture with few `points` each is met by a point nearby, and of one with many nothing was asked.
     """
-    read = places(row["prediction"], 2)
+    said = read(row["prediction"], "points")
     if "objects" in row:
         return [
-            float(mentions(each["label"], row["prediction"]) and any(inside(point, each["bbox"]) for point in read))
+            float(read(row["prediction"], "class", each["label"]) and any(inside(p, each["bbox"]) for p in said))
             for each in row["objects"]
         ]
     if "joints" in row:
         across, down = zip(*shares(row["joints"], row["image_size"]), strict=True)
         body = (min(across), min(down), max(across), max(down))
-        return [float(any(inside(point, body) for point in read))]
+        return [float(any(inside(point, body) for point in said))]
     right = shares(row["points"], row["image_size"])
-    return [float(any(near(point, each) for point in read)) for each in right] if len(right) < FEW else []
+    return [float(any(near(point, each) for point in said)) for each in right] if len(right) < FEW else []
 
 
 def joints(row: Row) -> Hits:
     """For each joint, whether the first point of its own answer, `joint0` to `joint13`, is near."""
-    answers = [places(row["prediction"][f"joint{place}"], 2) for place in range(JOINTS)]
+    answers = [read(row["prediction"][f"joint{place}"], "points") for place in range(JOINTS)]
     right = shares(row["joints"], row["image_size"])
-    return [float(bool(read) and near(read[0], joint)) for read, joint in zip(answers, right, strict=True)]
+    return [float(bool(said) and near(said[0], joint)) for said, joint in zip(answers, right, strict=True)]
 
 
 def grounded(row: Row) -> float | None:
     """IoU of the first box in space that is said; None where none is."""
-    read = places(row["prediction"], 6)
-    return overlap_in_space(read[0], row["bbox"]) if read else None
+    said = read(row["prediction"], "solids")
+    return overlap_in_space(said[0], row["bbox"]) if said else None
 
 
 def found_in_space(row: Row) -> Hits:
     """For each object, whether its class is mentioned and some box in space overlaps it by more than a half."""
-    read = places(row["prediction"], 6)
+    said = read(row["prediction"], "solids")
     return [
-        float(mentions(each["label"], row["prediction"]) and any(overlap_in_space(b, each["bbox"]) > 0.5 for b in read))
+        float(
+            read(row["prediction"], "class", each["label"])
+            and any(overlap_in_space(box, each["bbox"]) > 0.5 for box in said)
+        )
         for each in row["objects"]
     ]
 
@@ -139,17 +143,15 @@ def lamm(task: str, rows: Sequence[Row], *, as_published: bool = False) -> Resul
     """Score the rows of a task of `TASKS`; `items` are of objects, joints or rows, and `clusters` the place of the row.
 
     Rows of `binary_locating` are of three sets together, told apart by what they hold: `objects`, `joints` or `points`.
-    A ValueError names an unknown task, or a row that lacks what its task needs.
+    A ValueError names an unknown task, or the row that lacks what its task needs or holds another kind of thing there.
     """
     if task not in TASKS:
         raise ValueError(f"task: {task!r} given; one of {', '.join(TASKS)}")
+    right_rows(task, rows)
     figure, values, scale = TASKS[task]
     items, clusters = list[float](), list[str]()
     for place, row in enumerate(rows):
-        try:
-            found = values(row)
-        except KeyError as error:
-            raise ValueError(f"row {place} of {task} needs {error}, but has {', '.join(row) or 'nothing'}") from None
+        found = values(row)
         items += [0.0] * len(found) if as_published and task == "lsp_pck" else found
         clusters += [str(place)] * len(found)
     figures: dict[str, float | None] = {figure: scale * mean(items)} if items else {figure: None}

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from anyx.scoring.ptb import cut
+from anyx.scoring.ptb import words
 
 PARSER = "lamm@2023"
 NUMBERS = [
@@ -43,7 +43,7 @@ def words_of(label: str, synonyms: Synonyms | None = None) -> Mapping[str, Seque
 def says(label: str, text: str, synonyms: Synonyms | None = None) -> bool:
     """Whether a word of the text, in any form, names the label."""
     known = words_of(label, synonyms)
-    return bool({form for word, forms in known.items() for form in (word, *forms)} & set(cut(text).split()))
+    return bool({form for word, forms in known.items() for form in (word, *forms)} & set(words(text)))
 
 
 def mentions(label: str, text: str, synonyms: Synonyms | None = None) -> bool:
@@ -54,13 +54,13 @@ def mentions(label: str, text: str, synonyms: Synonyms | None = None) -> bool:
 
 def smiling(text: str) -> str:
     """`-1` where `no` or `not` is a word of the text, else `1`: `isn't` and `nothing` are a smile."""
-    return "-1" if {"no", "not"} & set(cut(text).split()) else "1"
+    return "-1" if {"no", "not"} & set(words(text)) else "1"
 
 
 def number(text: str) -> int | None:
     """The first word that is a number, in digits or spelt out up to twenty, or `no`; with a comma or dot it is none."""
     for word in text.lower().split():
-        if word.isdigit():
+        if word.isdecimal():
             return int(word)
         if word in NUMBERS or word == "no":
             return 0 if word == "no" else NUMBERS.index(word)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, ratio, subsets
+from anyx.scoring.rows import Row, answered, ratio, subsets, text
 
 PERCEPTION = (
     "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
@@ -27,8 +27,8 @@ def mme(rows: Sequence[Row], *, parser: str = "mme@official") -> Result:
     unknown category, an answer that is not yes or no, a picture without two rows, an unknown parser.
     """
     read = named(parser, "mme")
-    said = [read(text) for text in answered("mme", rows, "category", "question_id", "answer")]
-    wanted = [_wanted(row["answer"]) for row in rows]
+    said = [read(reply) for reply in answered("mme", rows, text("category"), "question_id", text("answer"))]
+    wanted = [_wanted(row["answer"], place) for place, row in enumerate(rows)]
     tasks = subsets(rows, "category")
     unknown = sorted(tasks.keys() - {*PERCEPTION, *COGNITION})
     if unknown:
@@ -59,10 +59,10 @@ def mme(rows: Sequence[Row], *, parser: str = "mme@official") -> Result:
     )
 
 
-def _wanted(answer: str) -> str:
+def _wanted(answer: str, place: int) -> str:
     label = answer.strip().lower().replace(".", "")
     if label not in ("yes", "no"):
-        raise ValueError(f"mme: the answer of a row is {answer!r}; allowed: yes, no")
+        raise ValueError(f"mme: the answer of row {place} is {answer!r}; allowed: yes, no")
     return label
 
 

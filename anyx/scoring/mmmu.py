@@ -15,7 +15,9 @@ import numpy as np
 from anyx.scoring.parsers import named
 from anyx.scoring.parsers_text import worth
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean, means, subsets
+from anyx.scoring.rows import Kind, Row, answered, is_texts, mean, means, subsets, text
+
+ANSWER = Kind("answer", "a text or a list of texts", lambda value: isinstance(value, str) or is_texts(value))
 
 
 def mmmu(
@@ -27,14 +29,14 @@ def mmmu(
     a share, and how many answers named no option (drawn at random if `guess`, else wrong). `details` by subject.
     """
     read, read_open = named(parser, "mcq"), named(open_parser, "open")
-    texts = answered("mmmu", rows, "question_type", "answer")
+    replies = answered("mmmu", rows, text("question_type"), ANSWER)
     generator = np.random.default_rng(seed)
     items, unread = [], 0
-    for text, row in zip(texts, rows, strict=True):
+    for place, (reply, row) in enumerate(zip(replies, rows, strict=True)):
         if row["question_type"] != "multiple-choice":
-            items.append(float(says(read_open(text), _list(row["answer"]))))
+            items.append(float(says(read_open(reply), _list(row["answer"]))))
             continue
-        letter = _letter(read, text, row)
+        letter = _letter(read, reply, row, place)
         if letter is None:
             unread += 1
             letter = string.ascii_uppercase[generator.integers(len(row["options"]))] if guess else None
@@ -64,11 +66,11 @@ def says(found: frozenset[str | float], answers: Sequence[str]) -> bool:
     return holds or any(isinstance(number, float) and number in right for number in found)
 
 
-def _letter(read: Callable[..., Any], text: str, row: Row) -> str | None:
+def _letter(read: Callable[..., Any], reply: str, row: Row, place: int) -> str | None:
     """The letter that is read among the options of a row, if any."""
-    if not row.get("options"):
-        raise ValueError(f"mmmu: a multiple-choice row has no options: {dict(row)}")
-    letter: str | None = read(text, dict(zip(string.ascii_uppercase, row["options"], strict=False)))
+    if not row.get("options") or not is_texts(row["options"]):
+        raise ValueError(f"mmmu: row {place}, a multiple-choice row, has no options, a list of texts: {dict(row)}")
+    letter: str | None = read(reply, dict(zip(string.ascii_uppercase, row["options"], strict=False)))
     return letter
 
 

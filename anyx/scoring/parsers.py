@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from anyx.scoring.parsers_lamm import lamm_2023
 from anyx.scoring.parsers_letters import mcq_mmmu, mcq_vlmeval, seed_first, sqa_llava, sqa_lmms
 from anyx.scoring.parsers_reviews import grade_first, rank_first, review_line
 from anyx.scoring.parsers_text import anls_lmms, box_brackets, gqa_llava, gqa_lmms, open_mmmu
@@ -35,6 +36,7 @@ PARSERS: Mapping[str, Callable[..., Any]] = {
     "box@brackets": box_brackets,  # text -> left, top, right, bottom, or None
     "review@line": review_line,  # a judge's words -> points of two answers, or None
     "grade@first": grade_first,  # -> a grade from 0 to 1, or None
+    "lamm@2023": lamm_2023,  # text, what to read, what is right -> see there
     "rank@first": rank_first,  # -> "1", "2" or "tie", or None
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean, ratio, subsets
+from anyx.scoring.rows import Row, answered, mean, ratio, subsets, text
 
 
 def pope(rows: Sequence[Row], *, parser: str = "pope@llava") -> Result:
@@ -21,10 +21,10 @@ def pope(rows: Sequence[Row], *, parser: str = "pope@llava") -> Result:
     instead of the given ones, as `yes_ratio_BUG_counts_gt`.
     """
     read = named(parser, "pope")
-    said = [read(text) for text in answered("pope", rows, "category", "answer")]
+    said = [read(reply) for reply in answered("pope", rows, "category", text("answer"))]
     wanted = [row["answer"].lower().strip() for row in rows]
-    if odd := sorted(set(wanted) - {"yes", "no"}):
-        raise ValueError(f"pope: the answer of a row is {odd[0]!r}; allowed: yes, no")
+    if odd := [place for place, label in enumerate(wanted) if label not in ("yes", "no")]:
+        raise ValueError(f"pope: the answer of row {odd[0]} is {wanted[odd[0]]!r}; allowed: yes, no")
     labels = list(zip(said, wanted, strict=True))
     details = {
         name: _category([labels[place] for place in places], parser == "pope@lmms")

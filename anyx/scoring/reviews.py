@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, mean, needed, subsets
+from anyx.scoring.rows import Row, mean, needed, subsets, text, texts
 
 
 def llava_bench(rows: Sequence[Row], *, parser: str = "review@line") -> Result:
@@ -22,7 +22,7 @@ def llava_bench(rows: Sequence[Row], *, parser: str = "review@line") -> Result:
     of the others, so that no run is compared with one of which other reviews were read.
     """
     read = named(parser, "review")
-    needed("llava_bench", rows, "category", "review")
+    needed("llava_bench", rows, "category", text("review"))
     found = [read(row["review"]) for row in rows]
     pairs = [(pair, row) for pair, row in zip(found, rows, strict=True) if pair and pair[0] > 0]
     places = [str(place) for place, pair in enumerate(found) if pair and pair[0] > 0]
@@ -59,7 +59,7 @@ def mm_vet(rows: Sequence[Row], *, parser: str = "grade@first") -> Result:
     question counts in each that it asks for, and by integration, their combination.
     """
     read = named(parser, "grade")
-    needed("mm_vet", rows, "capability", "review")
+    needed("mm_vet", rows, texts("capability"), text("review"))
     grades = [read(row["review"]) for row in rows]
     items = [grade or 0.0 for grade in grades]
     capabilities: dict[str, list[float]] = {}
@@ -91,7 +91,7 @@ def first_places(rows: Sequence[Row], *, parser: str = "rank@first") -> Result:
     0.5 for a tie; a question of which no review was read has none.
     """
     read = named(parser, "rank")
-    needed("first_places", rows, "question", "review", "swapped")
+    needed("first_places", rows, text("question"), text("review"), "swapped")
     points: dict[str, list[float]] = {}
     said = []
     for row in rows:

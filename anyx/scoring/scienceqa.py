@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, mean, needed
+from anyx.scoring.rows import Kind, Row, among, mean, needed, texts, whole
+
+PREDICTION = Kind("prediction", "a text or None", lambda value: value is None or isinstance(value, str))
 
 
 def scienceqa(rows: Sequence[Row], *, parser: str = "sqa@llava") -> Result:
@@ -17,13 +19,14 @@ def scienceqa(rows: Sequence[Row], *, parser: str = "sqa@llava") -> Result:
     picture; `sqa@lmms` leaves it out. Figures are shares: accuracy and image_accuracy, None without pictures.
     """
     read = named(parser, "sqa")
-    needed("scienceqa", rows, "choices", "answer", "prediction", "has_image")
+    needed("scienceqa", rows, texts("choices"), whole("answer"), PREDICTION, "has_image")
+    among("scienceqa", rows, "answer", "choices")
     scored = rows if parser == "sqa@llava" else [row for row in rows if row["prediction"] is not None]
     items = []
     for row in scored:
         options = dict(zip(string.ascii_uppercase, row["choices"], strict=False))
         letter = None if row["prediction"] is None else read(row["prediction"], options)
-        items.append(float(letter == string.ascii_uppercase[row["answer"]]))
+        items.append(float(letter == string.ascii_uppercase[int(row["answer"])]))
     seen = [item for item, row in zip(items, scored, strict=True) if row["has_image"] and row["prediction"] is not None]
     figures = {"accuracy": mean(items), "image_accuracy": mean(seen)}
     return Result("scienceqa", {"parser": parser}, figures, len(scored), items, share=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean, means
+from anyx.scoring.rows import Row, answered, mean, means, text
 
 OPTIONS = dict.fromkeys("ABCD", "")
 
@@ -17,8 +17,8 @@ def seedbench(rows: Sequence[Row], *, parser: str = "seed@first") -> Result:
     LLaVA and lmms-eval score so; SEED-Bench's own figure ranks the options by the model's loss instead.
     """
     read = named(parser, "seed")
-    texts = answered("seedbench", rows, "answer")
-    items = [float(read(text, OPTIONS) == row["answer"]) for text, row in zip(texts, rows, strict=True)]
+    texts = answered("seedbench", rows, text("answer"))
+    items = [float(read(reply, OPTIONS) == row["answer"]) for reply, row in zip(texts, rows, strict=True)]
     details = {name: {"accuracy": share} for name, share in means(items, rows, "data_type").items()}
     return Result(
         "seedbench", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items, share=True, details=details

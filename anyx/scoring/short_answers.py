@@ -8,14 +8,14 @@ from typing import Any
 from anyx.scoring.edits import edits
 from anyx.scoring.parsers import named
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean
+from anyx.scoring.rows import Row, answered, mean, texts
 
 
 def exact_match(rows: Sequence[Row], *, parser: str = "gqa@lmms") -> Result:
     """Score rows of `references`, `prediction` by equality with the first reference, both as the parser writes them."""
     read = named(parser, "gqa")
-    texts = answered("exact_match", rows, "references")
-    items = [float(read(text) == read(_references(row)[0])) for text, row in zip(texts, rows, strict=True)]
+    replies = answered("exact_match", rows, texts("references"))
+    items = [float(read(text) == read(row["references"][0])) for text, row in zip(replies, rows, strict=True)]
     return Result("exact_match", {"parser": parser}, {"accuracy": mean(items)}, len(rows), items, share=True)
 
 
@@ -25,19 +25,12 @@ def anls(rows: Sequence[Row], *, parser: str = "anls@lmms", threshold: float = 0
     The length is that of the longer one before blanks are folded, in capitals, as in the published scorer.
     """
     read = named(parser, "anls")
-    texts = answered("anls", rows, "references")
-    scores = [max(_near(text, one, read) for one in _references(row)) for text, row in zip(texts, rows, strict=True)]
+    replies = answered("anls", rows, texts("references"))
+    scores = [max(_near(text, one, read) for one in row["references"]) for text, row in zip(replies, rows, strict=True)]
     items = [score if score >= threshold else 0.0 for score in scores]
     return Result(
         "anls", {"parser": parser, "threshold": f"{threshold}"}, {"anls": mean(items)}, len(rows), items, share=True
     )
-
-
-def _references(row: Row) -> Sequence[str]:
-    if not row["references"]:
-        raise ValueError("a row has no references; it needs one or more")
-    references: Sequence[str] = row["references"]
-    return references
 
 
 def _near(text: str, reference: str, read: Callable[[str], Any]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from anyx.scoring.parsers import named
 from anyx.scoring.parsers_vqa import vqa_blanks
 from anyx.scoring.result import Result
-from anyx.scoring.rows import Row, answered, mean, means
+from anyx.scoring.rows import Row, answered, mean, means, texts
 
 
 def vqa(rows: Sequence[Row], *, parser: str = "vqa@official") -> Result:
@@ -21,8 +21,9 @@ def vqa(rows: Sequence[Row], *, parser: str = "vqa@official") -> Result:
     is wrong beside ten times "yes"; `vqa@m4c` normalises always. ValueError: a row without answers, an unknown parser.
     """
     read = named(parser, "vqa")
-    texts = answered("vqa", rows, "answers")
-    items = [soft(text, row["answers"], read, parser == "vqa@official") for text, row in zip(texts, rows, strict=True)]
+    replies = answered("vqa", rows, texts("answers"))
+    bare = parser == "vqa@official"
+    items = [soft(reply, row["answers"], read, bare) for reply, row in zip(replies, rows, strict=True)]
     return Result(
         metric="vqa",
         by={"parser": parser},
@@ -36,8 +37,6 @@ def vqa(rows: Sequence[Row], *, parser: str = "vqa@official") -> Result:
 
 def soft(text: str, answers: Sequence[str], read: Callable[[str], Any], bare_if_agreed: bool) -> float:
     """What an answer is worth, 0 to 1; `bare_if_agreed` compares it as it stands where all answers are the same."""
-    if not answers:
-        raise ValueError("vqa: a row has no answers; it holds those of ten people")
     if bare_if_agreed and len({vqa_blanks(answer) for answer in answers}) == 1:
         read = vqa_blanks
     said = read(text)

@@ -60,6 +60,38 @@ def test_records_of_another_form_are_refused(tmp_path: Path) -> None:
         Records(path)
 
 
+OLD = (  # as the first version wrote it
+    '{"job": {"split": "seen", "route": "image->text", "sample": "cow", "seed": 0}, "inputs": [{"role": "user", '
+    '"content": [{"type": "image", "path": "media/seen/image-to-text/cow-0-in0.0.png"}, {"type": "text", "text": '
+    '"What is this?"}]}], "outputs": [{"type": "text", "text": "A cow."}], "noise": 7, "config": {"max_new_tokens": '
+    '24}, "model": "1f2e"}'
+)
+
+
+def test_an_old_line_and_one_of_a_later_version_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(OLD + "\n" + OLD.replace('"noise": 7', '"seconds": 0.5, "noise": 7').replace("cow", "hen") + "\n")
+    old, later = Records(path)
+    assert old.job == Job("seen", "image->text", "cow", 0)
+    assert (old.request, old.text, old.given) == ("What is this?", "A cow.", "media/seen/image-to-text/cow-0-in0.0.png")
+    assert (old.noise, old.config, old.model) == (7, {"max_new_tokens": 24}, "1f2e")
+    assert (later.job.sample, later.noise) == ("hen", 7)
+    assert '"seconds": 0.5' in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [('"noise": 7, ', ""), ('"seed": 0', '"seed": 0, "turn": 1'), ('"seed": 0', "")]
+)
+def test_a_line_without_what_is_needed_is_refused(tmp_path: Path, was: str, now: str) -> None:
+    """And one whose job has a further key: what tells jobs apart cannot be left out."""
+    path = tmp_path / "records.jsonl"
+    path.write_text(OLD.replace(was, now).replace(", }", "}") + "\n")
+    with pytest.raises(
+        ValueError, match=r"records: keys .* where \['config', 'inputs', 'job', 'model', 'noise', 'outputs'\]"
+    ):
+        Records(path)
+
+
 def test_media_lose_nothing_on_disk(tmp_path: Path) -> None:
     dice = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 255, (5, 3, 9, 7), generator=dice, dtype=torch.uint8)

@@ -6,7 +6,7 @@ import pytest
 from shapes import YAML, Clicker, Oracle
 
 from anyx.evaluation import evaluate, score
-from anyx.evaluation.judges import Judges
+from anyx.evaluation.judges import Judges, build
 from anyx.evaluation.matrix import written
 from anyx.evaluation.records import Job, Record
 from anyx.evaluation.scores import digest_of
@@ -57,6 +57,28 @@ def test_verdicts_depend_on_the_labels_and_all_weights_of_judges(tmp_path: Path)
     assert before != digest_of(nodes, judges, ["green", "red"], tmp_path)
     (tmp_path / "weights" / "a.bin").write_bytes(b"2")
     assert before != digest_of(nodes, judges, ["red", "green"], tmp_path)
+
+
+@pytest.mark.parametrize(("name", "another"), [("readers", True), ("world", True), ("aside", False)])
+def test_verdicts_depend_on_the_code_of_judges_and_what_it_imports(tmp_path: Path, name: str, another: bool) -> None:
+    """`readers.py` reads `world.py` beside it, as AnyWorld's does, and not `aside.py`."""
+    texts = {
+        "readers": "from anyx.imports import import_file\n\nworld = import_file(__file__.replace('readers', 'world'))\n"
+        "\nNAMES = ['world.py']\n\n\nclass Reader:\n    def __init__(self, labels):\n        pass\n",
+        "world": "size = 48\n",
+        "aside": "size = 48\n",
+    }
+    digests = []
+    for version in ("as it was", "again", "changed"):
+        folder = tmp_path / version
+        folder.mkdir()
+        for file, text in texts.items():
+            changed = version == "changed" and file == name
+            (folder / f"{file}.py").write_text(f"{text}\n\nmore = 1\n" if changed else text)
+        nodes = {"image": {"reader": {"type": "readers.py:Reader"}}}
+        digests.append(digest_of(nodes, build(nodes, ["red"], folder), ["red"], folder))
+    assert digests[0] == digests[1]
+    assert (digests[0] != digests[2]) is another
 
 
 def test_a_sound_too_short_for_a_spectrogram_is_invalid_not_an_error(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,20 @@ def _text(name: str) -> str:
     return (folder / f"{name}.json").read_text(encoding="utf-8")
 
 
+def _empty(part: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The keys of mappings, and of those in them, under which nothing is; a row may hold nothing at a key."""
+    for key, value in part.items():
+        if value in ([], {}):
+            yield f"{above}{key}"
+        elif isinstance(value, Mapping):
+            yield from _empty(value, f"{above}{key}.")
+
+
 @cache
 def _read(name: str) -> Any:
     """The content of `name.json`; a ValueError where a part is empty, for pytest skips a test of no cases."""
     found = json.loads(_text(name))
-    if empty := [key for key, value in found.items() if value in ([], {})]:
+    if empty := list(_empty(found)):
         raise ValueError(f"{name}.json of {os.environ.get(VARIABLE, SHIPPED.name)!r} has nothing in {', '.join(empty)}")
     return found
 

@@ -23,7 +23,7 @@ def test_mmbench_letters(place: int) -> None:
 @pytest.mark.parametrize("place", keys("mmbench_circular", "rows"))
 def test_mmbench_rows(place: int) -> None:
     row = golden("mmbench_circular")["rows"][place]
-    assert PARSERS["mcq@vlmeval"](row["prediction"], options(row)) == row["expected_extracted"]
+    assert PARSERS["mcq@vlmeval"](row["prediction"].strip(), options(row)) == row["expected_extracted"]
 
 
 @pytest.mark.parametrize("figure", keys("mmbench_circular", "expected", "report_acc"))

@@ -46,6 +46,18 @@ def test_a_set_without_cases_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         evals.golden("mme")
 
 
+@pytest.mark.parametrize("nothing", ["{}", "[]"])
+def test_a_part_of_a_part_without_cases_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str) -> None:
+    """What a row holds may be empty: a picture without boxes."""
+    text = '{"rows": [{"gt": []}], "is_kl": {"expected_kl": %s, "target": [1]}}'
+    (tmp_path / "generation_distribution.json").write_text(text % nothing)
+    monkeypatch.setenv(evals.VARIABLE, str(tmp_path))
+    [stand_in] = evals.keys("generation_distribution", "is_kl", "expected_kl")
+    assert stand_in.id == "no generation_distribution"
+    with pytest.raises(pytest.fail.Exception, match=r"has nothing in is_kl\.expected_kl$"):
+        evals.golden("generation_distribution")
+
+
 def test_our_copy_is_read_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(evals.VARIABLE, raising=False)
     assert evals.golden("mme")["rows"]

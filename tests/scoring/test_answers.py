@@ -22,14 +22,16 @@ def test_vqa_of_unanimous_people_is_not_normalised_officially() -> None:
     assert vqa([row]).items == [0]
     assert vqa([row], parser="vqa@m4c").items == [1]
     assert vqa([asked(" a\tdog\n", *["a dog"] * 10)]).items == [1]  # but blanks are
-    with pytest.raises(ValueError, match="vqa: a row has no answers"):
+    with pytest.raises(ValueError, match=r"vqa: row 0 has answers \[\]; it has to be a list of one text or more"):
         vqa([asked("Yes")])
+    with pytest.raises(ValueError, match="vqa: row 1 has answers 'aaaa'; it has to be a list of one text or more"):
+        vqa([row, {"prediction": "a", "answers": "aaaa"}])
 
 
 def test_exact_match_is_with_the_first_reference() -> None:
     rows = [{"prediction": "T-shirt.", "references": ["tshirt", "x"]}, {"prediction": "x", "references": ["y", "x"]}]
     assert exact_match(rows).items == [1, 0]
-    with pytest.raises(ValueError, match="a row has no references"):
+    with pytest.raises(ValueError, match=r"exact_match: row 0 has references \[\]; it has to be"):
         exact_match([{"prediction": "x", "references": []}])
 
 
@@ -42,6 +44,8 @@ def test_anls() -> None:
     assert anls([{"prediction": "a  b", "references": ["A b"]}]).items == [1]
     assert anls([{"prediction": "a  bcs", "references": ["A bc"]}]).items == pytest.approx([1 - 1 / 6])
     assert anls([{"prediction": "", "references": [""]}]).items == [1]
+    with pytest.raises(ValueError, match="anls: row 0 has references 'abc'; it has to be a list of one text or more"):
+        anls([{"prediction": "abc", "references": "abc"}])
 
 
 def test_boxes() -> None:
@@ -60,3 +64,6 @@ def test_boxes() -> None:
         }
     )  # fmt: skip
     assert found.items == [1, 0, 0, 0]
+    for wrong in (None, [0, 0, 1], "0011", [0, 0, 1, "1"]):
+        with pytest.raises(ValueError, match=r"boxes: row 0 has box .*; it has to be 4 numbers"):
+            boxes([{"prediction": "[0, 0, 1, 1]", "box": wrong}])

@@ -53,6 +53,9 @@ def test_cider_by_hand() -> None:
     assert cider_d(["a", "b"], references[1], known) == 0
     wanted = 10 / 4 * (1 / 2 + 1 / math.sqrt(2)) * math.exp(-1 / 72)
     assert cider_d(["a", "b", "b"], references[0], known) == pytest.approx(wanted)
+    found = captions({"x": ["a b"], "y": ["a c"]}, {"x": "a b", "y": "a b"})
+    assert found.figures["cider"] == pytest.approx((5 + 0) / 2)
+    assert found.figures["rouge_l"] == pytest.approx((1 + 1 / 2) / 2)
 
 
 def test_results() -> None:
@@ -95,6 +98,9 @@ def test_what_cannot_be_scored(monkeypatch: pytest.MonkeyPatch) -> None:
         captions({"x": []}, {"x": "a"})
     with pytest.raises(ValueError, match="tokenizer: '13a' given; ptb-lite, ptb-java or none"):
         captions({"x": ["a"]}, {"x": "a"}, tokenizer="13a")
+    for references, written in (({"x": "a dog"}, {"x": "a"}), ({"x": ["a dog"]}, {"x": ["a"]})):
+        with pytest.raises(ValueError, match=r"captions: x has .* and references .*; a text and a list of texts"):
+            captions(references, written)  # type: ignore[arg-type]
     assert set(captions({}, {}).figures.values()) == {None}
     monkeypatch.setenv("PATH", "")
     assert shutil.which("java") is None

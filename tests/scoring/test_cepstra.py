@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anyx.media import Audio
-from anyx.scoring.cepstra import aligned, distortion, mcd
+from anyx.scoring.cepstra import aligned, cepstra, distortion, mcd
 from anyx.scoring.spectra import filters, log_mel
 
 
@@ -49,6 +49,21 @@ def test_sounds_apart() -> None:
     assert mcd([right], [right.resample(16000)]).items[0] < other / 4
     with pytest.raises(ValueError, match="1 references but 0 sounds"):
         mcd([right], [])
+
+
+def test_a_figure_by_hand() -> None:
+    """A sound of one frame, e^(1/2) times as loud: each of 40 log energies is 1 higher, which moves the first of the
+    orthonormal coefficients by sqrt(40) alone. With it, that is 6.1419 * 6.3246 dB = 38.844; without it, 0. Half of
+    that (e^(1/4)) beside it, and the mean is 29.133.
+    """
+    sound = Audio(0.3 * torch.randn(1, 200, generator=torch.Generator().manual_seed(0)), 8000)
+    louder, less = (Audio(sound.samples * math.exp(power), 8000) for power in (0.5, 0.25))
+    assert log_mel(sound).shape == (1, 40)
+    assert mcd([sound], [louder], convention="pymcd").figures["mcd"] == pytest.approx(38.844, abs=1e-3)
+    assert mcd([sound] * 2, [louder, less], convention="pymcd").figures["mcd"] == pytest.approx(29.133, abs=1e-3)
+    assert mcd([sound], [louder]).figures["mcd"] == pytest.approx(0, abs=1e-5)
+    silence = cepstra(Audio(torch.zeros(1, 200), 8000))  # 40 times ln 1e-5
+    assert silence[0] == pytest.approx([-11.5129 * math.sqrt(40), *[0] * 13], abs=1e-3)
 
 
 def test_a_tone_is_in_its_band() -> None:

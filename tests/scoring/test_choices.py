@@ -46,6 +46,16 @@ def number(said: str, answer: object) -> dict[str, object]:
     return {"question_type": "open", "answer": answer, "prediction": said, "subject": "Physics"}
 
 
+def test_mmbench_leaves_out_blanks_around_an_answer() -> None:
+    """Twelve characters are twice those of both options; with the end of a line they would be one too many."""
+    row = {"index": 0, "answer": "B", "A": "cat", "B": "dog"}
+    said = ["It's a   dog", "It's a   dog\n", " \tIt's a   dog  \n\n"]
+    assert [mmbench([{**row, "prediction": text}]).figures["circular"] for text in said] == [1, 1, 1]
+    for index in (None, "x", 1.5):
+        with pytest.raises(ValueError, match=f"mmbench: row 0 has index {index!r}; it has to be a whole number"):
+            mmbench([{**row, "index": index, "prediction": "B"}])
+
+
 def test_mmmu_mixes_both_types() -> None:
     rows = [question("B"), question("(A)"), question("C", ["B", "C"]), number("So x = 3.14159", "3.14")]
     found = mmmu([*rows, number("a blue whale", "blue")])
@@ -61,7 +71,7 @@ def test_mmmu_draws_where_no_option_is_found() -> None:
     assert mmmu(rows).items == found.items
     assert mmmu(rows, seed=7).items != found.items
     assert mmmu(rows, guess=False).figures["accuracy"] == 0
-    with pytest.raises(ValueError, match="a multiple-choice row has no options"):
+    with pytest.raises(ValueError, match="mmmu: row 0, a multiple-choice row, has no options, a list of texts"):
         mmmu([{**rows[0], "options": []}])
 
 
@@ -85,6 +95,21 @@ def test_scienceqa_and_unanswered_questions() -> None:
     found = scienceqa(rows, parser="sqa@lmms")
     assert (found.figures, found.n) == ({"accuracy": 1.0, "image_accuracy": 1.0}, 3)
     assert scienceqa(rows[3:]).figures["image_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"prediction": 3}, "row 0 has prediction 3; it has to be a text or None"),
+        ({"choices": "xy"}, "row 0 has choices 'xy'; it has to be a list of one text or more"),
+        ({"answer": 2}, "the answer of row 0 is 2, but it has 2 choices; allowed: 0 to 1"),
+        ({"answer": -1}, "the answer of row 0 is -1, but it has 2 choices; allowed: 0 to 1"),
+        ({"answer": None}, "row 0 has answer None; it has to be a whole number"),
+    ],
+)
+def test_scienceqa_refuses(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"scienceqa: {message}"):
+        scienceqa([{"choices": ["x", "y"], "answer": 0, "prediction": "A", "has_image": True, **changed}])
 
 
 def test_seedbench_by_type() -> None:

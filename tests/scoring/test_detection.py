@@ -5,7 +5,7 @@ import pytest
 from anyx.scoring.detection import detection
 
 
-def box(left: float, width: float = 50, kind: int = 1, **more: float) -> dict[str, object]:
+def box(left: float, width: float = 50, kind: int = 1, **more: float | None) -> dict[str, object]:
     return {"bbox": [left, 0.0, width, 50.0], "category_id": kind, **more}
 
 
@@ -34,6 +34,24 @@ def test_a_box_is_found_once() -> None:
     assert detection([{"image_id": 1, "gt": [box(0)], "pred": again}]).figures["AP"] == pytest.approx(1)
     two = [{"image_id": 1, "gt": [box(0), box(200)], "pred": [*again, box(200, score=0.7)]}]
     assert detection(two).figures["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)  # 1 up to a half, then 2 of 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gt": None}, "row 0 has gt None; it has to be a list"),
+        ({"pred": [box(0)]}, "pred of row 0: box 0 has no score; a box holds bbox, category_id, score"),
+        ({"pred": [box(0, score=None)]}, "pred of row 0: box 0 has score None; it has to be a number"),
+        ({"gt": [box(0), {"bbox": [0, 0, 1], "category_id": 1}]}, "gt of row 0: box 1 has bbox .*; .* be 4 numbers"),
+        ({"gt": [{"bbox": [0, 0, 1, 1], "category_id": None}]}, "gt of row 0: box 0 has category_id None"),
+        ({"image_id": None}, "row 0 has image_id None; it has to be a number or a text"),
+    ],
+)
+def test_malformed_rows(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"detection: {message}"):
+        detection([{"image_id": 1, "gt": [box(0)], "pred": [], **changed}])
+    with pytest.raises(ValueError, match="detection: row 1 has no gt, pred"):
+        detection([{"image_id": 1, "gt": [], "pred": []}, {"image_id": 2}])
 
 
 def test_crowds_and_classes() -> None:

@@ -23,6 +23,8 @@ def of(values: Floats) -> Features:
 def test_a_frechet_distance_by_hand() -> None:
     """Of numbers: (m1 - m2)^2 + (s1 - s2)^2. -1, 1 have mean 0, variance 2; 3, 3 have mean 3, variance 0: 9 + 2."""
     assert distance(np.array([[-1.0], [1.0]]), np.array([[3.0], [3.0]])) == pytest.approx(11)
+    found = frechet(of(np.array([[-1.0], [1.0]])), of(np.array([[3.0], [3.0]])))
+    assert found.figures["frechet"] == pytest.approx(11)
 
 
 @pytest.mark.parametrize("n", [3, 40])
@@ -59,6 +61,7 @@ def test_a_kernel_distance_by_hand() -> None:
     ones = np.ones((2, 1))
     assert discrepancy(np.array([[0.0], [1.0]]), ones) == pytest.approx(0)
     assert discrepancy(np.zeros((2, 1)), ones) == pytest.approx(7)
+    assert kid(of(np.zeros((2, 1))), of(ones)).figures["kid"] == pytest.approx(7)
 
 
 def test_the_kernel_distance_has_no_bias() -> None:

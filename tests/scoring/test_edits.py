@@ -42,6 +42,11 @@ def test_blanks_are_jiwer_s() -> None:
     assert found.details["1"] == {"wer": 2, "cer": 1 / 3}
 
 
+def test_a_text_is_no_list_of_texts() -> None:
+    with pytest.raises(ValueError, match="references and transcripts are lists of texts"):
+        transcripts("abc", "abd")
+
+
 def test_case_counts_here() -> None:
     assert transcripts(["The cat."], ["the cat"]).figures["wer"] == 1
 

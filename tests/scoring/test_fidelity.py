@@ -26,6 +26,9 @@ def test_flat_pictures_by_hand() -> None:
     assert psnr(flat(100), flat(116)) == pytest.approx(20 * math.log10(255 / 16))
     c = (0.01 * 255) ** 2
     assert ssim(flat(100), flat(116)) == pytest.approx((2 * 100 * 116 + c) / (100**2 + 116**2 + c))
+    found = fidelity([flat(100)] * 2, [flat(116), flat(100)], metric="psnr")  # 24.0484 dB, and 100 for the same
+    assert found.figures["psnr"] == pytest.approx((24.0484 + 100) / 2, abs=1e-4)
+    assert fidelity([flat(100)], [flat(116)]).figures["ssim"] == pytest.approx(0.98909, abs=1e-5)
 
 
 def test_against_torchmetrics() -> None:
@@ -41,7 +44,9 @@ def test_results() -> None:
     found = fidelity([a, a], [a, b])
     assert found.items[0] == pytest.approx(1)
     assert found.figures["ssim"] == pytest.approx((1 + ssim(a, b)) / 2)
-    assert fidelity([a], [a], metric="psnr").items == [100]
+    assert found.by == {"ssim": "gaussian-11@skimage"}
+    equal = fidelity([a], [a], metric="psnr")
+    assert (equal.items, equal.by) == ([100], {"psnr": "rgb-255-cap-100@anyx"})
 
 
 def test_what_cannot_be_compared() -> None:

@@ -25,6 +25,13 @@ from anyx.scoring.ptb import cut
         ("see http://example.com/a.html, @user #tag", "see http://example.com/a.html @user #tag"),
         ("emoji \U0001f600 \u2764\ufe0f &amp; caf\u00e9", "emoji \u2764 & caf\u00e9"),
         ("'tis's gonna's cannot, cannot's", "'t is 's gonna 's can not cannot 's"),
+        ("A. The dog, plan b. Mr. X, plan b. THE <b>", "a the dog plan b mr. x plan b the <b>"),  # openers
+        ("A. Dog, plan b. the, c. <i>x", "a. dog plan b. the c. <i> x"),
+        ("c'mon, C'MON G'day g'day s'mores M'lord U're", "c'mon c'mon g'day g day s'mores m'lord u 're"),
+        ("'tisn't 'Twasn't", "'t is n't 't was n't"),
+        ("5@3, me@home. 50%@3 (a@b) @ 5", "5@3, me@home 50%@3 -lrb- a@b -rrb- @ 5"),
+        ("Mon.-Fri. wait...-no 5.-6 Oct.-5 Mass.-x Oct.-55", "mon.-fri wait...-no 5.-6 oct. -5 mass. x oct.-55"),
+        ("end!The a?b wait!", "end!the a?b wait"),
         ("", ""),
     ],
 )

@@ -19,6 +19,12 @@ from anyx.scoring.reviews import first_places, llava_bench, mm_vet
         ("grade@first", "Grade: 1.0.", 1),
         ("grade@first", "7 of 10", None),
         ("grade@first", "none", None),
+        ("grade@first", "-0.5", None),
+        ("grade@first", "\u22120.5", None),
+        ("grade@first", ".5", 0.5),
+        ("grade@first", "Grade-0.5", 0.5),
+        ("grade@first", "10.5", None),
+        ("review@line", "-8 9", None),
         ("rank@first", "Tie, since 1 is", "tie"),
         ("rank@first", "Assistant 2", "2"),
         ("rank@first", "12", None),
@@ -39,6 +45,10 @@ def test_llava_bench() -> None:
     assert llava_bench([{"category": "conv", "review": ""}]).figures["relative"] is None
     with pytest.raises(ValueError, match="row 0 has no review"):
         llava_bench([{"category": "conv"}])
+    with pytest.raises(ValueError, match="llava_bench: row 0 has review None; it has to be a text"):
+        llava_bench([{"category": "conv", "review": None}])
+    with pytest.raises(ValueError, match="mm_vet: row 0 has capability 'rec'; it has to be a list of one text or more"):
+        mm_vet([{"capability": "rec", "review": "1.0"}])
 
 
 def test_runs_of_which_other_reviews_were_read_do_not_compare() -> None:

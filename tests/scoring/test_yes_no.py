@@ -45,8 +45,10 @@ def test_mme_has_no_sum_of_what_was_not_asked() -> None:
         (MME[:3], "mme: existence does not come in pairs"),
         ([MME[0], MME[2], MME[1], MME[3]], "mme: existence does not come in pairs"),
         ([{**MME[0], "category": "colour"}, MME[1]], "mme: no category colour; allowed: existence, count"),
-        ([{**MME[0], "answer": "maybe"}, MME[1]], "mme: the answer of a row is 'maybe'; allowed: yes, no"),
-        ([{**MME[0], "prediction": None}, MME[1]], "mme: the prediction of row 0 is None; a prediction is a text"),
+        ([{**MME[0], "answer": "maybe"}, MME[1]], "mme: the answer of row 0 is 'maybe'; allowed: yes, no"),
+        ([{**MME[0], "prediction": None}, MME[1]], "mme: row 0 has prediction None; it has to be a text"),
+        ([{**MME[0], "answer": None}, MME[1]], "mme: row 0 has answer None; it has to be a text"),
+        (["yes"], "mme: row 0 is 'yes'; it has to be a mapping of keys"),
         ([MME[0], {"answer": "No"}], "mme: row 1 has no prediction, category, question_id; a row holds"),
     ],
 )
@@ -85,5 +87,7 @@ def test_pope_of_lmms_counts_the_right_answers_only_where_it_is_asked_for() -> N
     # "Yes." is neither yes nor no to it: wrong, and in no cell
     found = pope(POPE, parser="pope@lmms").details["random"]
     assert (found["FP"], found["accuracy"], found["precision"]) == (0, 0.5, 1)
-    with pytest.raises(ValueError, match="pope: the answer of a row is 'maybe'; allowed: yes, no"):
+    with pytest.raises(ValueError, match="pope: the answer of row 0 is 'maybe'; allowed: yes, no"):
         pope(things("random", ("yes", "maybe")))
+    with pytest.raises(ValueError, match="pope: row 1 has answer None; it has to be a text"):
+        pope([POPE[0], {**POPE[1], "answer": None}])  # type: ignore[dict-item]
