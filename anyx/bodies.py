@@ -57,6 +57,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 CAPPED = "final_logit_softcapping"
 DIVIDED = ("granite", "granitemoe", "granitemoehybrid", "granitemoeshared", "granite_swa", "granitemoe_swa")
 MULTIPLIED = ("cohere", "cohere2", "cohere2_moe")
+PACKS = "support_avx512bf16_for_cpu"
+EIGHT = "bitsandbytes.autograd._functions"  # its log says at every product of eight bits what it rounds: 210 a word
 log = logging.getLogger("anyx")
 
 
@@ -93,6 +95,8 @@ def body_of(
                 raise
             told = f"is kept in {held['quant_method']}, which cannot be read here: {' '.join(str(error).split())}"
             raise ValueError(f"llm.path: {path} {told}") from error
+        logging.getLogger(EIGHT).addFilter(unrepeated)
+        learnable(body)
         return language_model(body)
     if text is not config and type(text) in MODEL_FOR_CAUSAL_LM_MAPPING:
         config, loader = text, AutoModelForCausalLM
@@ -205,6 +209,22 @@ def quantization(kind: str, dtype: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
+
+
+def learnable(body: nn.Module) -> None:
+    """Keep matrices of four bits in the layout that gradients pass.
+
+    On CPUs with AVX512-BF16 bitsandbytes lays a matrix out anew when it is first read without gradients, in a
+    validation or a reply; later gradients end there, without a word.
+    """
+    for part in body.modules():
+        if PACKS in vars(part):
+            setattr(part, PACKS, False)
+
+
+def unrepeated(record: logging.LogRecord) -> bool:
+    """Whether a line of a log is another than that bitsandbytes rounds the inputs of a product to float16."""
+    return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")
 
 
 def layers_of(body: PreTrainedModel) -> list[nn.Module]:

@@ -3,8 +3,9 @@
     out/llm/          the merged language model with its tokenizer, as `AutoModelForCausalLM.from_pretrained` reads it
     out/              our other parts, as every model folder (`anyx.hub`), with `llm.path: ./llm` and no LoRA
 
-The sum is taken in float32 and then stored in the type asked for, so that it is rounded once. `stages` and `data` are
-left out of the YAML: they say how the LoRA was learnt, which is no longer there.
+The sum is taken in float32 and then stored in the type asked for, so that it is rounded once. Of an LLM that
+`llm.quantize` keeps in few bits the matrices in its files are merged, which are whole: replies change by what the few
+bits cost. `stages` and `data` are left out of the YAML: they say how the LoRA was learnt, which is no longer there.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ def merge(source: str | Path, out: str | Path, *, dtype: DType | None = None, sh
     """Write the folder of a model whose LoRA is part of its LLM; returns it.
 
     `dtype` stores the LLM in another type than the model runs it in, `shard` is the largest file of it ("500MB").
-    `ValueError` where there is no LoRA, where the LLM is quantised or has adapters that read it without LoRA, and where
-    `out` holds something already.
+    `ValueError` where there is no LoRA, where the LLM's own files are quantised, where it has adapters that read it
+    without LoRA, and where `out` holds something already.
     """
     out = Path(out)
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype: {dtype!r} is not one of {', '.join(DTYPES)}")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} holds something already; name another folder")
-    model = hub.load(source, dtype="float32")
+    model = hub.load(source, dtype="float32", overrides=["llm.quantize=null"])
     config, llm = model.config, model.llm
     assert config is not None
     assert config.llm is not None

@@ -18,7 +18,8 @@ def merge(
 ) -> None:
     """Merge LoRA into the LLM: an ordinary transformers folder, and a model folder that stands on it.
 
-    Replies are those of MODEL but for rounding. A quantised LLM is refused: it cannot hold the sum.
+    Replies are those of MODEL but for rounding. With `llm.quantize` the LLM's files, in 16 bits, are what is merged; an
+    LLM whose files are quantised is refused: it cannot hold the sum.
 
     \b
     anyx merge runs/emoji models/emoji-merged

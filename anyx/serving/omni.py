@@ -1,7 +1,9 @@
 """A model's stages as vLLM-Omni writes them: which engine runs what, from whose states, and what leaves it.
 
 vLLM-Omni splits an any-to-any model into stages: a `PipelineConfig` in Python says how they hang together, a deploy
-YAML where they run (its documentation, "Pipeline and deploy configurations", 2026). Stage 0 here is the LLM, before
+YAML where they run. Both files are read by its own resolver in `tests/serving/test_omni.py` where it is installed
+(0.30.0). It knows the pipeline once `register` of the file was called, by an entry point of the group
+`vllm_omni.general_plugins`. Stage 0 here is the LLM, before
 which encoders and input projectors stand; every output with a decoder is a diffusion stage that reads the LLM's states
 at its signal tokens. What crosses between two stages is what `AnyX.condition` makes of these states: whoever deploys
 writes that function for his version of the engine.
@@ -16,6 +18,14 @@ from anyx import yamls
 from anyx.config import Config
 
 FIELDS = ("stage_id", "model_stage", "execution_type", "input_sources", "final_output", "final_output_type")
+REGISTER = (
+    "",
+    "",
+    "def register() -> None:",
+    '    """Make `deploy.yaml` find the stages: for an entry point of the group `vllm_omni.general_plugins`."""',
+    "    register_pipeline(PIPELINE)",
+    "",
+)
 SEQUENCES = 8  # answered side by side in a stage, unless the operator says otherwise
 
 
@@ -59,6 +69,7 @@ def pipeline(name: str, graph: Sequence[Stage]) -> str:
     lines = [
         f'"""The stages of {name}, written by `anyx export`."""',
         "",
+        "from vllm_omni.config.pipeline_registry import register_pipeline",
         "from vllm_omni.config.stage_config import PipelineConfig, StageExecutionType, StagePipelineConfig",
         "",
         "PIPELINE = PipelineConfig(",
@@ -73,7 +84,7 @@ def pipeline(name: str, graph: Sequence[Stage]) -> str:
             written = f"StageExecutionType.{value}" if field == "execution_type" else repr(value)
             lines.append(f"            {field}={written},")
         lines.append("        ),")
-    return "\n".join([*lines, "    ),", ")", ""])
+    return "\n".join([*lines, "    ),", ")", *REGISTER])
 
 
 def deploy(name: str, graph: Sequence[Stage]) -> str:
