@@ -55,8 +55,9 @@ class Benchmark:
     """A family: what its folder `holds`, in words; the `files` it is read from; how it is asked and scored.
 
     `files` are alternatives, each a list of glob patterns that must all be found, one file each but of those in `many`.
-    Files count whose name has `split` in it, as a word if any has it so; where `split_inside`, the file itself says
-    what is of which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
+    Files count whose name has `split` in it, as a word if any has it so; those of the patterns `split_inside` say
+    themselves what is of which split. `parsers` are allowed, the default first. `review` is of those that a judge
+    scores.
     """
 
     holds: str
@@ -68,7 +69,7 @@ class Benchmark:
     max_new_tokens: int = 16
     split: str = ""
     many: Sequence[str] = ()
-    split_inside: bool = False
+    split_inside: Sequence[str] = ()
     review: Review | None = None
 
 
