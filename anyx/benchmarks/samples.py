@@ -1,8 +1,9 @@
 """What a benchmark is: files in a folder -> samples to ask and rows to score. Every family is one value in one file.
 
 A reader yields samples in a fixed order and opens no medium: a part of a message names its picture by `path`, or holds
-its encoded bytes as `media` where a table does. What is asked and what is scored part here: `turns` go to a model,
-`row` is kept beside the record, and scoring reads the two files alone.
+its encoded bytes as `media` where a table does. Its `type` is the model's input, its `kind` that of `anyx.media` where
+it is called otherwise. What is asked and what is scored part here: `turns` go to a model, `row` is kept beside the
+record, and scoring reads the two files alone.
 """
 
 from __future__ import annotations
