@@ -77,12 +77,12 @@ def distance(
 
 
 def _lpips(text: str) -> Lpips:
+    from anyx.evaluation.embedding import built
     from anyx.scoring.lpips import Lpips
-    from anyx.signatures import require
 
     own, tool = parted("--lpips", text)
-    require("--lpips", {**own, **tool}, Lpips)
-    return Lpips(**{**own, **tool})
+    made: Lpips = built(Lpips, {**own, **tool}, "--lpips")
+    return made
 
 
 def _captions(file: Path) -> dict[str, str]:

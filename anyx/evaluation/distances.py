@@ -79,8 +79,8 @@ def files_of(folder: Path) -> tuple[str, Files]:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in kinds and file.name[0] != ".")
     held = sorted({kinds[file.suffix.lower()] for file in files})
     if len(held) != 1:
-        known = ", ".join(kinds)
-        raise ValueError(f"{folder} holds {' and '.join(held) or 'no media'}; media of one kind are wanted: {known}")
+        given = " and ".join(held) or "no media"
+        raise ValueError(f"{folder} holds {given}; media of one kind are wanted: {', '.join(SUFFIXES)}")
     found: dict[str, Path] = {}
     for file in files:
         name = file.relative_to(folder).with_suffix("").as_posix()

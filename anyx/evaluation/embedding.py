@@ -7,14 +7,13 @@ named as "module:Class" or "file.py:Class".
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from anyx.evaluation.judges import placed
 from anyx.imports import find
 from anyx.scoring.embedders import Embedder
-from anyx.signatures import require
 
 EMBEDDERS: Mapping[str, tuple[str, str]] = {
     "handcrafted": ("anyx.scoring.embedders:Handcrafted", "plain statistics of pictures, sounds and clips; no weights"),
@@ -38,7 +37,8 @@ def embedder(
     options = dict(node)
     name = str(options.pop("type", ""))
     if name not in EMBEDDERS and ":" not in name:
-        raise ValueError(f"{where}.type: {name!r} is not one of {', '.join(EMBEDDERS)}, or of the form 'module:Class'")
+        given = f"{name!r} is not" if name else "missing; it is"
+        raise ValueError(f"{where}.type: {given} one of {', '.join(EMBEDDERS)}, or of the form 'module:Class'")
     kind = find(EMBEDDERS[name][0] if name in EMBEDDERS else name, f"{where}.type", home)
     taken = inspect.signature(kind).parameters
     if logits and "output" not in taken:
@@ -47,6 +47,15 @@ def embedder(
     options |= {"device": device} if device is not None and "device" in taken else {}
     if home is not None and "path" in options:
         options["path"] = placed(str(options["path"]), home)
-    require(where, options, kind)
-    made: Embedder = kind(**options)
+    made: Embedder = built(kind, options, where)
     return made
+
+
+def built(kind: Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
+    """What a class makes of keywords; a ValueError says which it lacks or does not take."""
+    taken = inspect.signature(kind)
+    try:
+        taken.bind(**options)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}; it takes {', '.join(taken.parameters) or 'nothing'}") from error
+    return kind(**options)
