@@ -20,7 +20,11 @@ def distance(
     real: Annotated[Path, typer.Argument(help="A folder of real media: pictures, sounds or clips, at any depth.")],
     made: Annotated[Path, typer.Argument(help="A folder of those that a model made, of the same kind.")],
     metric: Annotated[
-        str, typer.Option(help="One or more, by commas: kid, frechet, inception_score, kl, psnr, ssim, ...")
+        str,
+        typer.Option(
+            help="One or more, by commas: kid, frechet, inception_score, kl, psnr, ssim, lpips, mcd, similarity, "
+            "clipsim, clip-s@hessel, consistency."
+        ),
     ] = "kid,frechet",
     embedder: Annotated[
         str,

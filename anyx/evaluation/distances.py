@@ -142,6 +142,8 @@ def check(metric: str, kind: str, right: Files, shown: Files, measures: Measures
     """ValueError where a metric is of other media, or lacks what it measures by."""
     if metric in KINDS and kind not in KINDS[metric]:
         raise ValueError(f"--metric: {metric} is of {' and '.join(KINDS[metric])}, but these are {kind}")
+    if metric in SETS and min(len(right), len(shown)) < 2:
+        raise ValueError(f"--metric: {metric} takes two media a side or more, not {len(right)} and {len(shown)}")
     if metric == "lpips" and measures.lpips is None:
         raise ValueError("--lpips: the weights of LPIPS are missing: NETWORK.safetensors,heads=HEADS.safetensors")
     if metric in SCALINGS:

@@ -170,6 +170,8 @@ def test_folders_that_do_not_go_together(pictures: tuple[Path, Path], tmp_path: 
     with pytest.raises(ValueError, match="empty holds no media; media of one kind are wanted: image, audio, video"):
         measured((tmp_path / "empty", made), "kid")
     Audio(torch.zeros(1, 4000), 16000).save(tmp_path / "sounds" / "0.wav")
+    with pytest.raises(ValueError, match="--metric: kid takes two media a side or more, not 1 and 1"):
+        measured((tmp_path / "sounds", tmp_path / "sounds"), "kid")
     with pytest.raises(ValueError, match=r"holds image and .* holds audio"):
         measured((real, tmp_path / "sounds"), "kid")
     noise(1).save(tmp_path / "sounds" / "0.png")
