@@ -168,7 +168,7 @@ def opened(turns: Sequence[Message], out: Path, name: str) -> tuple[list[Message
                 paths.append(part)
                 continue
             source: Any = Path(part["path"]) if "path" in part else part["media"]
-            parts.append({"type": part["type"], "media": MEDIA[part["type"]].read(source)})
+            parts.append({"type": part["type"], "media": MEDIA[part.get("kind", part["type"])].read(source)})
             where = str(source.resolve()) if isinstance(source, Path) else stored(source, out, name)
             paths.append({"type": part["type"], "path": where})
         seen.append({**turn, "content": parts})

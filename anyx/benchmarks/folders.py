@@ -24,7 +24,7 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"--data: there is no folder '{folder}'; expected {benchmark.holds}")
     for patterns in benchmark.files:
-        groups = [matching(folder, pattern, "" if benchmark.split_inside else split) for pattern in patterns]
+        groups = [matching(folder, pattern, "" if pattern in benchmark.split_inside else split) for pattern in patterns]
         if all(groups):
             once = [group for pattern, group in zip(patterns, groups, strict=True) if pattern not in benchmark.many]
             if several := next((group for group in once if len(group) > 1), None):
@@ -34,7 +34,8 @@ def found(benchmark: Benchmark, folder: Path, split: str) -> list[Path]:
                     "choose by --split"
                 )
             return [file for group in groups for file in group]
-    with_split = f" with '{split}' in the name" if split and not benchmark.split_inside else ""
+    apart = {pattern for patterns in benchmark.files for pattern in patterns} - {*benchmark.split_inside}
+    with_split = f" with '{split}' in the name" if split and apart else ""
     raise ValueError(
         f"--data: no {' or '.join(' + '.join(one) for one in benchmark.files)}{with_split} in {folder}; expected "
         f"{benchmark.holds}"

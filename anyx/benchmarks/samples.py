@@ -1,8 +1,9 @@
 """What a benchmark is: files in a folder -> samples to ask and rows to score. Every family is one value in one file.
 
 A reader yields samples in a fixed order and opens no medium: a part of a message names its picture by `path`, or holds
-its encoded bytes as `media` where a table does. What is asked and what is scored part here: `turns` go to a model,
-`row` is kept beside the record, and scoring reads the two files alone.
+its encoded bytes as `media` where a table does. Its `type` is the model's input, its `kind` that of `anyx.media` where
+it is called otherwise. What is asked and what is scored part here: `turns` go to a model, `row` is kept beside the
+record, and scoring reads the two files alone.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Benchmark:
     """A family: what its folder `holds`, in words; the `files` it is read from; how it is asked and scored.
 
     `files` are alternatives, each a list of glob patterns that must all be found, one file each but of those in `many`.
-    Files count whose name has `split` in it, as a word if any has it so; where `split_inside`, the file itself says
-    what is of which split. `parsers` are allowed, the default first. `review` is of benchmarks that a judge scores.
+    Files count whose name has `split` in it, as a word if any has it so; those of the patterns `split_inside` say
+    themselves what is of which split. `parsers` are allowed, the default first. `review` is of those that a judge
+    scores.
     """
 
     holds: str
@@ -68,7 +70,7 @@ class Benchmark:
     max_new_tokens: int = 16
     split: str = ""
     many: Sequence[str] = ()
-    split_inside: bool = False
+    split_inside: Sequence[str] = ()
     review: Review | None = None
 
 

@@ -52,7 +52,7 @@ SCIENCEQA = Benchmark(
     holds="problems.json, pid_splits.json and pictures in test/<id>/; or Parquet files with 'test' in the name",
     files=[["problems.json", "pid_splits.json"], ["*.parquet"]],
     split="test",
-    split_inside=True,
+    split_inside=["problems.json", "pid_splits.json", "*.parquet"],
     many=["*.parquet"],
     read=read,
     score=lambda rows, parser: scienceqa(rows, parser=parser),

@@ -26,6 +26,21 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
     "coco": ("captions:COCO", "captions (CIDEr, BLEU, ROUGE)"),
     "nocaps": ("captions:NOCAPS", "captions of objects that COCO has not, by domain"),
     "flickr30k": ("captions:FLICKR30K", "captions of people at work and play"),
+    "lamm-cifar10": ("lamm:CIFAR10", "LAMM-Benchmark: name what is in a picture"),
+    "lamm-ucmerced": ("lamm:UCMERCED", "the same, of places from above"),
+    "lamm-celeba-smile": ("lamm:SMILE", "the same, whether a person smiles"),
+    "lamm-celeba-hair": ("lamm:HAIR", "the same, the colour of hair"),
+    "lamm-fsc147": ("lamm:FSC147", "LAMM-Benchmark: count (mean error)"),
+    "lamm-svt": ("lamm:SVT", "LAMM-Benchmark: read words on signs"),
+    "lamm-flickr30k": ("lamm:FLICKR30K", "LAMM-Benchmark: captions (BLEU-4)"),
+    "lamm-sqaimage": ("lamm:SQAIMAGE", "LAMM-Benchmark: multiple choice from school books"),
+    "lamm-ai2d": ("lamm:AI2D", "LAMM-Benchmark: multiple choice about diagrams"),
+    "lamm-voc2012": ("lamm:VOC2012", "LAMM-Benchmark: boxes of objects (recall)"),
+    "lamm-lsp": ("lamm:KEYPOINTS", "LAMM-Benchmark: fourteen joints of a person (PCK)"),
+    "lamm-locating": ("lamm:LOCATING", "LAMM-Benchmark: points on objects, people and things counted"),
+    "lamm-scannet": ("lamm:SCANNET", "LAMM-Benchmark: boxes in a cloud of points"),
+    "lamm-scanrefer": ("lamm:SCANREFER", "LAMM-Benchmark: the box of a sentence in a cloud"),
+    "lamm-scanqa": ("lamm:SCANQA", "LAMM-Benchmark: multiple choice about a cloud"),
     "llava-bench": ("llava_bench:LLAVA_BENCH", "long answers, points of a judge beside GPT-4's answer"),
     "mm-vet": ("mm_vet:MM_VET", "open answers, graded by a judge, by capability"),
 }
@@ -34,7 +49,7 @@ BENCHMARKS: Mapping[str, tuple[str, str]] = {
 def benchmark(name: str) -> Benchmark:
     """The benchmark of that name; ValueError lists those there are."""
     if name not in BENCHMARKS:
-        listed = "\n".join(f"  {known:12} {about}" for known, (_, about) in BENCHMARKS.items())
+        listed = "\n".join(f"  {known:18} {about}" for known, (_, about) in BENCHMARKS.items())
         raise ValueError(f"no benchmark {name!r} here; there are:\n{listed}")
     found: Benchmark = find(f"anyx.benchmarks.{BENCHMARKS[name][0]}", "benchmark")
     return found

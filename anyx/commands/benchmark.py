@@ -116,7 +116,7 @@ def benchmark(
     if name == "list":
         for known, (_, about) in BENCHMARKS.items():
             console.print(
-                f"{known:12} {about}; --data: {named(known).holds}", markup=False, highlight=False, soft_wrap=True
+                f"{known:18} {about}; --data: {named(known).holds}", markup=False, highlight=False, soft_wrap=True
             )
         return
     if brought is not None:

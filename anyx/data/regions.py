@@ -58,7 +58,7 @@ class AlignedSource(Rows):
         root: Root = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(path, root, limit, _packed(_listed(path, "annotations", ("image_id", "caption"))))
+        super().__init__(path, root, limit, _packed(listed(path, "annotations", ("image_id", "caption"))))
         self.key, self.prompts = key, prompts or PROMPTS["caption"]
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -87,13 +87,13 @@ class ReferSource(Rows):
         limit: int | None = None,
     ) -> None:
         self.ask = _Ask(direction, boxes, prompts)
-        refs = _listed(path, None, ("split",))
+        refs = listed(path, None, ("split",))
         if split not in (known := {ref["split"] for ref in refs}):
             raise ValueError(f"split: {split!r} is not one of {', '.join(sorted(known))}, those of {path}")
         super().__init__(path, root, limit, _packed([ref for ref in refs if ref["split"] == split]))
-        objects = _loaded(instances)
-        self.boxes = {item["id"]: item["bbox"] for item in _listed(instances, "annotations", ("id", "bbox"), objects)}
-        self.pictures = {item["id"]: item for item in _listed(instances, "images", ("id",), objects)}
+        objects = loaded(instances)
+        self.boxes = {item["id"]: item["bbox"] for item in listed(instances, "annotations", ("id", "bbox"), objects)}
+        self.pictures = {item["id"]: item for item in listed(instances, "images", ("id",), objects)}
         self.key = key
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -126,7 +126,7 @@ class GenomeSource(Rows):
     ) -> None:
         super().__init__(path, root, limit)
         self.ask = _Ask(direction, boxes, prompts)
-        self.pictures = {item["image_id"]: item for item in _listed(images, None, ("image_id",))}
+        self.pictures = {item["image_id"]: item for item in listed(images, None, ("image_id",))}
         self.key = key
 
     def convert(self, row: dict[str, Any], index: int) -> Record:
@@ -216,21 +216,24 @@ def _drawn(prompts: Sequence[str], index: int) -> str:
     return random.Random(f"prompt {index}").choice(prompts)
 
 
-def _loaded(path: str | Path) -> Any:
-    """A JSON file, or REFER's pickle of lists, whole."""
+def loaded(path: str | Path) -> Any:
+    """A JSON file, or REFER's pickle of lists, whole; nothing in it is run. ValueError names a file that is neither."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"path: no such file: {path}")
     data = unpacked(path)
     try:
-        return _Lists(io.BytesIO(data)).load() if path.suffix == ".p" else json.loads(data)
+        return _Lists(io.BytesIO(data), encoding="utf-8").load() if path.suffix == ".p" else json.loads(data)
     except (ValueError, pickle.UnpicklingError, EOFError, LookupError) as error:
         raise ValueError(f"path: {path} cannot be read: {error}") from error
 
 
-def _listed(path: str | Path, name: str | None, fields: Sequence[str], found: Any = None) -> list[dict[str, Any]]:
-    """A file's list of rows, or that of a name in it (`found`: what the file holds), each with certain fields."""
-    found = _loaded(path) if found is None else found
+def listed(path: str | Path, name: str | None, fields: Sequence[str], found: Any = None) -> list[dict[str, Any]]:
+    """A file's list of rows, or that of a name in it (`found`: what the file holds), each with certain fields.
+
+    ValueError: a row lacks one, or there is no list.
+    """
+    found = loaded(path) if found is None else found
     rows = found if name is None else found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) and row.keys() >= set(fields) for row in rows):
         where = "a list" if name is None else f"{name!r}, a list,"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,21 @@ def refcoco(folder: Path) -> None:
 def refcoco_json(folder: Path) -> None:
     put(folder / "refcoco_val.json", [REFERRING])
     put(folder / "images/a.jpg", "red")
+
+
+def refcoco_refer(folder: Path) -> None:
+    """As REFER has it, by two ways to split; pickled as Python 2 wrote it, without a class of anybody's."""
+    refs = [
+        {"ref_id": 7, "ann_id": 3, "image_id": 5, "split": "val"}
+        | {"sentences": [{"sent": "the red one", "raw": "The red one"}, {"sent": "left", "raw": "Left"}]},
+        {"ref_id": 8, "ann_id": 4, "image_id": 5, "split": "testA", "sentences": [{"sent": "all of it"}]},
+    ]
+    put(folder / "refs(unc).p", pickle.dumps(refs, 2))
+    put(folder / "refs(google).p", pickle.dumps(refs[1:], 2))
+    boxes = [{"id": 3, "bbox": [2.0, 1.0, 4.0, 2.0]}, {"id": 4, "bbox": [0, 0, 8, 4]}]
+    picture = {"id": 5, "file_name": "COCO_train2014_000000000005.jpg", "width": 8, "height": 4}
+    put(folder / "instances.json", {"images": [picture], "annotations": boxes})
+    put(folder / "images/train2014/COCO_train2014_000000000005.jpg", "red")
 
 
 CAPTIONS = {1: ["a red square", "one red square"], 2: ["a blue square on a wall", "the blue square"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ RIGHT: list[tuple[str, Callable[[Path], None], Say, dict[str, float]]] = [
     ("seedbench", released.seedbench, letter, {"accuracy": 1}),
     ("pope", released.pope, yes_no, {"accuracy": 1, "f1": 1, "yes_ratio": 0.5}),
     ("refcoco", released.refcoco, boxed, {"acc@0.5": 1, "iou": 1, "unread": 0}),
+    ("refcoco", released.refcoco_refer, boxed, {"acc@0.5": 1, "iou": 1, "unread": 0}),
     ("refcoco+", released.refcoco_json, boxed, {"acc@0.9": 1}),
     ("refcocog", released.refcoco_json, boxed, {"centre": 1}),
     # "a blue square" is three words where the nearest reference has three: 6 of 6 words, no penalty for length
@@ -152,6 +154,25 @@ def test_lists_of_several_sets_are_not_mixed(tmp_path: Path) -> None:
     assert folders.found(named("refcoco"), tmp_path / "data", "refcoco_val") == [tmp_path / "data/refcoco_val.json"]
 
 
+def test_the_release_of_refer_holds_its_splits(tmp_path: Path) -> None:
+    """Its own split is read where another way to split the set lies beside it; nothing that a pickle names is run."""
+    data = tmp_path / "data"
+    released.refcoco_refer(data)
+    told = benchmark("refcoco", data, tmp_path / "a", model=Seer(boxed), split="testA", show=False)
+    assert told is not None
+    assert (told["samples"], told["by"]["split"]) == (1, "testA")
+    assert told["figures"]["iou"] == pytest.approx(0.25), "4 by 2 of a picture of 8 by 4"
+    with pytest.raises(ValueError, match=r"--split: 'test' is not one of testA, val, those of refs\(unc\).p"):
+        benchmark("refcoco", data, tmp_path / "b", model=Seer(boxed), split="test", show=False)
+    (data / "refs(unc).p").write_bytes(pickle.dumps([Path("/")]))
+    with pytest.raises(ValueError, match=r"refs\(unc\).p cannot be read: it names pathlib"):
+        benchmark("refcoco", data, tmp_path / "c", model=Seer(boxed), show=False)
+    (data / "refs(unc).p").unlink()
+    told = benchmark("refcoco", data, tmp_path / "d", model=Seer(boxed), split="testA", show=False)
+    assert told is not None
+    assert told["samples"] == 1, "Google's split alone"
+
+
 def test_objects_of_one_picture_are_of_one_source(tmp_path: Path) -> None:
     """The release names an object, `.._000000581857_16.jpg`; two of them are in one picture, named as COCO names it."""
     picture = "COCO_train2014_000000581857"
@@ -202,6 +223,8 @@ def test_domains_have_figures(tmp_path: Path) -> None:
 
 
 def test_all_families_are_tried() -> None:
-    assert {row[0] for row in RIGHT} | {"llava-bench", "mm-vet"} == set(BENCHMARKS)
+    """But judged ones and LAMM's, which have files of their own."""
+    here = {name for name in BENCHMARKS if not name.startswith("lamm-")}
+    assert {row[0] for row in RIGHT} | {"llava-bench", "mm-vet"} == here
     with pytest.raises(ValueError, match="no benchmark 'mmme' here; there are:\n  mme "):
         named("mmme")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import released
 import torch
@@ -72,6 +73,38 @@ def test_a_judged_benchmark_waits_for_its_judge(run: Run, folder: Path, tmp_path
     assert (code, "name one by --judge-file" in error) == (2, True)
 
 
+def test_lamm_asks_about_pictures_and_clouds(run: Run, folder: Path, tiny_llm_folder: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    raw = {
+        "llm": {"path": tiny_llm_folder},
+        "encoders": {"eye": {"type": "points"} | TINY["encoders"]["points"][0]},
+        "inputs": {"cloud": {"encoder": "eye", "projector": {"type": "linear"}, "media": "series"}},
+    }
+    seer = build(check(raw)).save_pretrained(tmp_path / "model")
+    np.save(tmp_path / "room.npy", np.random.default_rng(0).normal(size=(6, 20)).astype(np.float32))
+    released.put(tmp_path / "a.png", "red")
+    objects = [{"label": "chair", "bbox": [0, 0, 0, 2, 2, 2]}]
+    released.put(tmp_path / "meta/Detection_ScanNet.json", [{"pcl": "room.npy", "objects": objects}])
+    released.put(tmp_path / "meta/Classification_CIFAR10.json", [{"image": "a.png", "label": "ship"}])
+    for name, model in (("lamm-scannet", seer), ("lamm-cifar10", folder)):
+        words = (
+            "--data",
+            tmp_path,
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            "--max-new-tokens",
+            3,
+            "--out",
+            tmp_path / name,
+        )
+        code, _, error = run(name, *words)
+        assert (code, error) == (0, "")
+        found = json.loads((tmp_path / name / "result.json").read_text())
+        assert (found["n"], found["by"]["parser"], found["skipped"]) == (1, "lamm@2023", {})
+
+
 def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
     for words, wanted in (
         (("mme",), "--data: the folder with the files of mme is missing: MME_Benchmark_release_version"),
@@ -87,6 +120,6 @@ def test_mistakes_are_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
         code, _, error = run(*words)
         assert (code, wanted in error, error.count("\n")) == (2, True, 1), error
     code, _, error = run("mmee")
-    assert (code, "vqav2        short answers" in error) == (2, True)
+    assert (code, "vqav2              short answers" in error) == (2, True)
     code, said, _ = run("list")
     assert (code, "POPE" not in said, "coco_pope_random.json" in said) == (0, True, True)
