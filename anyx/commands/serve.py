@@ -37,6 +37,9 @@ def serve(
     max_batch: Annotated[int, typer.Option(min=1, help="Requests that the LLM answers side by side.")] = 8,
     window: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for others before a batch.")] = 0.005,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait beside a batch; more are told 429.")] = 64,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Connections at once; an idle one gives way to a new one, or that is told 503.")
+    ] = 512,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a reply may take, waiting included.")] = 120.0,
     grace: Annotated[float, typer.Option(min=0.0, help="Seconds to finish what is in work, at the end.")] = 30.0,
     most: Annotated[
@@ -132,7 +135,7 @@ def serve(
         for one in loaded.inputs.values():
             _ = loaded.encoders[one.encoder]
     with intake, Engine(loaded, most=max_batch, window=window, queue=queue) as engine:
-        running = Running(application(engine, settings, intake=intake), bound, grace=grace)
+        running = Running(application(engine, settings, intake=intake), bound, grace=grace, connections=max_connections)
 
         def ready() -> None:
             console.print(f"{settings.name} on {running.url}/v1", markup=False, highlight=False, soft_wrap=True)

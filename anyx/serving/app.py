@@ -61,7 +61,7 @@ SAID = {
     415: "media of a kind that is not read here",
     422: "the model answered without the medium that was asked for",
     429: "as many requests as may be wait already; Retry-After says when to come again",
-    503: "the server is shutting down",
+    503: "the server is shutting down, or has as many connections as it may",
     504: "the reply took longer than the server allows",
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
