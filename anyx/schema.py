@@ -123,12 +123,23 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """What the model produces under a key: `tokens` signal tokens, the projector (none without an LLM), the decoder."""
+    """What the model produces under a key: `tokens` signal tokens, the projector (none without an LLM), the decoder.
+
+    `ask` is how the model is asked for it in words, {prompt} standing for what it is of: "Draw {prompt}.".
+    """
 
     decoder: Node
     projector: Node | Share | None = None
     tokens: Count = 1
     media: str = ""
+    ask: str | None = None
+
+
+def misasked(ask: str) -> str | None:
+    """What is told of an `ask` that does not say where the words of who asks stand."""
+    if ask.count("{prompt}") == 1:
+        return None
+    return f"{ask!r} given; it says once by {{prompt}} where the words stand of what is asked for"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from anyx import registry
 from anyx.faults import Limits
 from anyx.imports import find
 from anyx.interfaces import InputProjector
-from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share
+from anyx.schema import Input, LLMConfig, Lora, Node, Output, Share, misasked
 from anyx.signatures import Errors, check_fields, check_keywords, entries
 from anyx.templates import SECTIONS, TEMPLATES, Template
 
@@ -170,7 +170,10 @@ def output_port(errors: Errors, key: str, outputs: Mapping[str, Any], llm: LLMCo
     named = "decoder" in given
     decoder = component(errors, f"{path}.decoder", "decoders", given["decoder"]) if named else Node("", object, {})
     projector = _projector(errors, path, "output_projectors", outputs, llm)
-    return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given))
+    ask = given.get("ask")
+    if isinstance(ask, str) and (told := misasked(ask)):
+        errors.add(f"{path}.ask", told)
+    return Output(decoder, projector, given.get("tokens", 1), _media(errors, path, key, given), ask)
 
 
 def source(errors: Errors, path: str, node: Any, also: Mapping[str, Any], known: str = registry.SOURCES) -> None:

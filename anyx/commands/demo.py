@@ -60,8 +60,8 @@ def demo(
     from anyx.serving import web
     from anyx.serving.hosts import names
     from anyx.serving.intake import Bounds
+    from anyx.serving.most import bounds
     from anyx.serving.web_examples import beside
-    from anyx.serving.web_settings import bounds
 
     place, values = options.first_word(model, str(options.MODEL), overrides)
     limited = Bounds()

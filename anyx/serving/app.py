@@ -21,7 +21,7 @@ from anyx.serving.front import Answers, Event, Front
 from anyx.serving.gate import Gate
 from anyx.serving.intake import Intake
 from anyx.serving.metrics import CONTENT_TYPE, Metrics
-from anyx.serving.problems import Problem, http_problem, problem_of
+from anyx.serving.problems import Problem, body_problem, http_problem, problem_of
 from anyx.serving.replying import now
 from anyx.serving.settings import Settings
 from anyx.serving.sounds import FORMATS, encoded
@@ -61,7 +61,7 @@ SAID = {
     415: "media of a kind that is not read here",
     422: "the model answered without the medium that was asked for",
     429: "as many requests as may be wait already; Retry-After says when to come again",
-    503: "the server is shutting down",
+    503: "the server is shutting down, or has as many connections as it may",
     504: "the reply took longer than the server allows",
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -120,11 +120,9 @@ def application(
             log.error("a request failed", exc_info=error)
         return Response(problem.data(), problem.status, problem.headers, "application/json")
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        found = error.errors()[0]
-        where = ".".join(str(place) for place in found["loc"] if place != "body") or "body"
-        return await failed(_, Problem(400, f"{where}: {found['msg']}", param=where, code="invalid_value"))
+        return await failed(request, body_problem(error.errors(), request.headers.get("content-type", "")))
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -157,17 +155,17 @@ def application(
         """Pictures of what a prompt says."""
         orders = await in_time(front, request, making.images(front, sent))
         told = await collected(Answers(front, orders, request.receive, request.state.began))
-        pictures = [making.first(events, Image) for events in told]
+        pictures = [making.first(front, events, Image) for events in told]
         data = [await asyncio.to_thread(picture_of, picture, sent, base(request)) for picture in pictures]
         return JSONResponse({"created": now(), "data": data, "output_format": sent.output_format or "png"})
 
     def picture_of(picture: Any, sent: ImagesRequest, address: str) -> dict[str, Any]:
         import base64
 
-        if sent.response_format == "b64_json" or sent.output_format:
-            data = picture.to_bytes(PICTURES[sent.output_format or "png"])
-            return {"b64_json": base64.b64encode(data).decode("ascii")}
-        kept = store.keep(picture)
+        suffix = PICTURES[sent.output_format] if sent.output_format else None
+        if (sent.response_format or ("b64_json" if suffix else "url")) == "b64_json":
+            return {"b64_json": base64.b64encode(picture.to_bytes(suffix or "png")).decode("ascii")}
+        kept = store.keep(picture, suffix)
         return {"url": f"{address}/media/{kept.name}"}
 
     @app.post("/v1/audio/speech", tags=["media"], response_class=Response)
@@ -175,7 +173,7 @@ def application(
         """Words, said aloud."""
         orders = await in_time(front, request, making.speech(front, sent))
         told = await collected(Answers(front, orders, request.receive, request.state.began))
-        sound = making.first(told[0], Audio)
+        sound = making.first(front, told[0], Audio)
         data = await asyncio.to_thread(encoded, sound, sent.response_format)
         return Response(data, media_type=FORMATS[sent.response_format].type)
 

@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 from anyx.serving.content import KINDS
 from anyx.serving.front import SILENCE, Answers, Finish, Front, Made
 from anyx.serving.jobs import Order
-from anyx.serving.problems import Problem, problem_of
+from anyx.serving.problems import Problem, beyond, problem_of
 from anyx.serving.replying import Cut, Shape, Shelved, chunk, event, message, now, part, usage
 from anyx.serving.wire import ChatRequest
 
 log = logging.getLogger(__name__)
-PLAIN = {"frequency_penalty": 0, "presence_penalty": 0, "logprobs": False, "top_logprobs": 0, "logit_bias": {}}
-PLAIN |= {"tools": [], "tool_choice": "none", "functions": [], "function_call": "none", "parallel_tool_calls": True}
 
 
 class Asked(NamedTuple):
@@ -32,19 +30,16 @@ async def asked(front: Front, sent: ChatRequest) -> Asked:
     """Check a request and lay its conversation out."""
     settings = front.settings
     served(front, sent.model)
-    for name, plain in PLAIN.items():
-        given = vars(sent)[name]
-        if given is not None and given != plain:
-            raise Problem(400, f"{name}: this server does not take it", param=name, code="unsupported_parameter")
-    if sent.response_format not in (None, {"type": "text"}):
-        raise Problem(
-            400, "response_format: only text is answered", param="response_format", code="unsupported_parameter"
-        )
+    if name := sent.beyond():
+        raise beyond(name)
+    for place, said in enumerate(sent.messages):
+        if name := said.beyond():
+            raise beyond(f"messages.{place}.{name}")
     count = choices(front, sent.n)
     own = front.engine.model.sampling
     room = sent.max_completion_tokens or sent.max_tokens or min(own.max_new_tokens, settings.tokens)
     if room > settings.tokens:
-        told = f"{room} given; the most here is {settings.tokens}"
+        told = f"{room} given; the most here is {settings.tokens}, and `anyx serve --most tokens=NUMBER` sets it"
         raise Problem(400, f"max_completion_tokens: {told}", param="max_completion_tokens")
     stops = [sent.stop] if isinstance(sent.stop, str) else sent.stop or []
     if len(stops) > 4 or not all(0 < len(stop) <= 256 for stop in stops):

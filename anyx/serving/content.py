@@ -133,7 +133,7 @@ def parts_of(message: Message) -> Iterator[Part]:
         yield Part(type="text", text=message.content)
     else:
         yield from message.content or ()
-    if message.role == "assistant" and message.audio is not None:
+    if message.role == "assistant" and message.audio:
         yield Part(type="audio_url")
 
 

@@ -14,6 +14,7 @@ from anyx.serving.content import Reader
 from anyx.serving.engine import Engine
 from anyx.serving.jobs import Ended, Item, Job, Order
 from anyx.serving.metrics import Metrics
+from anyx.serving.most import side
 from anyx.serving.settings import Settings
 from anyx.serving.store import Store
 from anyx.watching import Cancelled
@@ -51,8 +52,9 @@ class Front(NamedTuple):
         """How media are made, of what a client said, within the ceilings."""
         if not decode:
             return {}
-        self.settings.within(decode)
-        return makings(decode, self.engine.model.outputs)
+        outputs = self.engine.model.outputs
+        self.settings.within(decode, {key: side(outputs[key].known) for key in decode if key in outputs})
+        return makings(decode, outputs)
 
 
 class Answers:

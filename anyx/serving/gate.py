@@ -1,4 +1,7 @@
-"""The gate before every route: who may pass, how much is read, what is counted. Plain ASGI."""
+"""The gate before every route: who may pass, how much is read, what is counted. Plain ASGI.
+
+HEAD is answered as GET is, without the body.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,17 @@ class Gate:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         began, status, holds = time.monotonic(), 0, [0]
+        bare = scope["method"] == "HEAD"
+        if bare:
+            scope = {**scope, "method": "GET"}
 
         async def sent(event: MutableMapping[str, Any]) -> None:
             nonlocal status
             if event["type"] == "http.response.start":
                 status = event["status"]
                 event["headers"] = [*event.get("headers", []), *SAFE]
+            elif bare:
+                event = {**event, "body": b""}
             await asyncio.wait_for(send(event), self.settings.timeout)  # a client that reads nothing holds nothing
 
         asks = scope["method"] == "POST"  # what is only looked at does not keep a server that ends

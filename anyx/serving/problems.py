@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -68,3 +68,32 @@ def problem_of(error: Exception) -> Problem:
 def http_problem(status: int, detail: object) -> Problem:
     """An error of the web framework itself, such as 404 and 405."""
     return Problem(status, str(detail) or HTTPStatus(status).phrase, code=HTTPStatus(status).name.lower())
+
+
+def beyond(name: str) -> Problem:
+    """A field that is known, and says what is not done here."""
+    told = f"{name}: this server cannot do what it asks for; leave it out"
+    return Problem(400, told, param=name, code="unsupported_parameter")
+
+
+def body_problem(errors: Sequence[Mapping[str, Any]], sent_as: str) -> Problem:
+    """Why a body is not what a route reads: `errors` are what pydantic says of it, `sent_as` its Content-Type."""
+    found = max(errors, key=lambda error: len(error["loc"]))  # of text or parts it is parts that say where they fail
+    kind, named = sent_as.partition(";")[0].strip(), "Content-Type: application/json"
+    *_, form = kind.lower().partition("application/")
+    where = ".".join(str(place) for place in found["loc"] if place not in ("body", "str") and place != "list[Part]")
+    match found["type"]:
+        case "json_invalid":
+            where, told = "", f"the body is no JSON: {found['ctx']['error']}, at character {found['loc'][-1]}"
+        case "missing" if not where:
+            told = f"the body is empty; send a JSON object with {named}"
+        case _ if not where and form != "json" and not form.endswith("+json"):
+            how = f"as {kind[:80]!r}" if kind else "without a type"
+            told = f"the body is sent {how}; send a JSON object with {named}"
+        case _ if not where:
+            told = "the body is JSON, but no object"
+        case "extra_forbidden":
+            told = f"{where}: this server knows no such field; leave it out"
+        case _:
+            told = f"{where}: {found['msg']}"
+    return Problem(400, told, param=where or None, code="invalid_value")

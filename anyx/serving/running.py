@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from anyx.serving.app import Server
+from anyx.serving.connections import bounded
 
 POLL = 0.05
 
@@ -16,16 +17,22 @@ POLL = 0.05
 class Running:
     """Serves on a socket; `run` returns when it has ended. `grace` seconds are for what it still answers then.
 
-    `stop` may be called from any thread, once to end in peace, twice to end at once.
+    It has at most so many `connections` at once. `stop` may be called from any thread, once to end in peace, twice to
+    end at once.
     """
 
-    def __init__(self, server: Server, bound: socket.socket, *, grace: float = 30.0) -> None:
+    def __init__(self, server: Server, bound: socket.socket, *, grace: float = 30.0, connections: int = 512) -> None:
         import uvicorn
 
         self.server, self.bound, self.grace = server, bound, grace
         self.stops = 0
         config = uvicorn.Config(
-            server.gate, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+            server.gate,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            http=bounded(connections, server.front.settings.patience),
         )
         self.uvicorn = uvicorn.Server(config)
         self.uvicorn.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # we hear

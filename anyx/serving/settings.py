@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anyx.media import Audio, Image
+from anyx.schema import misasked
+from anyx.serving.most import SIDE
 from anyx.serving.problems import Problem
 
 ASKS: dict[type[Any], str] = {Image: "Generate an image: {prompt}.", Audio: 'Say "{prompt}" aloud.'}
-CEILINGS: Mapping[str, float] = {
+CEILINGS: Mapping[str, float | None] = {
     "steps": 200,
     "guidance": 100,
     "rescale": 1,
-    "size": 1024,
+    "size": None,
     "frames": 128,
     "seconds": 60,
 }
@@ -29,8 +31,9 @@ class Settings:
     page that a browser shows cannot reach a server of this machine by a name of its own. `timeout` seconds are for a
     whole reply, `patience` for a request's body to arrive. A body has `body` bytes at most, and all that are in work
     `bodies`. Media are kept for `expiry` seconds in `kept` bytes. `asks` say by output key how a medium is asked for,
-    {prompt} standing for the client's words. `ceilings` are what a client may say of a decoder, and how much at most.
-    All frames of a medium together have `pixels` at most, where a client says its size.
+    {prompt} standing for the client's words; the model's YAML says it of outputs that are not named. `ceilings` are
+    what a client may say of a decoder, and how much at most; a `size` of None is `most.side` of the decoder. All frames
+    of a medium together have `pixels` at most, where a client says its size.
     """
 
     name: str
@@ -48,33 +51,41 @@ class Settings:
     expiry: float = 3600.0
     kept: int = 2**28
     asks: Mapping[str, str] = field(default_factory=dict)
-    ceilings: Mapping[str, float] = field(default_factory=lambda: dict(CEILINGS))
+    ceilings: Mapping[str, float | None] = field(default_factory=lambda: dict(CEILINGS))
     pixels: int = 2**23
 
     def __post_init__(self) -> None:
+        if any(not key or key != key.strip() for key in self.keys):  # what was given may be most of a secret
+            raise ValueError("keys: a blank one was given, or one with blanks at its ends; no client could mean it")
         for key, ask in self.asks.items():
-            if ask.count("{prompt}") != 1:
-                raise ValueError(f"ask {key}: {ask!r} given; it says once by {{prompt}} where the client's words stand")
+            if wrong := misasked(ask):
+                raise ValueError(f"ask {key}: {wrong}")
         if self.timeout <= 0 or self.patience <= 0 or self.tokens < 1 or self.choices < 1:
             told = f"timeout {self.timeout}, patience {self.patience}, tokens {self.tokens}, choices {self.choices}"
             raise ValueError(f"{told} given; each is above 0")
 
-    def within(self, decode: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse what is beyond the `ceilings` of a decoder's settings."""
+    def within(self, decode: Mapping[str, Mapping[str, Any]], sides: Mapping[str, int]) -> None:
+        """Refuse what is beyond the `ceilings` of decoders' settings; `sides` are by output, in pixels."""
         for key, settings in decode.items():
             for name, value in settings.items():
-                most = self.ceilings.get(name)
-                if most is None:
-                    told = f"clients may say {', '.join(self.ceilings)}"
-                    raise Problem(400, f"decode.{key}.{name}: not taken here; {told}", param="decode")
-                if any(not (math.isfinite(number) and number <= most) for number in numbers(value)):
-                    told = f"{str(value)[:80]} given; the most here is {most:g}"
-                    raise Problem(400, f"decode.{key}.{name}: {told}", param="decode")
-            sides, frames = ([*numbers(settings.get(name))] for name in ("size", "frames"))
-            count = sides[0] * sides[-1] * max(frames, default=1) if sides else 0
+                if name not in self.ceilings:
+                    known = f"clients may say {', '.join(self.ceilings)}"
+                    raise Problem(400, f"decode.{key}.{name}: not taken here; {known}", param="decode")
+                if told := self.beyond(name, value, sides.get(key, SIDE)):
+                    raise Problem(400, f"decode.{key}.{name}: {str(value)[:80]} given; {told}", param="decode")
+            size, frames = ([*numbers(settings.get(name))] for name in ("size", "frames"))
+            count = size[0] * size[-1] * max(frames, default=1) if size else 0
             if count > self.pixels:
                 told = f"{count:.0f} pixels in all frames together; the most here is {self.pixels}"
                 raise Problem(400, f"decode.{key}.size: {told}", param="decode")
+
+    def beyond(self, name: str, value: Any, side: int) -> str | None:
+        """What is told of a setting that is beyond its ceiling; `side` is that of a size where none was said."""
+        ceiling = self.ceilings[name]
+        most = side if ceiling is None else ceiling
+        if all(math.isfinite(number) and number <= most for number in numbers(value)):
+            return None
+        return f"the most here is {most:g}, and `anyx serve --most {name}=NUMBER` sets it"
 
 
 def numbers(value: Any) -> Iterator[float]:

@@ -59,9 +59,9 @@ class Store:
     def __len__(self) -> int:
         return len(self._files)
 
-    def keep(self, medium: Media) -> Kept:
-        """Encode a medium in the format that loses least, and keep it."""
-        suffix = suffix_of(medium)
+    def keep(self, medium: Media, suffix: str | None = None) -> Kept:
+        """Encode a medium, in the format that loses least unless a suffix says another, and keep it."""
+        suffix = suffix or suffix_of(medium)
         kept = Kept(
             secrets.token_urlsafe(24),
             medium.to_bytes(suffix),

@@ -45,6 +45,8 @@ def worker(
     from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import Response
 
+    if key is not None and not key.strip():
+        raise ValueError("key: a blank one was given, which lets in whoever sends none")
     app = FastAPI(title="anyx tools", docs_url=None, redoc_url=None, openapi_url=None)
     running = 0
 

@@ -23,13 +23,13 @@ from anyx.media import MEDIA
 from anyx.model import AnyX
 from anyx.serving.hosts import LOOPBACK
 from anyx.serving.intake import Bounds, Intake
+from anyx.serving.most import Most
 from anyx.serving.sockets import listening
 from anyx.serving.web_agents import Acting, Making
 from anyx.serving.web_door import Door
 from anyx.serving.web_examples import examples
 from anyx.serving.web_guests import Guests
 from anyx.serving.web_page import page
-from anyx.serving.web_settings import Most
 from anyx.serving.web_style import CSS, theme
 from anyx.serving.web_uploads import Uploads, kinds_of
 from anyx.speaking.making import DecodingQueue

@@ -11,12 +11,13 @@ import gradio as gr
 from anyx.media import Audio, Image, Video
 from anyx.model import AnyX
 from anyx.serving import web_agents, web_grounding, web_trace
+from anyx.serving.most import Most
 from anyx.serving.web_agents import Acting
 from anyx.serving.web_chat import Chat, filled
 from anyx.serving.web_examples import Example
 from anyx.serving.web_ground import ground_of
 from anyx.serving.web_guests import Guests
-from anyx.serving.web_settings import Most, Settings
+from anyx.serving.web_settings import Settings
 from anyx.serving.web_style import TOGGLE
 from anyx.serving.web_uploads import Uploads, unopened
 

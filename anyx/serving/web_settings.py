@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -12,29 +12,8 @@ import gradio as gr
 from anyx.decoding import Sampling
 from anyx.model import AnyX
 from anyx.ports import takes
+from anyx.serving.most import Most
 from anyx.signatures import fits
-
-
-@dataclass(frozen=True)
-class Most:
-    """The most that a visitor may ask for: what costs the host memory and time.
-
-    `media` are the files of a conversation; numbers that have no name here end at `other`.
-    """
-
-    tokens: int = 512
-    steps: int = 200
-    size: int = 1024
-    frames: int = 64
-    seconds: float = 30.0
-    guidance: float = 50.0
-    media: int = 24
-    other: float = 1000.0
-
-    def of(self, name: str) -> float:
-        """The bound of a setting."""
-        bounds: dict[str, float] = asdict(self)
-        return bounds.get(name, self.other)
 
 
 class Chosen(NamedTuple):
@@ -71,6 +50,7 @@ class Settings:
             self.temperature = gr.Slider(0, 2, 0, step=0.05, label="Temperature", elem_id="anyx-temperature")
             self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="anyx-top-p")
         self.made: list[Field] = []
+        self.bounds = {key: most.beside(port.known) for key, port in model.outputs.items()}
         for key, port in model.outputs.items():
             own = model.config.outputs[key].decoder.kwargs if model.config else {}
             with gr.Accordion(key.capitalize(), open=False, elem_id=f"anyx-of-{key}"):
@@ -90,7 +70,7 @@ class Settings:
         decode: dict[str, dict[str, Any]] = {}
         for one, given in zip(self.made, rest, strict=True):
             if given not in (None, ""):
-                decode.setdefault(one.key, {})[one.name] = value(one, given, self.most)
+                decode.setdefault(one.key, {})[one.name] = value(one, given, self.bounds[one.key])
         length = whole("most tokens", 256 if tokens is None else tokens, 1, self.most.tokens)
         sampling = Sampling(length, float(temperature or 0), float(top_p or 1))
         return Chosen(whole("seed", seed or 0, 0, 2**53), sampling, decode)
@@ -148,15 +128,3 @@ def number(name: str, given: float, most: float) -> float:
     if not 0 <= given <= most:
         raise ValueError(f"{name}: {given:g} given; it is 0 to {most:g}")
     return float(given)
-
-
-def bounds(said: Sequence[str]) -> Most:
-    """`["steps=50"]` -> bounds; ValueError names what is none."""
-    names = asdict(Most())
-    found: dict[str, Any] = {}
-    for text in said:
-        name, _, amount = text.partition("=")
-        if name not in names or not amount.replace(".", "", 1).isdecimal():
-            raise ValueError(f"--most {text!r} is not of the form NAME=NUMBER with a NAME of {', '.join(names)}")
-        found[name] = type(names[name])(float(amount))
-    return Most(**found)

@@ -30,14 +30,13 @@ Send = Callable[[Any], Awaitable[None]]
 def replica() -> Callable[[Any, Receive, Send], Awaitable[None]]:
     """One replica's ASGI application; called in its process."""
     from anyx import AnyX
-    from anyx.commands.serve import called
+    from anyx.commands.serve import called, keys_of
     from anyx.serving.app import application
     from anyx.serving.engine import Engine
     from anyx.serving.settings import Settings
     from anyx.serving.store import Store
 
-    keys = tuple(key.strip() for key in os.environ.get("ANYX_API_KEYS", "").split(",") if key.strip())
-    settings = Settings(name=called(Path(MODEL)), keys=keys)
+    settings = Settings(name=called(Path(MODEL)), keys=keys_of((), os.environ.get("ANYX_API_KEYS")))
     engine = Engine(AnyX.from_pretrained(MODEL, device="cuda" if GPUS else "cpu"))
     store = Store(seconds=settings.expiry, bound=settings.kept, folder=MEDIA)
     return application(engine, settings, store=store).gate

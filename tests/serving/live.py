@@ -102,11 +102,12 @@ def live(
     window: float = 0.005,
     queue: int = 64,
     intake: Intake | None = None,
+    connections: int = 512,
 ) -> Iterator[Live]:
     """Serve a model while the block runs."""
     with Engine(model, most=most, window=window, queue=queue) as engine:
         server = application(engine, settings or Settings(name="anyworld", asks=ASKS), intake=intake)
-        running = Running(server, listening("127.0.0.1", 0), grace=0.0)
+        running = Running(server, listening("127.0.0.1", 0), grace=0.0, connections=connections)
         thread = threading.Thread(target=running.run)
         thread.start()
         try:

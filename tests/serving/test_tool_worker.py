@@ -159,6 +159,9 @@ def test_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(ValueError, match=r"refused \(401\): the key is missing or wrong") as error:
                 tools(client)
             assert "secret" not in str(error.value)
+    for blank in ("", " "):
+        with pytest.raises(ValueError, match="key: a blank one was given"), served(key=blank):
+            pass
     with pytest.raises(ValueError, match="the environment variable NO_KEY is not set to a key"):
         Client(url, Intake(), key="NO_KEY")
 

@@ -9,9 +9,11 @@ import gradio as gr
 import pytest
 import tiny
 from jaxtyping import Float
+from live import anyworld
 from torch import Tensor
 
-from anyx.serving.web_settings import Field, Most, Settings, bounds, choices, field, value
+from anyx.serving.most import Most
+from anyx.serving.web_settings import Field, Settings, choices, field, value
 
 SIZE = int | Sequence[int] | None
 MOST = Most()
@@ -33,6 +35,12 @@ def test_every_setting_of_a_decoder_has_a_field() -> None:
     assert chosen.decode == {"image": {"steps": 5}, "audio": {"guidance": 2.5}}
     assert chosen.told()["decode"] == chosen.decode
     with gr.Blocks(analytics_enabled=False):
+        small = Settings(anyworld(), MOST)
+        places = {(one.key, one.name): 4 + place for place, one in enumerate(small.made)}
+        said = [0, 40, 0, 1, *("" for _ in small.made)]
+        said[places["image", "size"]] = "193"
+        with pytest.raises(ValueError, match=r"^image size: 193 given; it is a whole number from 1 to 192"):
+            small.read(said)
         assert isinstance(field("image", "mode", Literal["a", "b"] | None, None), gr.Dropdown)
         assert isinstance(field("image", "steps", int | None, 5), gr.Textbox)
 
@@ -69,10 +77,3 @@ def test_what_is_typed_becomes_what_the_decoder_takes() -> None:
 def test_what_cannot_be_is_named(name: str, hint: Any, given: str, told: str) -> None:
     with pytest.raises(ValueError, match=f"^{told}"):
         filled(name, hint, given)
-
-
-def test_bounds_of_the_command_line() -> None:
-    assert bounds(["steps=50", "seconds=2.5"]) == Most(steps=50, seconds=2.5)
-    for wrong in ("speed=3", "steps", "steps=many", "steps=-1"):
-        with pytest.raises(ValueError, match=f"^--most '{wrong}' is not of the form NAME=NUMBER"):
-            bounds([wrong])
