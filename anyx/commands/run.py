@@ -111,7 +111,7 @@ def run(
     Ends with 0: all answered; 1: some failed, the manifest says why, the others are done; 2: a mistake in what was
     typed; 3: a reply lacks what --expect names; 130: interrupted, --resume goes on.
     """
-    words, values = options.first_word(prompt, "", overrides)
+    words, values = options.first_word(options.no_model(prompt, "anyx run"), "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs, folders=True)
     lines = "-" if words == "-" and requests is None else requests
     many = lines is not None or each or any(path.is_dir() for _, path in media)

@@ -65,6 +65,26 @@ def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no folder 'runs/none/such'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["demo", "serve", "chat"])
+def test_a_missing_model_is_named_without_an_option_that_there_is_not(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(command, "nope", *(["--port", "0"] if command != "chat" else [])) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: there is no folder 'nope'; name a model's folder")
+    assert "--model" not in printed
+
+
+def test_a_model_is_named_once_and_is_no_request(capsys: pytest.CaptureFixture[str]) -> None:
+    model = "experiments/anyworld/model"
+    assert run("chat", model, "--model", "runs/other") == 2
+    assert f"two models were named, {model} and --model runs/other" in capsys.readouterr().err
+    assert run("run", model) == run("run", model, "Draw a penguin.") == 2
+    told = f'error: {model} is the folder of a model, and no request: anyx run --model {model} "WORDS"\n'
+    assert capsys.readouterr().err == 2 * told
+
+
 def test_an_override_replaces_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.yaml"
     path.write_text("encoders: {eye: {type: efficientnet, size: 32}}\n")
