@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_a_class_of_the_folder_that_one_is_in_is_found(tmp_path: Path, capsys: p
     done = subprocess.run(anyx, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 encoders" in done.stdout
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert capsys.readouterr().out.startswith(f"anyx {version} (Python {sys.version_info.major}.")
+
+
+def test_an_export_is_called_as_the_server_calls_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for given, name in (
+        (ROOT / "experiments/anyworld/model", "anyworld"),
+        (ROOT / "configs/models/nextgpt.yaml", "nextgpt"),
+    ):
+        assert run("export", str(given), str(tmp_path)) == 0
+        assert f"pipeline: {name}\n" in (tmp_path / "deploy.yaml").read_text()
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
