@@ -32,6 +32,19 @@ CONTAINERS = (
     "wv,tta,tak,mpc,mpc8,mpeg,mpegts,mpegvideo,h264,hevc,av1,obu,ivf,m4v,h263,dv,mxf,gxf,nut,rm,wtv,yuv4mpegpipe,mjpeg,"
     "gif,apng,truehd,voc"
 )
+# Suffixes of such files, for what is read of a folder; of sound those of films beside.
+STILL = (
+    "apng avif avifs bmp bw dib gif icb ico j2c j2k jfif jp2 jpc jpe jpeg jpf jpg jpx pbm pcx pfm pgm png pnm ppm "
+    "rgb rgba sgi tga tif tiff vda vst webp"
+)
+MOVING = (
+    "3g2 3gp asf avi dv f4v flv gxf h263 h264 hevc ivf m2ts m4v mj2 mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf nut "
+    "obu ogv rm rmvb ts vob webm wmv wtv y4m"
+)
+HEARD = (
+    "aac ac3 aif aifc aiff amr ape au caf dts eac3 flac m4a m4b mka mp1 mp2 mp3 mpc oga ogg opus rf64 snd spx tak "
+    "thd tta voc w64 wav wave weba wma wv"
+)
 WHITE = 65535  # of deep grey in integers
 TABLE_RATIO = 3000  # the most that torchaudio resamples here: the usual rates, 8 to 192 kHz, make ratios of up to 2560
 SLACK, STREAMED = 64, 2**31 - 2**16  # bytes: writers miscount by a few; larger sizes in a header mean "not known"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from anyx.faults import EmptyError, MediaError, TruncatedError, limits
 
 T = TypeVar("T")
+ADDRESS = re.compile(r" *'?<_io\.BytesIO object at 0x[0-9a-fA-F]+>'?")  # what parsers call bytes in memory
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def read(source: Any, parse: Callable[[BinaryIO], T]) -> T:
     except MediaError as error:
         raise type(error)(f"cannot read {name}: {error}") from error
     except Exception as error:  # decoders of third parties raise anything on corrupt files
-        raise MediaError(f"cannot read {name}: {error}") from error
+        raise MediaError(f"cannot read {name}: {ADDRESS.sub('', str(error))}") from error
 
 
 def size_of(source: str | Path | bytes | Piece) -> int:

@@ -33,6 +33,7 @@ class Medium(ABC):
     """What every kind of media is: a frozen dataclass of tensors and numbers, read from files and written to them."""
 
     suffix: ClassVar[str]  # of a file that is widely read and loses little
+    suffixes: ClassVar[frozenset[str]] = frozenset()  # of files that are worth a try; none is said: all are
 
     @classmethod
     @abstractmethod
@@ -56,6 +57,7 @@ class Image(Medium):
     """
 
     suffix = "png"
+    suffixes = frozenset(codecs.STILL.split())
     pixels: UInt8[Tensor, "3 h w"]
     grey: Int32[Tensor, "h w"] | Float[Tensor, "h w"] | None = None
 
@@ -110,6 +112,7 @@ class Audio(Medium):
     """Sound: `samples` in [-1, 1] at `rate` Hz."""
 
     suffix = "wav"
+    suffixes = frozenset(f"{codecs.HEARD} {codecs.MOVING}".split())
     samples: Float[Tensor, "c n"]
     rate: int
 
@@ -161,6 +164,7 @@ class Video(Medium):
     """Moving pictures: `frames` RGB at `fps` frames per second, with or without sound."""
 
     suffix = "mp4"
+    suffixes = frozenset(f"{codecs.STILL} {codecs.MOVING}".split())
     frames: UInt8[Tensor, "t 3 h w"]
     fps: float
     audio: Audio | None = None
@@ -227,6 +231,7 @@ class Series(Medium):
     """What sensors measured, step after step: `values` of c channels in their own units, at `rate` Hz if known."""
 
     suffix = "npz"
+    suffixes = frozenset(("npz", "npy", "csv"))
     values: Float[Tensor, "c n"]
     rate: float | None = None
 

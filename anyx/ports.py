@@ -6,6 +6,7 @@ Letters: m supervised positions, d width.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anyx.interfaces import Condition, Decoder, Encoder, InputProjector, OutputProjector, TextBatch, Tokens
-from anyx.signatures import Errors, check_value, hints_of
+from anyx.signatures import Errors, check_value, fits, hints_of
 from anyx.waiting import Lender, Waiting
 
 WIRED = ("generators", "progress")  # keywords of a decoder that the model gives
@@ -97,7 +98,11 @@ def makings(given: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Output
         if not isinstance(settings, Mapping) or any(name not in hints for name in settings):
             *names, last = hints
             raise ValueError(f"decode.{key}: {settings!r} given; it may have {', '.join(names)} and {last}")
-        more = {name: value for name, value in settings.items() if name not in ("steps", "guidance")}
+        more = {
+            name: sides(value, f"decode.{key}.{name}") if isinstance(value, str) and is_size(hints[name]) else value
+            for name, value in settings.items()
+            if name not in ("steps", "guidance")
+        }
         made = found[key] = Making(settings.get("steps"), settings.get("guidance"), more)
         if made.steps is not None and not (isinstance(made.steps, Integral) and made.steps >= 1):
             raise ValueError(f"decode.{key}.steps: {made.steps!r} given; it is a whole number, 1 or more")
@@ -109,6 +114,25 @@ def makings(given: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Output
         if errors:
             raise ValueError("; ".join(errors))
     return found
+
+
+def is_size(hint: Any) -> bool:
+    """Whether a keyword with this annotation is a size: one side or two, and not words."""
+    return fits(64, hint) and fits([64, 64], hint) and not fits("64", hint)
+
+
+def sides(text: str, name: str) -> int | list[int]:
+    """A size that was typed: `WIDTHxHEIGHT`, `HEIGHT,WIDTH` or one side of a square -> one side, or [height, width].
+
+    ValueError names what it is of.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*(?:([x,])\s*(\d+)\s*)?", text.lower(), re.ASCII)
+    if found is None:
+        raise ValueError(f"{name}: {text!r} given; it is WIDTHxHEIGHT, HEIGHT,WIDTH or one number")
+    first, sign, second = found.groups()
+    if sign is None:
+        return int(first)
+    return [int(second), int(first)] if sign == "x" else [int(first), int(second)]
 
 
 def takes(decoder: Decoder | None) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 from test_build import configure, raw_model
 
 from anyx import cards
-from anyx.config import Config, ConfigError
+from anyx.compact import restored
+from anyx.config import Config, ConfigError, load
 
 STATE = {"inputs.image.projector.weight": torch.zeros(1000)}
 CELL = {"top1": 0.934, "ci95": [0.86, 0.97], "n": 100, "valid": 1.0}
@@ -91,6 +93,20 @@ def test_parts_of_several_licences_are_listed(tmp_path: Path, tiny_llm_folder: s
     assert text.rstrip().endswith("It knows one fox.")
     alone = config_of(tmp_path, tiny_llm_folder, licence="mit")
     assert meta(cards.card(alone, STATE))["license"] == "mit"
+
+
+@pytest.mark.parametrize("world", ["emoji", "anyworld"])
+def test_the_cards_of_the_models_here_are_what_would_be_written(world: str) -> None:
+    """Every licence is stated, as NOTICE has them, and what the card asks for is of the model's world."""
+    here = Path(__file__).resolve().parents[1] / "experiments" / world
+    config = load(here / "model" / "config.yaml")
+    text = cards.card(config, restored(load_file(here / "model" / "model.safetensors")))
+    assert (here / "model" / "README.md").read_text() == text
+    assert "not stated" not in text
+    assert meta(text)["license"] == "apache-2.0"
+    assert set(f"outputs.{key}.decoder" for key in config.outputs) <= config.card["licences"].keys()
+    assert meta(text)["widget"] == [{"text": said} for said in config.card["examples"]]
+    assert load(here / "experiment.yaml").card == config.card, "a model that is trained again says the same"
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, tiny_llm_folder: str) -> None:

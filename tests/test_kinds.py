@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 from midi import Notes
+from PIL import Image as PILImage
 
-from anyx import config, media, registry
+from anyx import codecs, config, media, registry
 from anyx.digests import media_digest
 from anyx.interfaces import Medium
-from anyx.media import Image
+from anyx.media import Audio, Image, Video
 from anyx.reply import Reply
 
 
@@ -17,7 +18,16 @@ def test_the_registry_and_the_module_name_the_same_kinds() -> None:
     for kind in media.MEDIA.values():
         assert kind.__base__ is Medium
         assert dataclasses.fields(kind)
-        assert kind.suffix
+        assert kind.suffix in kind.suffixes
+    assert not Notes.suffixes, "a kind from outside that says none is tried with every file"
+
+
+def test_the_suffixes_of_pictures_are_those_of_the_formats_that_are_opened() -> None:
+    PILImage.init()
+    known = {suffix[1:] for suffix, name in PILImage.registered_extensions().items() if name in codecs.RASTERS}
+    assert known == Image.suffixes
+    assert Image.suffixes < Video.suffixes, "a still picture is a clip of one frame"
+    assert {"mp4", "webm", "mkv"} <= Audio.suffixes & Video.suffixes, "the sound of a film is heard"
 
 
 def test_a_class_from_outside_is_a_kind() -> None:

@@ -117,10 +117,36 @@ def test_a_model_folder_says_its_version_and_an_old_one_loads(tmp_path: Path, ti
     assert yaml.safe_load((folder / "config.yaml").read_text()) == raw
 
 
-@pytest.mark.parametrize("folder", ["experiments/anyworld/model", "experiments/emoji/model"])
-def test_shipped_folders_without_a_version_are_of_today_s_form(folder: str) -> None:
-    held = yaml.safe_load(Path(folder, "config.yaml").read_text())
-    assert {"version": 1, **migrations.upgrade(held)} == {"version": 1, **held}
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ("experiments/emoji/plain.yaml", "experiments/emoji/templates.yaml", "experiments/anyworld/plain.yaml")
+OTHERS = ("experiments/lmms_eval/tasks/", *WORDS)  # another tool's, and what a corpus says
+SHIPPED = [
+    str(file.relative_to(ROOT))
+    for top in ("configs", "docs", "experiments")
+    for file in sorted((ROOT / top).rglob("*.yaml"))
+    if not str(file.relative_to(ROOT)).startswith(OTHERS)
+]
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_what_is_shipped_is_of_today_s_form(file: str) -> None:
+    held = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+    assert held["version"] == migrations.CURRENT
+    assert {"version": migrations.CURRENT, **migrations.upgrade(held)} == held
+
+
+def test_shipped_models_and_experiments_have_nothing_to_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    worlds = [f"experiments/{name}/{one}" for name in ("anyworld", "emoji") for one in ("model", "experiment.yaml")]
+    assert run(*worlds, "--check") == 0
+
+
+def test_a_version_is_no_part_of_what_features_are_cached_by(tmp_path: Path) -> None:
+    """Nor of what a run goes on by: a configuration is the same mapping with and without it."""
+    said = configs.load(ROOT / "experiments/anyworld/experiment.yaml")
+    (tmp_path / "old.yaml").write_text(yamls.dump(said.raw))
+    assert "version" not in yaml.safe_load((tmp_path / "old.yaml").read_text())
+    assert configs.load(tmp_path / "old.yaml").raw == said.raw
 
 
 def test_an_old_checkpoint_goes_on(tmp_path: Path, tiny_llm_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from anyx.interfaces import Tokens
 from anyx.llm import LLM
 from anyx.media import Audio, Image
 from anyx.model import AnyX, MediaEvent, Reply, TextEvent
+from anyx.ports import sides
 from anyx.processor import Batch
 from anyx.prompt import IGNORE
 from anyx.registry import resolve
@@ -207,10 +208,22 @@ def test_a_decoder_s_own_keywords_reach_it() -> None:
     told = "it may have steps, guidance, size, rescale and latents"
     with pytest.raises(ValueError, match=rf"decode.image: {{'frames': 3}} given; {told}"):
         model.chat(CHATS[1][:1], max_new_tokens=1, decode={"image": {"frames": 3}})
-    with pytest.raises(
-        ValueError, match=r"decode.image.size: must be int or a list of int or null, but 'big' was given"
-    ):
+    again = model.generate(chats, max_new_tokens=12, seeds=[1, 2, 3], decode={"image": {"size": "16x24", "steps": 1}})
+    assert all(same(one, other) for one, other in zip(again, made, strict=True)), "16 wide, 24 high"
+    told = "decode.image.size: 'big' given; it is WIDTHxHEIGHT, HEIGHT,WIDTH or one number"
+    with pytest.raises(ValueError, match=f"^{told}$"):
         model.chat(CHATS[1][:1], max_new_tokens=1, decode={"image": {"size": "big"}})
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("1024x512", [512, 1024]), (" 1024 X 512 ", [512, 1024]), ("512,1024", [512, 1024]), ("64", 64)],
+)
+def test_a_size_is_typed_as_on_the_web_or_height_first(typed: str, found: int | list[int]) -> None:
+    assert sides(typed, "size") == found
+    for wrong in (f"{typed}x", f"-{typed}", f"{typed}px", "x", ""):
+        with pytest.raises(ValueError, match=r"^size: .* given; it is WIDTHxHEIGHT, HEIGHT,WIDTH or one number$"):
+            sides(wrong, "size")
 
 
 @pytest.mark.parametrize(

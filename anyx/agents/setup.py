@@ -25,6 +25,7 @@ from anyx.agents.react import React
 from anyx.agents.toolbox import FunctionTool, Toolbox
 from anyx.agents.tools import TOOLS
 from anyx.imports import find
+from anyx.packaged import locate
 from anyx.signatures import Errors, check_fields, check_keywords, closest
 from anyx.tools.loading import is_own, segmenter
 from anyx.tools.marks import Marker
@@ -49,10 +50,10 @@ def anyx(*, path: str, device: str | None = None, max_new_tokens: int = 512, see
 
 
 def causal(*, path: str, device: str | None = None, max_new_tokens: int = 512) -> Talker:
-    """A language model of transformers."""
+    """A language model of transformers; of an id that anyx keeps a copy of, the copy."""
     from anyx.agents.talkers import CausalTalker
 
-    return CausalTalker.load(path, device=device or "cpu", max_new_tokens=max_new_tokens)
+    return CausalTalker.load(locate(path), device=device or "cpu", max_new_tokens=max_new_tokens)
 
 
 def http(*, url: str, name: str, key: str | None = None, sees: bool = False, timeout: float = 60.0) -> Talker:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
+from anyx import __version__
 from anyx.commands import (
     ablate,
     agent,
@@ -67,13 +71,30 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        help="Any-to-any language models from parts. COMMAND --help shows examples; --debug shows tracebacks.",
     )
+    app.callback()(face)
     for command in COMMANDS:
         app.command()(command)
     app.add_typer(data.group(), name="data")
     app.add_typer(cache.group(), name="cache")
     return app
+
+
+def face(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say it, and end.", is_eager=True, callback=lambda asked: say_version() if asked else None
+        ),
+    ] = False,
+) -> None:
+    """Any-to-any language models from parts. COMMAND --help shows examples; --debug shows tracebacks."""
+
+
+def say_version() -> None:
+    """The versions of anyx, Python and torch, which is not imported for it."""
+    typer.echo(f"anyx {__version__} (Python {platform.python_version()}, torch {metadata.version('torch')})")
+    raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

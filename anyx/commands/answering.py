@@ -16,6 +16,7 @@ from anyx.prompt import parts_of
 
 if TYPE_CHECKING:
     from anyx.backends import WholeModel
+    from anyx.media import Medium
     from anyx.model import AnyX
     from anyx.reply import Reply
 
@@ -93,11 +94,9 @@ def _batch(
 
 def _read(model: AnyX | WholeModel, message: Mapping[str, Any]) -> dict[str, Any]:
     """A message with its media read, so that a broken file is its own request's alone."""
-    from anyx.model import AnyX
-
     if message.get("role") == "assistant":
         return dict(message)
-    kinds = {key: port.kind for key, port in model.inputs.items()} if isinstance(model, AnyX) else model.inputs
+    kinds = kinds_of(model)
     content: list[Any] = []
     for part in parts_of(message):
         if part["type"] != "text":
@@ -106,6 +105,13 @@ def _read(model: AnyX | WholeModel, message: Mapping[str, Any]) -> dict[str, Any
             part = {"type": part["type"], "media": kinds[part["type"]].read(part["path"])}
         content.append(part)
     return {**message, "content": content}
+
+
+def kinds_of(model: AnyX | WholeModel) -> Mapping[str, type[Medium]]:
+    """The kind of media that each input of a model reads."""
+    from anyx.model import AnyX
+
+    return {key: port.kind for key, port in model.inputs.items()} if isinstance(model, AnyX) else model.inputs
 
 
 def _replies(

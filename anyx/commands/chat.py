@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 
 def chat(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="[MODEL]", help="As --model: a folder written by training or save_pretrained, or a Hub id."
+        ),
+    ] = "",
     overrides: options.ModelOverrides = None,
-    model: options.ModelFolder = options.MODEL,
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="The same, as `anyx run` takes it.")] = None,
     out: options.Out = Path("out/chat"),
     seed: options.Seed = 0,
     max_new_tokens: options.MaxTokens = None,
@@ -45,6 +51,7 @@ def chat(
 
     \b
     anyx chat
+    anyx chat runs/emoji --temperature 0.7
     you> /image cow.png
     you> What is this? Say it aloud.
     you> /help
@@ -57,7 +64,11 @@ def chat(
     from anyx.terminal.lines import Lines
 
     asked = asking.known(graphics)
-    loaded = loading.load_model(model, loading.Loading(device, dtype, offload, quantize), overrides)
+    named, values = options.first_word(place, "", overrides)
+    if named and model is not None:
+        raise ValueError(f"two models were named, {named} and --model {model}; one is talked with")
+    folder = Path(named) if named else model or options.MODEL
+    loaded = loading.load_model(folder, loading.Loading(device, dtype, offload, quantize), values)
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,

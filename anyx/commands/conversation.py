@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anyx.commands import options
 from anyx.commands.options import console
 from anyx.prompt import parts_of
-from anyx.terminal import keeping
+from anyx.terminal import keeping, slashes
 from anyx.terminal.lines import places
 from anyx.terminal.sketches import Sketcher
 from anyx.watching import Cancelled, Happening, Watch
@@ -22,20 +22,6 @@ from anyx.watching import Cancelled, Happening, Watch
 if TYPE_CHECKING:
     from anyx.model import AnyX
     from anyx.reply import MediaEvent, TextEvent
-
-HELP = """\
-words             send them, with whatever is attached; Ctrl-C stops the reply
-/{key} PATH       attach a file, or several, to the next message; in quotes where a path has blanks
-/drop             attach nothing after all
-/seed N           the noise of the next replies starts at N
-/set NAME=VALUE   how replies are drawn: temperature=0.7, {output}.steps=20; alone it shows what is set
-/history          what was said, with the numbers of your messages
-/edit N [WORDS]   say another thing in the place of message N, and go on from there
-/retry [N]        answer the last message again, with seed N or another one
-/what             what happened in the last reply, and the seconds it took
-/save [FOLDER]    write the conversation with its media; /load FOLDER reads one again
-/reset            forget the conversation
-/quit             leave (or Ctrl-D)"""
 
 
 class Conversation:
@@ -70,51 +56,59 @@ class Conversation:
         from anyx.sampling import RANGES
 
         names = [f"{key}.{name}=" for key, port in self.model.outputs.items() for name in takes(port.known)]
-        plain = ("drop", "seed", "history", "edit", "retry", "what", "reset", "help", "quit")
+        plain = ("drop", "seed", "history", "edit", "retry", "what", "reset", "clear", "help", "quit")
         paths = dict.fromkeys((*self.model.inputs, "save", "load"))
         return {**paths, "set": [*(f"{name}=" for name in RANGES), *names], **dict.fromkeys(plain, ())}
 
     def command(self, line: str) -> bool:
         """Carry out a line that begins with a slash; False means: leave. ValueError for what cannot be done."""
-        name, _, rest = line[1:].partition(" ")
-        rest = rest.strip()
-        if name in ("quit", "exit"):
+        name, rest = slashes.parted(line)
+        if name in ("drop", "reset", "history", "what"):
+            slashes.alone(name, rest)
+        if name == "quit":
             return False
-        if name in self.model.inputs and rest:
-            kind = self.model.inputs[name].kind
-            found = [keeping.attached(name, kind, options.there(f"/{name}", path)) for path in places(rest)]
-            self.attached += found
-            note(f"attached {rest}")
+        if name in self.model.inputs:
+            self.attach(name, rest)
         elif name == "drop":
             note(f"dropped {len(self.attached)}")
             self.attached = []
         elif name == "reset":
             self.session.reset()
             self.attached, self.asked = [], []
-        elif name == "seed" and rest.isdecimal():
-            self.seed = int(rest)
+        elif name == "seed":
+            self.seed = slashes.number(name, rest)
         elif name == "set":
             self.set(rest)
         elif name == "history":
             note("\n".join(keeping.shown(self.session.messages)) or "nothing was said yet")
-        elif name == "edit" and rest:
+        elif name == "edit":
             number, _, words = rest.partition(" ")
             self.edit(number, words.strip())
-        elif name == "retry" and (not rest or rest.isdecimal()):
+        elif name == "retry":
+            seed = slashes.number(name, rest, self.drawn + 1)
             if not self.asked:
                 raise ValueError("/retry: nothing was said yet")
-            self.answer(self.asked, int(rest) if rest else self.drawn + 1)
+            self.answer(self.asked, seed)
         elif name == "what":
             note("\n".join(happened(self.watch)) or "there was no reply yet")
         elif name == "save":
             kept = keeping.Kept(self.session.messages, self.seed, self.session.sampling, dict(self.session.decode))
-            folder = places(rest)[0] if rest else self.out / "conversation"
-            note(str(keeping.save(folder, kept)))
-        elif name == "load" and rest:
-            self.load(places(rest)[0])
+            note(str(keeping.save(slashes.folder(name, rest, self.out / "conversation"), kept)))
+        elif name == "load":
+            self.load(slashes.folder(name, rest))
+        elif name == "help":
+            note(slashes.HELP.format(key="|".join(self.model.inputs), output=next(iter(self.model.outputs), "output")))
         else:
-            note(HELP.format(key="|".join(self.model.inputs), output=next(iter(self.model.outputs), "output")))
+            raise slashes.unknown(line, self.commands(), {key: port.kind for key, port in self.model.inputs.items()})
         return True
+
+    def attach(self, key: str, rest: str) -> None:
+        """Read files that go with the next message."""
+        if not rest:
+            raise ValueError(f"/{key}: the path of a file is missing, or of several, in quotes where one has blanks")
+        kind = self.model.inputs[key].kind
+        self.attached += [keeping.attached(key, kind, options.there(f"/{key}", path)) for path in places(rest)]
+        note(f"attached {rest}")
 
     def say(self, text: str) -> None:
         """Send one user turn with what is attached and show the reply as it comes; one that fails is forgotten."""
@@ -125,6 +119,8 @@ class Conversation:
     def edit(self, number: str, words: str) -> None:
         """Say other words in the place of the user's message of a number, media kept, and forget what came after."""
         users = [place for place, one in enumerate(self.session.messages) if one["role"] == "user"]
+        if not users:
+            raise ValueError("/edit: nothing was said yet")
         if not (number.isdecimal() and 1 <= int(number) <= len(users)):
             raise ValueError(f"/edit: {number!r} given; your messages are 1 to {len(users)}, /history shows them")
         place = users[int(number) - 1]

@@ -15,7 +15,7 @@ def export(
     config: Annotated[Path, typer.Argument(help="The YAML of a model, or a model folder.")],
     out: Annotated[Path, typer.Argument(help="A folder for pipeline.py and deploy.yaml.")],
     overrides: options.Overrides = None,
-    name: Annotated[str | None, typer.Option(help="What the pipeline is called; the folder's or file's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the pipeline is called; default: the model's name.")] = None,
 ) -> None:
     """Write the stages of a model as vLLM-Omni describes them; no weight is read.
 
@@ -26,14 +26,15 @@ def export(
     anyx export experiments/emoji/model out/omni
     anyx export configs/models/nextgpt.yaml out/omni --name nextgpt
     """
+    from anyx.commands.serve import called
     from anyx.config import load
     from anyx.serving import omni
 
     path = config / "config.yaml" if config.is_dir() else config
-    called = name or (config.resolve().name if config.is_dir() else config.stem)
+    title = name or (called(config) if config.is_dir() else config.stem)
     graph = omni.stages(load(path, overrides or ()))
     out.mkdir(parents=True, exist_ok=True)
-    for file, text in (("pipeline.py", omni.pipeline(called, graph)), ("deploy.yaml", omni.deploy(called, graph))):
+    for file, text in (("pipeline.py", omni.pipeline(title, graph)), ("deploy.yaml", omni.deploy(title, graph))):
         (out / file).write_text(text, encoding="utf-8")
         console.print(str(out / file), style="cyan", markup=False, highlight=False)
     for stage in graph:

@@ -96,7 +96,7 @@ def load_model(path: Path, how: Loading, overrides: Sequence[str] | None) -> Any
 
     how, said = how.checked(), list(overrides or ())
     if (path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", "..")) and not path.is_dir():
-        raise ValueError(f"--model: there is no folder '{path}'; train one (`make train`) or name a Hub id")
+        raise ValueError(f"there is no folder '{path}'; name a model's folder, as training writes it, or a Hub id")
     disable_progress_bar()
     device = pick_device(how.device)
     with console.status(f"reading {path}"):

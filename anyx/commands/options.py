@@ -69,8 +69,8 @@ Decode = Annotated[
     typer.Option(
         "--decode",
         metavar="KEY.NAME=VALUE",
-        help="How one output is made, e.g. image.size=[512,512], video.frames=8, audio.seconds=5; repeatable. "
-        "A decoder that does not take NAME says what it takes.",
+        help="How one output is made, e.g. image.size=512x256 (WIDTHxHEIGHT, or HEIGHT,WIDTH), video.frames=8, "
+        "audio.seconds=5; repeatable. A decoder that does not take NAME says what it takes.",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: the best one present.")]
@@ -81,6 +81,13 @@ def first_word(given: str, default: str, overrides: Sequence[str] | None) -> tup
     if OVERRIDE.match(given):
         return default, [given, *(overrides or ())]
     return given, list(overrides or ())
+
+
+def no_model(words: str, command: str) -> str:
+    """Words that are asked; ValueError where they are the folder of a model, which `command` takes by --model."""
+    if words and "\n" not in words and len(words) < 255 and (Path(words) / "config.yaml").is_file():
+        raise ValueError(f'{words} is the folder of a model, and no request: {command} --model {words} "WORDS"')
+    return words
 
 
 def pick_device(name: str | None) -> str:

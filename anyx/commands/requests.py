@@ -8,7 +8,10 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from anyx.media import Medium
 
 UNSAFE = re.compile(r"[^\w.+=@-]+")
 OWN = ("id", "messages", "prompt", "seed")  # keys of a line beside the model's inputs
@@ -50,14 +53,25 @@ def _turn(prompt: str, media: Sequence[tuple[str, Path]]) -> dict[str, Any]:
     return {"role": "user", "content": [*sent, *([{"type": "text", "text": prompt}] if prompt else [])]}
 
 
-def files_of(key: str, path: Path) -> list[tuple[str, Path]]:
-    """The files of a folder by name, without hidden ones; a file is itself."""
+def files_of(key: str, path: Path, kind: type[Medium]) -> tuple[list[tuple[str, Path]], list[Path]]:
+    """The files of a folder by name, and those left out, by whose suffix they hold no such media; a file is itself.
+
+    Hidden files are not looked at; one without a suffix may be anything.
+    """
     if not path.is_dir():
-        return [(key, path)]
-    found = [(key, one) for one in sorted(path.iterdir()) if one.is_file() and not one.name.startswith(".")]
+        return [(key, path)], []
+    found = [one for one in sorted(path.iterdir()) if one.is_file() and not one.name.startswith(".")]
     if not found:
         raise ValueError(f"--{key}: there is no file in the folder '{path}'")
-    return found
+    left = [one for one in found if kind.suffixes and one.suffix and one.suffix[1:].lower() not in kind.suffixes]
+    if len(left) == len(found):
+        raise ValueError(f"--{key}: by its suffix none of {len(found)} files in '{path}' is one: {few(left)}")
+    return [(key, one) for one in found if one not in left], left
+
+
+def few(paths: Sequence[Path]) -> str:
+    """The names of three files at most."""
+    return ", ".join([*(path.name for path in paths[:3]), *(["..."] if len(paths) > 3 else [])])
 
 
 def of_lines(place: str, inputs: Sequence[str], seed: int) -> list[Request]:

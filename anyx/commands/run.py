@@ -111,7 +111,7 @@ def run(
     Ends with 0: all answered; 1: some failed, the manifest says why, the others are done; 2: a mistake in what was
     typed; 3: a reply lacks what --expect names; 130: interrupted, --resume goes on.
     """
-    words, values = options.first_word(prompt, "", overrides)
+    words, values = options.first_word(options.no_model(prompt, "anyx run"), "", overrides)
     media = options.named_paths({"image": image, "audio": audio, "video": video}, inputs, folders=True)
     lines = "-" if words == "-" and requests is None else requests
     many = lines is not None or each or any(path.is_dir() for _, path in media)
@@ -211,7 +211,13 @@ def several(
         words = in_task(loaded, asked.task, asked.words)
         options.user_turn(words, asked.media, inputs)
         alone = [manner.each or path.is_dir() for _, path in asked.media]
-        files = [one for given, by in zip(asked.media, alone, strict=True) if by for one in requests.files_of(*given)]
+        kinds, files = answering.kinds_of(loaded), []
+        for (key, path), by in zip(asked.media, alone, strict=True):
+            found, left = requests.files_of(key, path, kinds[key]) if by else ([], [])
+            files += found
+            if left:
+                told = f"--{key}: {len(left)} of {len(left) + len(found)} files in '{path}' left out by their suffix"
+                typer.echo(f"{told}: {requests.few(left)}", err=True)
         beside = [given for given, by in zip(asked.media, alone, strict=True) if not by]
         wanted = requests.of_files(words, beside, files, asked.seed)
     if not wanted:

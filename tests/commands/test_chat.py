@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "experiments/anyworld/model"
 DRAW = "draw two red squares on the left."
 PROMPT = "you> "
-ASKED = ["chat", "--model", str(MODEL), "--out", "out", "--device", "cpu"]
-RUNS = (ASKED, [*ASKED, "--temperature", "0", "outputs.image.decoder.steps=2"])
+HOW = ["--out", "out", "--device", "cpu"]
+RUNS = (["chat", str(MODEL), *HOW], ["chat", "outputs.image.decoder.steps=2", "--model", str(MODEL), *HOW])
 # Two runs one after the other share what is imported, which is nearly all of their time, and not what was typed.
 PROGRAM = f"""
 import readline
@@ -179,7 +179,23 @@ def test_files_are_attached_completed_and_refused(kitty: Terminal, folder: Path)
     assert "error: temperature: -1 given; it is 0 (greedy) or more" in kitty.say("/set temperature=-1")
     assert "error: /set: 'heat' is not one of" in kitty.say("/set heat=1")
     assert "error: decode.image" in kitty.say("/set image.stpes=1")
-    assert "/image|audio|video PATH" in kitty.say("/nonsense")
+    assert "/image|audio|video PATH" in kitty.say("/help")
+    refused = {
+        "/imgae cow.png": "error: /imgae is no command; did you mean /image? /help lists them",
+        "/seed -1": "error: /seed: '-1' given; it takes a whole number, 0 or more",
+        "/image": "error: /image: the path of a file is missing",
+        "/save x y": "error: /save: 'x y' given; it takes one folder",
+        "/history 3": "error: /history: '3' given; it takes nothing",
+        f"{folder}/broken.png what is this?": f"{folder}/broken.png shows it to the model",
+        "/set image.size=big": "error: decode.image.size: 'big' given; it is WIDTHxHEIGHT, HEIGHT,WIDTH or one number",
+    }
+    for line, said in refused.items():
+        told = kitty.say(line)
+        assert said in told.replace("\r\n", "")
+        assert "/quit" not in told, "the whole help is not shown"
+    assert not (folder / "x").exists()
+    assert "image.size=32x64" in kitty.say("/set image.size=32x64")
+    kitty.say("/set image.size=null")
     kitty.say("/image 'my pictures/two squares.png'")
     assert "dropped 1" in kitty.say("/drop")
     told = kitty.say("/edit 1 draw this.")
@@ -199,7 +215,8 @@ def test_what_is_saved_goes_on_as_it_was(kitty: Terminal, folder: Path) -> None:
     assert "conversation.json" in kitty.say("/save 'kept here'")
     after = (folder / files(kitty.say("now draw that."), "image")[0]).read_bytes()
     kitty.say("/set image.steps=null")
-    kitty.say("/reset")
+    kitty.say("/clear")
+    assert "nothing was said yet" in kitty.say("/history")
     assert "[image] name this." in kitty.say("/load 'kept here'")
     assert "image.steps=5" in kitty.say("/set")
     assert (folder / files(kitty.say("now draw that."), "image")[0]).read_bytes() == after

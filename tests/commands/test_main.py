@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_class_of_the_folder_that_one_is_in_is_found(tmp_path: Path, capsys: p
     assert "1 encoders" in done.stdout
 
 
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert capsys.readouterr().out.startswith(f"anyx {version} (Python {sys.version_info.major}.")
+
+
+def test_an_export_is_called_as_the_server_calls_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for given, name in (
+        (ROOT / "experiments/anyworld/model", "anyworld"),
+        (ROOT / "configs/models/nextgpt.yaml", "nextgpt"),
+    ):
+        assert run("export", str(given), str(tmp_path)) == 0
+        assert f"pipeline: {name}\n" in (tmp_path / "deploy.yaml").read_text()
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         main(["check", str(tmp_path / "none.yaml"), "--debug"])
@@ -63,6 +79,26 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run", "hello", "--model", "runs/none/such") == 2
     assert "there is no folder 'runs/none/such'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "serve", "chat"])
+def test_a_missing_model_is_named_without_an_option_that_there_is_not(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(command, "nope", *(["--port", "0"] if command != "chat" else [])) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: there is no folder 'nope'; name a model's folder")
+    assert "--model" not in printed
+
+
+def test_a_model_is_named_once_and_is_no_request(capsys: pytest.CaptureFixture[str]) -> None:
+    model = "experiments/anyworld/model"
+    assert run("chat", model, "--model", "runs/other") == 2
+    assert f"two models were named, {model} and --model runs/other" in capsys.readouterr().err
+    assert run("run", model) == run("run", model, "Draw a penguin.") == 2
+    told = f'error: {model} is the folder of a model, and no request: anyx run --model {model} "WORDS"\n'
+    assert capsys.readouterr().err == 2 * told
 
 
 def test_an_override_replaces_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,29 @@ def test_a_folder_is_a_request_a_file(run: Run, pictures: Path, tmp_path: Path) 
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_what_is_no_medium_by_its_suffix_is_left_out(run: Run, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "notes.txt").write_text("a cow")
+    (pictures / "Thumbs.db").write_bytes(b"x")
+    shutil.copy(pictures / "a.png", pictures / "NAMELESS")
+    (pictures / "a.png").rename(pictures / "A.PNG")
+    code, _, error = run("name this.", "--image", "pictures")
+    assert (code, error) == (0, "--image: 2 of 6 files in 'pictures' left out by their suffix: Thumbs.db, notes.txt\n")
+    assert list(manifest(tmp_path / "out")) == ["A", "NAMELESS", "b_c.jpg", "b_c.png"]
+    (pictures / "torn.png").write_bytes(b"no picture")
+    code, printed, _ = run("name this.", "--image", "pictures", "--resume")
+    assert code == 1, "a picture that cannot be read is a failure as before"
+    told = manifest(tmp_path / "out")["torn"]["error"]
+    assert told == "cannot read pictures/torn.png: cannot identify image file"
+    assert f"torn: error: {told}" in printed
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "notes.txt").write_text("a cow")
+    code, _, error = run("name this.", "--image", "words")
+    assert (code, error) == (
+        2,
+        "error: --image: by its suffix none of 1 files in 'words' is one: notes.txt\n",
+    )
+
+
 def test_each_file_by_itself_and_one_beside_all(run: Run, pictures: Path, tmp_path: Path) -> None:
     sound = Audio(torch.rand(1, 8000) - 0.5, 16000).save(tmp_path / "s.wav")
     both = ("--image", "pictures/a.png", "--audio", str(sound))
