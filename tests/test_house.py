@@ -50,7 +50,7 @@ SIDEWAYS = {
     ("arrays", "faults"), ("digests", "interfaces"), ("digests", "files"), ("model", "speaking"),
     ("speaking", "processor"), ("unpadded", "splice"), ("bodies", "unpadded"), ("splice", "layers"),
     ("benchmarks", "evaluation"), ("serving", "agents"), ("yamls", "migrations"), ("media", "films"),
-    ("films", "codecs"), ("films", "faults"),
+    ("films", "codecs"), ("films", "faults"), ("serving", "terminal"),
 }  # fmt: skip
 CORE = ("model", "splice", "prompt", "processor", "speaking", "llm", "training")
 MODALITY = re.compile(r"image|audio|video|speech|picture|sound", re.IGNORECASE)

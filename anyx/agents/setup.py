@@ -37,16 +37,20 @@ KEYS = ("style", "model", "tools", "bounds", "teach", "segmenter")
 Remote = Callable[[str, Mapping[str, Any]], list[Tool]]  # the tools of another machine, from their node's other keys
 
 
-def anyx(*, path: str, device: str | None = None, max_new_tokens: int = 512, seed: int = 0) -> Talker:
-    """A folder of ours, or a YAML of a whole model of transformers."""
+def anyx(*, path: str, device: str | None = None, max_new_tokens: int | None = None, seed: int = 0) -> Talker:
+    """A folder of ours, which speaks as its own `sampling` says, or a YAML of a whole model of transformers.
+
+    Without `max_new_tokens` a reply has as many as the model's YAML says, or else 512: a call of a tool is long.
+    """
     from anyx import backends, hub
-    from anyx.agents.talkers import AnyXTalker, WholeTalker
-    from anyx.decoding import Sampling
+    from anyx.agents.talkers import LENGTH, AnyXTalker, WholeTalker
 
     if backends.is_whole(Path(path)):
-        return WholeTalker(backends.load(path, device=device or "cpu"), name=path, max_new_tokens=max_new_tokens)
+        whole = backends.load(path, device=device or "cpu")
+        return WholeTalker(whole, name=path, max_new_tokens=LENGTH if max_new_tokens is None else max_new_tokens)
     model = hub.load(path, device=device or "cpu").eval()
-    return AnyXTalker(model, name=Path(path).name, seed=seed, sampling=Sampling(max_new_tokens=max_new_tokens))
+    sampling = None if max_new_tokens is None else model.sampling.but(max_new_tokens)
+    return AnyXTalker(model, name=Path(path).name, seed=seed, sampling=sampling)
 
 
 def causal(*, path: str, device: str | None = None, max_new_tokens: int = 512) -> Talker:

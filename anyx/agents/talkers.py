@@ -22,10 +22,14 @@ from anyx.reply import Media, TextEvent
 from anyx.watching import Cancelled, Watch
 
 Messages = Sequence[Mapping[str, Any]]
+LENGTH = 512  # tokens of a reply: a thought and the call of a tool
 
 
 class AnyXTalker:
-    """A model of ours. Each reply starts at `seed`; `sampling` and `decode` are as in `AnyX.session`."""
+    """A model of ours. Each reply starts at `seed`; `decode` is as in `AnyX.session`.
+
+    Without a `sampling` it is the model's own; where its YAML says no `max_new_tokens`, of `LENGTH` tokens.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class AnyXTalker:
         decode: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.model, self.name, self.seed = model, name, seed
-        self.sampling, self.decode = sampling or Sampling(max_new_tokens=512), decode or {}
+        self.sampling, self.decode = sampling or own(model), decode or {}
         self.reads: Sequence[str] = tuple(model.inputs)
 
     def stream(self, messages: Messages, watch: Watch) -> Generator[str | Media]:
@@ -49,10 +53,16 @@ class AnyXTalker:
             yield event.text if isinstance(event, TextEvent) else event.media
 
 
+def own(model: AnyX) -> Sampling:
+    """How a model of ours speaks in an agent unless a caller says otherwise."""
+    said = model.config.raw.get("sampling") or {} if model.config is not None else {}
+    return model.sampling if "max_new_tokens" in said else model.sampling.but(LENGTH)
+
+
 class WholeTalker:
     """A whole multimodal model of transformers (`backend: hf`); its replies come in one piece."""
 
-    def __init__(self, model: WholeModel, *, name: str = "hf", max_new_tokens: int = 512) -> None:
+    def __init__(self, model: WholeModel, *, name: str = "hf", max_new_tokens: int = LENGTH) -> None:
         self.model, self.name, self.max_new_tokens = model, name, max_new_tokens
         self.reads: Sequence[str] = tuple(model.inputs)
 
@@ -68,13 +78,13 @@ class CausalTalker:
 
     reads: Sequence[str] = ()
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str = "llm", max_new_tokens: int = 512) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, name: str = "llm", max_new_tokens: int = LENGTH) -> None:
         self.model, self.tokenizer, self.name, self.max_new_tokens = model.eval(), tokenizer, name, max_new_tokens
         ends = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
     @classmethod
-    def load(cls, path: str, *, device: str = "cpu", max_new_tokens: int = 512) -> CausalTalker:
+    def load(cls, path: str, *, device: str = "cpu", max_new_tokens: int = LENGTH) -> CausalTalker:
         """A folder or Hub id behind `AutoModelForCausalLM`, without code of its own."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -25,7 +25,8 @@ from PIL import Image, UnidentifiedImageError
 from anyx.benchmarks.folders import located, read_json
 from anyx.benchmarks.samples import Benchmark, Sample, each
 from anyx.scoring import Result
-from anyx.scoring.lamm import FEW, JOINTS, lamm
+from anyx.scoring.lamm import FEW, lamm
+from anyx.scoring.lamm_rows import JOINTS
 from anyx.scoring.rows import Row
 
 PARSER, PUBLISHED = "lamm@2023", "lamm@2023-as-published"

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from anyx.interfaces import Decoder
 
 SIDE, TIMES = 1024, 4  # attention over a picture costs the fourth power of its side: 4 times the side, 256 times that
-WHOLE = ("tokens", "steps", "size", "frames", "media")
+WHOLE = ("tokens", "steps", "size", "frames", "media", "pixels")
 
 
 @runtime_checkable
@@ -23,8 +23,8 @@ class HasSize(Protocol):
 class Most:
     """The most that a visitor of the demo may ask for: what costs the host memory and time.
 
-    `size` is `side` of the decoder where it is None. `media` are the files of a conversation; numbers that have no name
-    here end at `other`.
+    `size` is `side` of the decoder where it is None. `media` are the files of a conversation, `pixels` those of all
+    frames of a medium together; numbers that have no name here end at `other`.
     """
 
     tokens: int = 512
@@ -34,6 +34,7 @@ class Most:
     seconds: float = 30.0
     guidance: float = 50.0
     media: int = 24
+    pixels: int = 2**23
     other: float = 1000.0
 
     def of(self, name: str) -> float:

@@ -63,14 +63,8 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
             guests = Guests(model, queue, folder, most=options.sessions)
             acting = made(options, guests, intake, folder)
             shown = examples(model, options.requests, folder / "examples")
-            blocks = page(
-                guests,
-                Uploads(kinds_of(model), intake, folder),
-                shown,
-                options.most,
-                title=options.title,
-                acting=acting,
-            )
+            uploads = Uploads(kinds_of(model), intake, folder)
+            blocks = page(guests, uploads, shown, options.most, title=options.title, acting=acting)
             blocks.queue(default_concurrency_limit=None, api_open=False)
             app = gr.mount_gradio_app(
                 FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
@@ -84,7 +78,8 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
                 theme=theme(),
                 css=CSS,
             )
-            yield Door(app, hosts=options.hosts, folder=folder)
+            with uploads.swept():
+                yield Door(app, hosts=options.hosts, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

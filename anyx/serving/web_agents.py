@@ -40,7 +40,6 @@ class Acting:
     def ask(self, request: gr.Request, given: dict[str, Any] | None) -> Iterator[Page]:
         """The steps to a question, as they come."""
         guest = self.guests.of(name_of(request))
-        self.uploads.sweep()
         try:
             question, media = self.read(given)
         except ValueError as refused:

@@ -25,6 +25,7 @@ from anyx.watching import Cancelled
 log = logging.getLogger("anyx")
 Page = tuple[Any, ...]
 WARNING = "⚠ "
+BUSY = "the last reply is still being made; stop it first"
 
 
 class Chat:
@@ -42,7 +43,6 @@ class Chat:
         guest, slots = self.guest(request), self.uploads.slots
         words, files = (given or {}).get("text") or "", (given or {}).get("files") or []
         turn = Turn({"role": "user", "content": [{"type": "text", "text": words}]})
-        self.uploads.sweep()
         try:
             media = self.uploads.parts(files, dict(zip(slots, more, strict=False)))
             held = [part for one in guest.turns for part in one.parts if not isinstance(part, str)]
@@ -83,8 +83,8 @@ class Chat:
 
     def answer(self, guest: Guest, turns: list[Turn], values: Any, *, seed: int | None = None) -> Iterator[Page]:
         """Answer the last of these turns, which take the place of those that are known."""
-        if not guest.busy.acquire(timeout=5 if guest.watch is not None and guest.watch.cancelled else 0):
-            yield self.page(guest, doing=f"{WARNING}the last reply is still being made; stop it first", busy=True)
+        if not guest.begins():
+            yield self.page(guest, doing=WARNING + BUSY, busy=True)
             return
         turn = turns[-1]
         guest.turns = turns
@@ -99,8 +99,7 @@ class Chat:
             log.exception("a reply failed")
             turn.error = "this reply failed on the server; try again, or another request"
         finally:
-            guest.watch = None
-            guest.busy.release()
+            guest.ends()
         yield self.page(guest)
 
     def _answered(self, guest: Guest, turn: Turn, values: Any, seed: int | None) -> Iterator[Page]:
@@ -161,7 +160,7 @@ def name_of(request: gr.Request) -> str:
 
 def asked(guest: Guest) -> list[Turn]:
     """The turns that go on: those that failed or were stopped before a word are left out."""
-    return [turn for turn in guest.turns if turn.reply is not None and turn.reply.parts]
+    return [turn for turn in guest.turns if turn.answered]
 
 
 def shown(guest: Guest, turn: Turn) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from anyx.serving.hosts import answers
+from anyx.serving.hosts import answers, name_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +33,7 @@ OPEN = re.compile(
     rf"{API}/(file=.+|queue/(join|data)/?|upload|upload_progress|heartbeat/\w+|reset/?|cancel|"
     rf"startup-events|app_id/?|theme\.css|info/?|login_check/?)"
 )
+ORIGIN = re.compile(r"(https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)?", re.ASCII | re.IGNORECASE)  # a page's, or none
 READING = ("GET", "HEAD")
 BODY = 1 << 20  # bytes of a request that is no upload: words and the names of files
 ROOM = 1 << 31  # bytes of all files that lie here; uploads are told before that
@@ -72,7 +73,7 @@ class Door:
             return
         if scope["method"] == "POST":
             body = await whole(receive, BODY)
-            if body is None or elsewhere(body):
+            if body is None or elsewhere(body, self.called(headers)):
                 await refuse(
                     send, 413 if body is None else 400, "too long" if body is None else "files are uploaded here"
                 )
@@ -107,6 +108,11 @@ class Door:
             if not place.is_absolute() or not place.resolve().is_relative_to(self.folder):
                 return 403, "only files of this demo are served"
         return None
+
+    def called(self, headers: MutableMapping[bytes, bytes]) -> Collection[str]:
+        """The names that addresses of this page may have; where it answers to any name, those that it was asked by."""
+        asked = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"x-forwarded-host"))
+        return self.hosts or [name_of(one.partition(",")[0].strip()) for one in asked if one]
 
     def guarded(self, scope: Scope, headers: MutableMapping[bytes, bytes], send: Send) -> Send:
         """What sends the answer, with our headers, and with the nonce in every script of the page."""
@@ -171,13 +177,13 @@ def again(body: bytes, receive: Receive) -> Receive:
     return given
 
 
-def elsewhere(body: bytes) -> bool:
-    """Whether a body names a file by an address: Gradio would fetch it."""
+def elsewhere(body: bytes, names: Collection[str]) -> bool:
+    """Whether a body names a file by an address that is not of a server of these names: Gradio would fetch it."""
 
     def walk(value: Any) -> bool:
         if isinstance(value, dict):
-            named = [value.get(name) for name in ("path", "url")] if "path" in value else []
-            local = all(name is None or (isinstance(name, str) and named_here(name)) for name in named)
+            path, url = value.get("path"), value.get("url")
+            local = "path" not in value or (own_path(path) and own_address(url, names))
             return not local or any(map(walk, value.values()))
         return isinstance(value, list) and any(map(walk, value))
 
@@ -187,9 +193,19 @@ def elsewhere(body: bytes) -> bool:
         return True
 
 
-def named_here(name: str) -> bool:
-    """Whether a file is named by a path, or by the address of this page's own files."""
-    return "://" not in name.partition(FILE)[0].replace("http://", "", 1) if FILE in name else "://" not in name
+def own_path(path: Any) -> bool:
+    """Whether a file is named by a path, not by an address."""
+    return path is None or (isinstance(path, str) and "://" not in path)
+
+
+def own_address(url: Any, names: Collection[str]) -> bool:
+    """Whether an address, if there is one, is of this page's own files, by whichever scheme a proxy speaks."""
+    if not url:
+        return url is None or url == ""
+    origin, file, _ = url.partition(FILE) if isinstance(url, str) else ("", "", "")
+    if not file or not ORIGIN.fullmatch(origin):
+        return False
+    return not origin or name_of(origin.partition("://")[2].lower()) in map(str.lower, names)
 
 
 async def refuse(send: Send, status: int, words: str) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from anyx.decoding import Sampling
 from anyx.grounding import Box, Region
 from anyx.grounding.draw import draw
 from anyx.media import Image
 from anyx.serving.intake import Refused
 from anyx.serving.web_answer import Answer
-from anyx.serving.web_chat import WARNING, name_of
+from anyx.serving.web_chat import BUSY, WARNING, name_of
 from anyx.serving.web_ground import Ground, box_of, corners
 from anyx.serving.web_guests import Guest, Guests
 from anyx.serving.web_uploads import Uploads, unopened
@@ -68,6 +67,9 @@ class Grounding:
     def ask(self, request: gr.Request, task: str | None, words: str, box: str) -> Iterator[tuple[str, Any]]:
         """Answer in words as they come; at the end its boxes, drawn."""
         guest = self.guests.of(name_of(request))
+        if not guest.begins():
+            yield line(BUSY), gr.skip()
+            return
         try:
             yield from self._answers(guest, task or "", words or "", box or "")
         except Cancelled:
@@ -77,6 +79,12 @@ class Grounding:
         except Exception:
             log.exception("a grounded reply failed")
             yield line("this reply failed on the server; try again, or another request"), gr.skip()
+        finally:  # also where the page was closed
+            guest.ends()
+
+    def stop(self, request: gr.Request) -> None:
+        """End the answer that is being made."""
+        self.guests.of(name_of(request)).stop()
 
     def _answers(self, guest: Guest, task: str, words: str, box: str) -> Iterator[tuple[str, Any]]:
         picture = guest.ground
@@ -85,7 +93,7 @@ class Grounding:
         boxes = [box_of(box, picture)] if box.strip() else []
         message = self.ground.message(picture, task, words, boxes, self.guests.model)
         session = self.guests.session()
-        session.sampling = Sampling(TOKENS)
+        session.sampling = self.guests.model.sampling.but(TOKENS)
         answer = Answer(session, [message], 0)
         guest.watch = answer.watch
         for draft in answer:
@@ -109,7 +117,9 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
             task = gr.Radio(tasks, value=None, label="Task", elem_id="anyx-task", visible=bool(tasks))
             words = gr.Textbox(label="Words", placeholder="what is this {box}", elem_id="anyx-ground-words")
             box = gr.Textbox(label="Box: x0, y0, x1, y1 in pixels", elem_id="anyx-ground-box")
-            ask = gr.Button("Ask", variant="primary", elem_id="anyx-ground-ask")
+            with gr.Row():
+                ask = gr.Button("Ask", variant="primary", elem_id="anyx-ground-ask")
+                stop = gr.Button("■ Stop", elem_id="anyx-ground-stop")
         with gr.Column(min_width=300):
             told = gr.HTML("", elem_id="anyx-ground-told")
             gr.Markdown("Click two corners of a box on the picture:")
@@ -117,6 +127,7 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
                 interactive=False, buttons=[], type="filepath", show_label=False,
                 elem_id="anyx-ground-shown",
             )  # fmt: skip
+            shown.preprocess = unopened  # type: ignore[method-assign]
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None}
     for event in (picture.input, picture.clear):
         event(handlers.take, picture, [box, told, shown], **quiet)
@@ -124,6 +135,7 @@ def tab(guests: Guests, uploads: Uploads, ground: Ground) -> None:
     task.change(lambda name: gr.update(placeholder=WORDS.get(name, "words")), task, words, **quiet)
     for asked in (ask.click, words.submit):
         asked(handlers.ask, [task, words, box], [told, shown], **quiet)
+    stop.click(handlers.stop, None, None, **quiet)
 
 
 def drawn(picture: Image, boxes: tuple[Box, ...]) -> Image:

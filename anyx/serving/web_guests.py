@@ -40,9 +40,19 @@ class Turn:
         """What the visitor said: words, and media that have been read."""
         return [part["text"] if part["type"] == "text" else part["media"] for part in self.message["content"]]
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is a reply, or at least its beginning."""
+        return self.reply is not None and bool(self.reply.parts)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What goes on of it: the message and its reply, or nothing."""
+        return [self.message, self.reply.message()] if self.reply is not None and self.reply.parts else []
+
 
 class Guest:
-    """One visitor: their turns, their session of the model, their files; `busy` while a reply is made."""
+    """One visitor: their turns, their session of the model, their files; `busy` while a reply is made, in any tab."""
 
     def __init__(self, begin: Callable[[], Session], shelf: Shelf) -> None:
         self.begin, self.session, self.shelf = begin, begin(), shelf
@@ -55,12 +65,17 @@ class Guest:
 
     def conversation(self, until: int) -> list[Message]:
         """The turns before number `until` that were answered."""
-        return [
-            message
-            for turn in self.turns[:until]
-            if turn.reply is not None and turn.reply.parts
-            for message in (turn.message, turn.reply.message())
-        ]
+        return [message for turn in self.turns[:until] for message in turn.messages]
+
+    def begins(self) -> bool:
+        """Whether a reply may be made now, and no other until `ends`; one that is being stopped has five seconds."""
+        watch = self.watch
+        return self.busy.acquire(timeout=5 if watch is not None and watch.cancelled else 0)
+
+    def ends(self) -> None:
+        """The reply is made, or never will be."""
+        self.watch = None
+        self.busy.release()
 
     def stop(self) -> None:
         """End the reply that is being made, if there is one."""

@@ -81,12 +81,15 @@ def chat_tab(guests: Guests, uploads: Uploads, examples: Sequence[Example], most
             slots: list[gr.components.Component] = [
                 gr.File(label=key, file_count="single", elem_id=f"anyx-slot-{key}") for key in uploads.slots
             ]
+            for slot in slots:
+                slot.preprocess = unopened  # type: ignore[method-assign]
             with gr.Row(elem_id="anyx-do"):
                 again = gr.Button("↻ Regenerate", size="sm", elem_id="anyx-again")
                 stop = gr.Button("■ Stop", size="sm", elem_id="anyx-stop")
                 clear = gr.Button("✕ Clear", size="sm", elem_id="anyx-clear")
                 take = gr.Button("↓ Download", size="sm", elem_id="anyx-take")
             file = gr.DownloadButton("file", elem_id="anyx-file")
+            file.preprocess = unopened  # type: ignore[method-assign]
             camera(uploads, box)
         with gr.Column(scale=2, min_width=300):
             with gr.Accordion("Examples", open=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -13,6 +13,7 @@ from anyx.decoding import Sampling
 from anyx.model import AnyX
 from anyx.ports import takes
 from anyx.serving.most import Most
+from anyx.serving.settings import numbers
 from anyx.signatures import fits
 
 
@@ -41,18 +42,29 @@ class Settings:
     """The form, laid out where it is built; `fields` go to a handler, which has `read` say what they mean."""
 
     def __init__(self, model: AnyX, most: Most) -> None:
-        self.most = most
+        self.most, self.own = most, model.sampling
+        own_length = min(self.own.max_new_tokens, most.tokens)
         with gr.Accordion("Words", open=False, elem_id="anyx-of-words"):
             self.seed = gr.Number(0, label="Seed", precision=0, elem_id="anyx-seed")
             self.tokens = gr.Number(
-                min(256, most.tokens), label=f"Most tokens (up to {most.tokens})", precision=0, elem_id="anyx-tokens"
+                own_length, label=f"Most tokens (up to {most.tokens})", precision=0, elem_id="anyx-tokens"
             )
-            self.temperature = gr.Slider(0, 2, 0, step=0.05, label="Temperature", elem_id="anyx-temperature")
-            self.top_p = gr.Slider(0.05, 1, 1, step=0.05, label="Top-p", elem_id="anyx-top-p")
+            self.temperature = gr.Slider(
+                0, max(2, self.own.temperature), self.own.temperature, step=0.01, label="Temperature",
+                elem_id="anyx-temperature",
+            )  # fmt: skip
+            self.top_p = gr.Slider(
+                min(0.05, self.own.top_p), 1, self.own.top_p, step=0.01, label="Top-p", elem_id="anyx-top-p"
+            )
+            self.top_k = gr.Number(self.own.top_k, label="Top-k (0: all)", precision=0, elem_id="anyx-top-k")
+            self.penalty = gr.Number(
+                self.own.repetition_penalty, label="Repetition penalty (1: none)", elem_id="anyx-repetition-penalty"
+            )
         self.made: list[Field] = []
         self.bounds = {key: most.beside(port.known) for key, port in model.outputs.items()}
+        self.decoders: dict[str, dict[str, Any]] = {}  # what each decoder's YAML says of it
         for key, port in model.outputs.items():
-            own = model.config.outputs[key].decoder.kwargs if model.config else {}
+            own = self.decoders[key] = dict(model.config.outputs[key].decoder.kwargs) if model.config else {}
             with gr.Accordion(key.capitalize(), open=False, elem_id=f"anyx-of-{key}"):
                 for name, hint in takes(port.known).items():
                     if not fits(object(), hint):  # of what nobody can type, such as latents, everything fits
@@ -62,17 +74,21 @@ class Settings:
     @property
     def fields(self) -> list[gr.components.Component]:
         """The components, in the order of the values that `read` wants."""
-        return [self.seed, self.tokens, self.temperature, self.top_p, *(one.component for one in self.made)]
+        words = [self.tokens, self.temperature, self.top_p, self.top_k, self.penalty]
+        return [self.seed, *words, *(one.component for one in self.made)]
 
     def read(self, values: Sequence[Any]) -> Chosen:
         """What the form says; ValueError names a field that says what cannot be."""
-        seed, tokens, temperature, top_p, *rest = values
+        seed, tokens, temperature, top_p, top_k, penalty, *rest = values
         decode: dict[str, dict[str, Any]] = {}
         for one, given in zip(self.made, rest, strict=True):
             if given not in (None, ""):
                 decode.setdefault(one.key, {})[one.name] = value(one, given, self.bounds[one.key])
-        length = whole("most tokens", 256 if tokens is None else tokens, 1, self.most.tokens)
-        sampling = Sampling(length, float(temperature or 0), float(top_p or 1))
+        for key, asked in decode.items():
+            together(key, asked, self.decoders[key], self.most.pixels)
+        most = self.most.tokens
+        length = whole("most tokens", min(self.own.max_new_tokens, most) if tokens is None else tokens, 1, most)
+        sampling = self.own.but(length, temperature, top_p or None, top_k, penalty or None)
         return Chosen(whole("seed", seed or 0, 0, 2**53), sampling, decode)
 
 
@@ -83,7 +99,7 @@ def field(key: str, name: str, hint: Any, own: Any) -> gr.components.Component:
     common: dict[str, Any] = {"label": label, "elem_id": f"anyx-{key}-{name}"}
     if options := choices(hint):
         return gr.Dropdown([("the decoder's own", ""), *((str(one), one) for one in options)], value="", **common)
-    more = "; 128, or height, width" if fits([64, 64], hint) else ""
+    more = "; 128, or 64x32 (width x height)" if fits([64, 64], hint) else ""
     return gr.Textbox(placeholder=placeholder + more, max_length=80, **common)  # Gradio makes 0 of an empty number
 
 
@@ -99,13 +115,25 @@ def value(one: Field, given: Any, most: Most) -> Any:
     name, bound = f"{one.key} {one.name}", most.of(one.name)
     if not isinstance(given, str) or not fits(1, one.hint):
         return given
-    numbers = [spoken(name, text) for text in given.replace("x", ",").split(",")]
-    if len(numbers) > (2 if fits([64, 64], one.hint) else 1):
+    sizes = fits([64, 64], one.hint)
+    across = sizes and "x" in given.lower()  # 64x32 is width by height everywhere; lists have the height first
+    typed = [spoken(name, text) for text in given.lower().split("x" if across else ",")]
+    if len(typed) > (2 if sizes else 1):
         raise ValueError(f"{name}: {given!r} given; it is fewer numbers")
     if fits(1.5, one.hint):
-        return number(name, numbers[0], bound)
-    sides = [whole(name, side, 1, bound) for side in numbers]
-    return sides[0] if len(sides) == 1 else sides
+        return number(name, typed[0], bound)
+    sides = [whole(name, side, 1, bound) for side in typed]
+    return sides[0] if len(sides) == 1 else sides[::-1] if across else sides
+
+
+def together(key: str, asked: Mapping[str, Any], own: Mapping[str, Any], most: int) -> None:
+    """Refuse a size and a number of frames that are too much together; what is not asked for is the decoder's own."""
+    if not asked.keys() & {"size", "frames"}:
+        return
+    sides, frames = ([*numbers(asked.get(name, own.get(name)))] for name in ("size", "frames"))
+    count = sides[0] * sides[-1] * max(frames, default=1) if sides else 0
+    if count > most:
+        raise ValueError(f"{key} size: {count:.0f} pixels in all frames together given; it is {most} at most")
 
 
 def spoken(name: str, text: str) -> float:

@@ -8,9 +8,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 from anyx.interfaces import Media
+from anyx.media import Image, Video
 from anyx.reply import suffix_of
 
 MOST = 256  # files of one visitor; those that were shown longest ago go first
+SMALL, SIDE = "small_", 128  # how names of small pictures begin, by which the style sheet knows them; their pixels
 
 
 class Shelf:
@@ -28,7 +30,8 @@ class Shelf:
         """The file of a medium, written when it is first asked for."""
         if id(media) not in self._kept:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = media.save(self.folder / f"{self._placed}.{suffix_of(media)}")
+            name = f"{SMALL if small(media) else ''}{self._placed}.{suffix_of(media)}"
+            path = media.save(self.folder / name)
             self._kept[id(media)] = media, path
             self._placed += 1
             while len(self._kept) > MOST:
@@ -46,3 +49,10 @@ class Shelf:
         """Remove everything."""
         self._kept.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def small(media: Media) -> bool:
+    """Whether it is a picture or a clip of so few pixels that each is to be seen."""
+    if isinstance(media, Image | Video):
+        return max((media.pixels if isinstance(media, Image) else media.frames).shape[-2:]) <= SIDE
+    return False

@@ -15,8 +15,9 @@ footer { display: none !important; }
 #anyx-light { flex: 0 0 auto; min-width: 44px; max-width: 44px; }
 #anyx-talk { height: min(62vh, 640px) !important; min-height: 320px; }
 #anyx-talk .message span.md { overflow-wrap: anywhere; white-space: pre-wrap; }
-#anyx-talk .message img, #anyx-talk .message video { width: 192px; height: 192px; max-width: 100%; object-fit: contain;
-  border-radius: 10px; image-rendering: pixelated; }
+#anyx-talk .message img, #anyx-talk .message video { width: auto; height: auto; max-width: min(100%, 512px);
+  max-height: min(70vh, 512px); object-fit: contain; border-radius: 10px; }
+#anyx-talk .message [src*="/small_"] { width: 192px; height: 192px; image-rendering: pixelated; }
 #anyx-talk [aria-label="Share"], #anyx-talk [title="Share"] { display: none; }
 #anyx-talk .waveform-wrapper { height: 44px !important; overflow: hidden; display: flex; align-items: center; }
 #anyx-talk .waveform-wrapper > div { flex: 1; }

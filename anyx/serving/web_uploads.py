@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from anyx.model import AnyX
 from anyx.serving.intake import Intake, Refused
 
 KEPT = 3600  # seconds that an upload lies here; nobody looks at it once it was read
+SWEEP = 60.0  # seconds between two looks for such
 GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -48,8 +51,26 @@ class Uploads:
     def sweep(self) -> None:
         """Remove what was uploaded long ago."""
         for folder in self.folder.iterdir():
-            if GRADIO.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # swept by another thread
+                if GRADIO.fullmatch(folder.name) and folder.stat().st_mtime < time.time() - KEPT:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def swept(self, pause: float = SWEEP) -> Iterator[None]:
+        """Remove old uploads every `pause` seconds for as long as the block runs, whoever comes or stays away."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.wait(pause):
+                self.sweep()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def key_of(self, path: Path) -> str:
         """The input that a dropped file is for, by its suffix; pictures that move are clips."""

@@ -7,9 +7,10 @@ its kind that loses least, and what a model showed is not heard by it again but 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from anyx.reply import suffix_of
 from anyx.sampling import Sampling, misfits
 
 FILE, MEDIA, VERSION = "conversation.json", "media", 1
+Put = Callable[[Mapping[str, Any]], str]  # writes the medium of a part; says its path
 
 
 class Kept(NamedTuple):
@@ -58,28 +60,47 @@ def attached(key: str, kind: type[Any], path: Path) -> dict[str, Any]:
 def save(folder: Path, kept: Kept) -> Path:
     """Write the folder; a part says its `origin` where it has one. What was said is written last, and at once."""
     (folder / MEDIA).mkdir(parents=True, exist_ok=True)
-    messages, number = [], 0
-    for message in kept.messages:
-        content = []
-        for part in parts_of(message):
-            if part["type"] == "text":
-                content.append({"type": "text", "text": part["text"]})
-                continue
-            medium, origin = part["media"], part.get("origin")
-            exact = origin is not None and origin.holds
-            suffix = origin.path.suffix if origin is not None and exact else f".{suffix_of(medium)}"
-            name = f"{MEDIA}/{number:03d}_{part['type']}{suffix}"
-            if origin is not None and exact:
-                if origin.path != (folder / name).resolve():
-                    shutil.copyfile(origin.path, folder / name)
-            else:
-                medium.save(folder / name)
-            content.append({"type": part["type"], "path": name})
-            number += 1
-        messages.append({"role": message["role"], "content": content})
-    told = {"anyx": VERSION, "seed": kept.seed, "sampling": dataclasses.asdict(kept.sampling), "decode": kept.decode}
-    durable.write_text(folder / FILE, json.dumps({**told, "messages": messages}, indent=1, ensure_ascii=False) + "\n")
+    numbers = itertools.count()
+
+    def put(part: Mapping[str, Any]) -> str:
+        medium, origin = part["media"], part.get("origin")
+        exact = origin is not None and origin.holds
+        suffix = origin.path.suffix if origin is not None and exact else f".{suffix_of(medium)}"
+        name = name_of(part, next(numbers), suffix)
+        if origin is not None and exact:
+            if origin.path != (folder / name).resolve():
+                shutil.copyfile(origin.path, folder / name)
+        else:
+            medium.save(folder / name)
+        return name
+
+    durable.write_text(folder / FILE, text_of(written(kept, put)))
     return folder / FILE
+
+
+def written(kept: Kept, put: Put) -> dict[str, Any]:
+    """A conversation as JSON, which `load` reads beside its media."""
+    messages = [{"role": one["role"], "content": content_of(one, put)} for one in kept.messages]
+    head = {"anyx": VERSION, "seed": kept.seed, "sampling": dataclasses.asdict(kept.sampling), "decode": kept.decode}
+    return {**head, "messages": messages}
+
+
+def content_of(message: Message, put: Put) -> list[dict[str, Any]]:
+    """The parts of a message as JSON: words, and the paths of media."""
+    return [
+        {"type": "text", "text": part["text"]} if part["type"] == "text" else {"type": part["type"], "path": put(part)}
+        for part in parts_of(message)
+    ]
+
+
+def name_of(part: Mapping[str, Any], number: int, suffix: str) -> str:
+    """Where a medium lies in the conversation's folder."""
+    return f"{MEDIA}/{number:03d}_{part['type']}{suffix}"
+
+
+def text_of(conversation: Mapping[str, Any]) -> str:
+    """What stands in the file."""
+    return json.dumps(conversation, indent=1, ensure_ascii=False) + "\n"
 
 
 def load(folder: Path, kinds: Mapping[str, Mapping[str, type[Any]]]) -> Kept:

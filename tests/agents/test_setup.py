@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from anyx import hub
 from anyx.agents import setup
 from anyx.agents.interfaces import Call, Gallery
 from anyx.agents.loop import Agent
 from anyx.agents.react import React
+from anyx.agents.talkers import AnyXTalker
+from anyx.sampling import Sampling
 from anyx.yamls import ConfigError
+
+ANYWORLD = Path(__file__).resolve().parents[2] / "experiments/anyworld/model"
 
 
 def test_all_mistakes_at_once() -> None:
@@ -78,6 +83,17 @@ def test_an_agent(tiny_llm_folder: str, tmp_path: Path) -> None:
     assert list(made.tools) == ["sums", "twice"]
     assert made.tools.run(Call("twice", {"number": 4}), Gallery()).text == "8"
     assert made.answer("?").steps[-1].kind in ("value", "stop")
+
+
+def test_a_model_of_ours_speaks_as_its_yaml_says(tmp_path: Path) -> None:
+    said = ("sampling.temperature=0.7", "sampling.top_k=5")
+    for name, more in (("long", ()), ("short", ("sampling.max_new_tokens=9",))):
+        hub.load(ANYWORLD, overrides=(*said, *more)).save_pretrained(tmp_path / name)
+    own = [setup.anyx(path=str(tmp_path / name)) for name in ("long", "short")]
+    told = setup.anyx(path=str(tmp_path / "short"), max_new_tokens=77)
+    assert all(isinstance(one, AnyXTalker) for one in (*own, told))
+    found = [one.sampling for one in (*own, told) if isinstance(one, AnyXTalker)]
+    assert found == [Sampling(length, 0.7, top_k=5) for length in (512, 9, 77)]
 
 
 def test_a_worker_needs_tools() -> None:

@@ -109,7 +109,7 @@ def test_a_reply_is_stopped_and_the_talk_goes_on(visitor: Visitor) -> None:
 
 def test_settings_take_effect(visitor: Visitor) -> None:
     visitor.set("image-steps", 3)
-    visitor.set("image-size", "32, 64")
+    visitor.set("image-size", "64x32")
     visitor.set("seed", 7)
     visitor.say(DRAW)
     assert Image.read(visitor.media("img", count=1)[0]).size == (32, 64)
@@ -167,14 +167,15 @@ def test_a_talk_is_taken_away_and_cleared(visitor: Visitor) -> None:
     visitor.attach(file("a.png", sample(Image).to_bytes("png"), "image/png"))
     visitor.say("show it as a clip.")
     with visitor.taken() as held:
-        talk = json.loads(held.read("conversation.json"))["messages"]
+        told = json.loads(held.read("conversation.json"))
+        talk = told["messages"]
         assert [message["role"] for message in talk] == ["user", "assistant"]
         assert talk[0]["content"][1] == {"type": "text", "text": "show it as a clip."}
         paths = [part["path"] for message in talk for part in message["content"] if "path" in part]
         assert sorted([*paths, "conversation.json"]) == sorted(held.namelist())
         assert Image.read(held.read(paths[0])).pixels.equal(sample(Image).pixels)  # type: ignore[union-attr]
         assert len(Video.read(held.read(paths[1])).frames) > 1
-        assert talk[1]["settings"]["seed"] == 0
+        assert told["replies"][0]["settings"]["seed"] == told["seed"] == 0
     visitor.clear()
     assert visitor.page.locator("#anyx-talk .message").count() == 0
     visitor.say(DRAW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 
 from anyx.media import Image
 from anyx.serving import web
-from anyx.serving.web_door import elsewhere
+from anyx.serving.web_door import Door, elsewhere
 from anyx.serving.web_examples import sample
 
 
@@ -95,13 +96,101 @@ def test_a_body_that_names_an_address_or_is_too_long_is_refused(door: TestClient
     assert door.post("/gradio_api/queue/join", content=b" " * (1 << 21)).status_code == 413
 
 
-def test_what_names_a_file_elsewhere() -> None:
-    assert elsewhere(b'{"a": [{"path": "https://x/y.png"}]}')
-    assert elsewhere(b'{"path": "/a", "url": "ftp://x/gradio_api/file=/a"}')
-    assert elsewhere(b'{"path": ["http://x"]}')
-    assert not elsewhere(b'{"text": "see http://example.com"}')
-    assert not elsewhere(b'{"path": "/tmp/a.png", "url": "http://127.0.0.1:7860/gradio_api/file=/tmp/a.png"}')
-    assert not elsewhere(b"")
+NAMES = ("localhost", "::1", "demo.example.org")
+
+
+def file(url: object, path: object = "/tmp/a.png") -> bytes:
+    return json.dumps({"data": [{"files": [{"path": path, "url": url}]}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://localhost/gradio_api/file=/a",
+        "javascript://localhost/gradio_api/file=/a",
+        "http://evil/gradio_api/file=/x",
+        "https://evil.example/gradio_api/file=/x",
+        "http://localhost.evil.example/gradio_api/file=/x",
+        "http://localhost@evil/gradio_api/file=/x",
+        "http://evil@localhost/gradio_api/file=/x",
+        "http://localhost:80@evil/gradio_api/file=/x",
+        "http://localhost\\@evil/gradio_api/file=/x",
+        "http://localhost:many/gradio_api/file=/x",
+        "http://evil/?http://localhost/gradio_api/file=/x",
+        "http://evil/#http://localhost/gradio_api/file=/x",
+        "http://localhost/other?/gradio_api/file=/x",
+        "http://localhost/gradio_api/proxy=http://evil/",
+        "//evil/gradio_api/file=/x",
+        "\\\\evil/gradio_api/file=/x",
+        " http://evil/gradio_api/file=/x",
+        "http:\n//evil/gradio_api/file=/x",
+        "http:/gradio_api/file=/x",
+        "http:///gradio_api/file=/x",
+        "http://[::2]/gradio_api/file=/x",
+        "http://[::1/gradio_api/file=/x",
+        "http://localhost%2eevil/gradio_api/file=/x",
+        "http://lоcalhost/gradio_api/file=/x",  # noqa: RUF001 a Cyrillic letter
+        "/etc/passwd",
+        ["http://localhost/gradio_api/file=/x"],
+        {"path": "/a"},
+        5,
+    ],
+)
+def test_addresses_of_elsewhere(url: object) -> None:
+    assert elsewhere(file(url), NAMES)
+    assert elsewhere(file(None, url), NAMES) == (not isinstance(url, str) or "://" in url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:7860/gradio_api/file=/tmp/a.png",
+        "https://localhost/gradio_api/file=/tmp/a b é #?.png",
+        "HTTPS://Demo.Example.org:443/gradio_api/file=/tmp/a.png",
+        "http://[::1]:7860/gradio_api/file=/tmp/a.png",
+        "/gradio_api/file=/tmp/a.png",
+        "",
+        None,
+    ],
+)
+def test_addresses_of_this_page(url: str | None) -> None:
+    assert not elsewhere(file(url), NAMES)
+
+
+def test_what_names_no_file() -> None:
+    assert not elsewhere(b'{"text": "see http://example.com"}', NAMES)
+    assert not elsewhere(b"", NAMES)
+
+
+def test_files_are_sent_through_a_proxy_that_speaks_tls(door: TestClient) -> None:
+    """Gradio's page then names its files by https, and by the name that the proxy was asked by."""
+    proxied = {"x-forwarded-proto": "https"}
+    root = door.get("/config", headers=proxied).json()["root"]
+    assert root == "https://localhost"
+    sent = door.post("/gradio_api/upload", files={"files": ("a.png", b"x")}, headers=proxied)
+    (path,) = sent.json()
+    name = {"path": path, "url": f"{root}/gradio_api/file={path}", "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [{"text": "", "files": [name]}], "fn_index": 0, "session_hash": "a"}
+    taken = door.post("/gradio_api/queue/join", json=body, headers=proxied)
+    assert b"files are uploaded here" not in taken.content
+    name["url"] = name["url"].replace("localhost", "evil")
+    assert door.post("/gradio_api/queue/join", json=body, headers=proxied).content == b"files are uploaded here\n"
+    for address in ("http://evil/gradio_api/file=/x", f"{root}/gradio_api/file={path}"):
+        name |= {"path": address, "url": None}
+        assert door.post("/gradio_api/queue/join", json=body).content == b"files are uploaded here\n", address
+
+
+def test_where_any_name_is_answered_to_it_is_the_one_that_was_asked(door: TestClient) -> None:
+    app, body = (
+        door.app,
+        {"data": [{"path": "/a", "url": "http://demo.lan:80/gradio_api/file=/a"}], "fn_index": 0, "session_hash": "a"},
+    )
+    free = TestClient(Door(app.app, hosts=(), folder=app.folder), base_url="http://demo.lan")  # type: ignore[attr-defined]
+    refused = b"files are uploaded here\n"
+    assert free.post("/gradio_api/queue/join", json=body).content != refused
+    assert free.post("/gradio_api/queue/join", json=body, headers={"host": "other.lan"}).content == refused
+    forwarded = {"host": "inner", "x-forwarded-host": "demo.lan, inner"}
+    assert free.post("/gradio_api/queue/join", json=body, headers=forwarded).content != refused
 
 
 def test_an_upload_that_is_too_long_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -12,9 +13,12 @@ from jaxtyping import Float
 from live import anyworld
 from torch import Tensor
 
+from anyx import hub
+from anyx.sampling import Sampling
 from anyx.serving.most import Most
 from anyx.serving.web_settings import Field, Settings, choices, field, value
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = int | Sequence[int] | None
 MOST = Most()
 
@@ -29,7 +33,7 @@ def test_every_setting_of_a_decoder_has_a_field() -> None:
         assert [(one.key, one.name) for one in settings.made] == [
             (key, name) for key in ("image", "audio") for name in ("steps", "guidance")
         ]
-        chosen = settings.read([3, 40, 0.7, 0.9, "5", "", "", "2.5"])
+        chosen = settings.read([3, 40, 0.7, 0.9, 0, 1, "5", "", "", "2.5"])
     assert chosen.seed == 3
     assert (chosen.sampling.max_new_tokens, chosen.sampling.temperature, chosen.sampling.top_p) == (40, 0.7, 0.9)
     assert chosen.decode == {"image": {"steps": 5}, "audio": {"guidance": 2.5}}
@@ -50,7 +54,8 @@ def test_what_is_typed_becomes_what_the_decoder_takes() -> None:
     assert filled("guidance", float | None, "2.5") == 2.5
     assert filled("size", SIZE, "64") == 64
     assert filled("size", SIZE, " 32, 64 ") == [32, 64]
-    assert filled("size", SIZE, "32x64") == [32, 64]
+    assert filled("size", SIZE, "64x32") == [32, 64], "width by height, as the server reads it"
+    assert filled("size", SIZE, "64X32") == [32, 64]
     assert filled("mode", Literal["a", "b"], "b") == "b"
     assert choices(Literal["a", "b"] | None) == ["a", "b"]
     assert choices(bool) == [True, False]
@@ -72,8 +77,56 @@ def test_what_is_typed_becomes_what_the_decoder_takes() -> None:
         ("size", SIZE, "64, 64, 64", "image size: '64, 64, 64' given"),
         ("size", SIZE, "100000", "image size: 100000 given; it is a whole number from 1 to 1024"),
         ("size", SIZE, "", "image size: '' given; it is a number"),
+        ("size", SIZE, "64x", "image size: '' given; it is a number"),
+        ("size", SIZE, "64x32, 5", "image size: '32, 5' given; it is a number"),
+        ("size", SIZE, "64x32x5", "image size: '64x32x5' given"),
+        ("steps", int | None, "1x2", "image steps: '1x2' given; it is a number"),
     ],
 )
 def test_what_cannot_be_is_named(name: str, hint: Any, given: str, told: str) -> None:
     with pytest.raises(ValueError, match=f"^{told}"):
         filled(name, hint, given)
+
+
+def form(*overrides: str, most: Most = MOST) -> Settings:
+    model = hub.load(ROOT / "experiments/anyworld/model", overrides=overrides)
+    with gr.Blocks(analytics_enabled=False):
+        return Settings(model, most)
+
+
+def said(settings: Settings, **filled: str) -> list[Any]:
+    """What the page sends where nothing but these fields of the video were changed."""
+    untouched = [one.value for one in settings.fields[: -len(settings.made)]]
+    return [*untouched, *(filled.get(one.name, "") if one.key == "video" else "" for one in settings.made)]
+
+
+@pytest.mark.parametrize(
+    ("own", "filled", "count"),
+    [
+        ((), {"size": "1024", "frames": "64", "steps": "200"}, 1024 * 1024 * 64),
+        ((), {"size": "1024x512", "frames": "17"}, 1024 * 512 * 17),
+        ((), {"size": "1024x1023", "steps": "1"}, 1024 * 1023 * 8),
+        (("outputs.video.decoder.size=[512,1024]",), {"frames": "64"}, 512 * 1024 * 64),
+    ],
+)
+def test_all_frames_together_are_bounded(own: tuple[str, ...], filled: dict[str, str], count: int) -> None:
+    settings = form(*own, most=MOST if "frames" in filled else Most(pixels=2**22))
+    with pytest.raises(ValueError, match=f"^video size: {count} pixels in all frames together given; it is"):
+        settings.read(said(settings, **filled))
+    within = settings.read(said(settings, size="512", frames="16"))
+    assert within.decode == {"video": {"size": 512, "frames": 16}}
+    assert settings.read(said(settings, steps="7")).decode == {"video": {"steps": 7}}
+
+
+def test_the_form_begins_with_the_model_s_own_sampling() -> None:
+    own = ("sampling.temperature=0.7", "sampling.top_k=5", "sampling.repetition_penalty=1.2", "sampling.top_p=0.9")
+    settings = form(*own, "sampling.max_new_tokens=99")
+    wanted = Sampling(99, 0.7, 0.9, 5, 1.2)
+    assert [one.value for one in settings.fields[:6]] == [0, 99, 0.7, 0.9, 5, 1.2]
+    assert settings.read(said(settings)).sampling == wanted
+    emptied = [0, None, None, None, None, None, *[""] * len(settings.made)]
+    assert settings.read(emptied).sampling == wanted, "a field that is emptied is the model's own"
+    changed = settings.read([0, 7, 0, 1, 0, 1, *[""] * len(settings.made)])
+    assert changed.sampling == Sampling(7)
+    assert form("sampling.max_new_tokens=100000").tokens.value == MOST.tokens
+    assert form("sampling.temperature=3").read(said(form("sampling.temperature=3"))).sampling.temperature == 3
