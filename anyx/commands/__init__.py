@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from anyx import __version__
 from anyx.commands import (
     ablate,
     agent,
@@ -93,7 +92,9 @@ def face(
 
 def say_version() -> None:
     """The versions of anyx, Python and torch, which is not imported for it."""
-    typer.echo(f"anyx {__version__} (Python {platform.python_version()}, torch {metadata.version('torch')})")
+    typer.echo(
+        f"anyx {metadata.version('anyx')} (Python {platform.python_version()}, torch {metadata.version('torch')})"
+    )
     raise typer.Exit
 
 
