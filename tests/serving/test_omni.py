@@ -89,7 +89,7 @@ def test_the_engine_itself_reads_the_files(model: str, tmp_path: Path, tiny_llm_
             strategy_config_path=None,
         )
 
-    with pytest.raises(ValueError, match="is not registered"):
+    with pytest.raises(KeyError, match="is not registered"):
         resolve()
     scope["register"]()
     read = resolve()
