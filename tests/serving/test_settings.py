@@ -41,6 +41,13 @@ def test_what_is_beyond_a_ceiling_is_named_with_it(given: dict[str, Any], told: 
     assert told in refused.value.message
 
 
+def test_the_pixels_of_all_frames_are_counted_together() -> None:
+    with pytest.raises(
+        Problem, match=r"^decode\.video\.size: 134217728 pixels in all frames together; the most here is"
+    ):
+        Settings(name="x").within({"video": {"size": [1024, 1024], "frames": 128}}, {"video": 1024})
+
+
 def test_what_is_within_them_is_taken() -> None:
     Settings(name="x").within({"image": {"size": [192, 8], "steps": 200}, "audio": {"seconds": 60}}, {"image": 192})
     said = Settings(name="x", ceilings={**CEILINGS, "size": 512})

@@ -126,7 +126,7 @@ def test_a_body_that_is_none_is_told_in_a_sentence(
 
 
 def test_how_media_are_asked_for_is_the_models_own_to_say(here: Live) -> None:
-    url = (here.client().images.generate(model="anyworld", prompt=WORDS).data or [])[0].url
+    url = (here.client().images.generate(model="anyworld", prompt=WORDS, extra_body={"seed": 7}).data or [])[0].url
     assert attributes(Image.read(here.http().get(url or "").content)) == SCENE
     said = here.client().audio.speech.create(
         model="anyworld", input=WORDS, voice="alloy", response_format="wav", extra_body={"seed": 3}
@@ -142,13 +142,14 @@ def test_how_media_are_asked_for_is_the_models_own_to_say(here: Live) -> None:
 
 @pytest.mark.parametrize(("form", "mark"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8\xff"), ("webp", b"RIFF")])
 def test_pictures_come_in_the_format_asked_for_by_address(here: Live, form: Any, mark: bytes) -> None:
-    made = here.client().images.generate(model="anyworld", prompt=WORDS, response_format="url", output_format=form)
+    asked: Any = {"model": "anyworld", "prompt": WORDS, "output_format": form, "extra_body": {"seed": 7}}
+    made = here.client().images.generate(response_format="url", **asked)
     (one,) = made.data or ()
     assert (one.b64_json, made.output_format) == (None, form)
     reply = here.http().get(one.url or "")
     assert (reply.headers["content-type"], reply.content[: len(mark)]) == (f"image/{form}", mark)
     assert attributes(Image.read(reply.content)) == SCENE
-    alone = here.client().images.generate(model="anyworld", prompt=WORDS, output_format=form)
+    alone = here.client().images.generate(**asked)
     assert [(one.url, bool(one.b64_json)) for one in alone.data or ()] == [(None, True)]
 
 
