@@ -1,4 +1,4 @@
-"""`--correct`, `--marks` and `--chair` of `anyx benchmark`: `key=value[,key=value]` -> the tools they name.
+"""Options of the form `key=value[,key=value]`; the tools that `--correct`, `--marks` and `--chair` of a benchmark name.
 
 The first value may stand without its key. What is not the option's own goes to the tool: `threshold=0.3` to a detector.
 """
@@ -25,6 +25,8 @@ KEYS = {
     "--correct": ("detector", "words", "language", "model", "key", "answerer"),
     "--marks": ("segmenter", "mode", "alpha", "most"),
     "--chair": ("synonyms", "objects", "detector", "references"),
+    "--embedder": ("type", "path"),
+    "--lpips": ("path", "heads", "net"),
 }
 
 

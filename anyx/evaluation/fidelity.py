@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from anyx.evaluation.corpus import Corpus
-from anyx.evaluation.judges import made
+from anyx.evaluation.embedding import embedder
 from anyx.evaluation.records import Record
 from anyx.evaluation.scores import Verdict, output_of
 from anyx.scoring.captions import captions
@@ -32,8 +32,8 @@ APART = 1000  # added to the seed of the real media that a floor compares with
 class Fidelity:
     """Fidelity of routes of one run, whose media lie in `folder`.
 
-    `embedders` are nodes by key: `type`, "module:Class" or "file.py:Class" in the folder `home`, and its keywords. Keys
-    that are not named are compared by `Handcrafted`, which has no weights.
+    `embedders` are nodes by key: `type`, a name of `anyx.evaluation.embedding`, "module:Class", or "file.py:Class" in
+    the folder `home`, and its keywords. Keys that are not named are compared by `Handcrafted`, which has no weights.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Fidelity:
         self.corpus = corpus
         self.folder = folder
         self.embedders: dict[str, Embedder] = {
-            key: made(node, f"embedders.{key}", home) for key, node in embedders.items()
+            key: embedder(node, f"embedders.{key}", home) for key, node in embedders.items()
         }
         self.known: dict[tuple[Any, ...], Features] = {}  # of real media, which the routes to one key share
 
@@ -57,9 +57,9 @@ class Fidelity:
 
     def media(self, rows: Sequence[Record]) -> dict[str, Any]:
         """KID with its error over blocks, and the Frechet distance, each with its floor if there is one."""
-        embedder = self.embedders.get(rows[0].job.target, Handcrafted())
-        shown = embed([output_of(row, self.folder) for row in rows], embedder)
-        real, other = (self.features(rows, apart, embedder) for apart in (0, APART))
+        by = self.embedders.get(rows[0].job.target, Handcrafted())
+        shown = embed([output_of(row, self.folder) for row in rows], by)
+        real, other = (self.features(rows, apart, by) for apart in (0, APART))
         alone = np.array_equal(real.values, other.values)
         near, floor = (kid(real, features, matched=True) for features in (shown, other))
         far, least = (frechet(real, features) for features in (shown, other))
