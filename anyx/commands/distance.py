@@ -31,7 +31,7 @@ def distance(
         typer.Option(
             metavar="NAME[,key=value]...",
             help="What makes features or logits: handcrafted, random-conv, or of local weights inception, vggish, "
-            "cnn14 (path=FILE), clip, classifier (path=FOLDER); or module:Class.",
+            "cnn14 (path=FILE), clip (path=FOLDER); or module:Class.",
         ),
     ] = "handcrafted",
     lpips: Annotated[

@@ -22,9 +22,8 @@ EMBEDDERS: Mapping[str, tuple[str, str]] = {
     "inception": ("anyx.scoring.inception_v3:InceptionV3", "pictures (FID, IS); path=FILE of torch-fidelity's weights"),
     "vggish": ("anyx.scoring.sound_nets:Vggish", "sounds (FAD, with pooled=false); path=FILE of torchvggish's weights"),
     "cnn14": ("anyx.scoring.sound_nets:Cnn14", "sounds (FD, IS, KL); path=FILE of PANNs' weights"),
-    "classifier": ("anyx.scoring.classifier:Classifier", "pictures or sounds; path=FOLDER of one of transformers"),
 }
-LOGITS = ("inception", "cnn14", "classifier")
+LOGITS = ("inception", "cnn14")
 
 
 def embedder(

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from anyx.data.sources import JSONLSource
 from anyx.evaluation.judges import rankings
 from anyx.evaluation.labels import LabelJudge
 from anyx.evaluation.records import Records, words_of
@@ -38,7 +37,7 @@ def clue_of(question: str, words: tuple[str, ...]) -> Clue:
 def questions() -> Iterator[str]:
     """What users say in training."""
     for name in ("instruct", "recall"):
-        for record in JSONLSource(str(HERE / "dialogues" / f"{name}.jsonl.gz")):
+        for record in dialogues.Dialogues(part=name):
             yield from (words_of(turn) for turn in record["messages"] if turn["role"] == "user")
 
 

@@ -2,12 +2,11 @@
 
 A record is `{"messages": [...]}` in the Hugging Face chat form; media are named by path, and each medium of an
 assistant's turn carries its `caption`, the concept's label, which is what a decoder's own text encoder reads. A reply
-says the label first, so that the signal group that follows it can read from it. `make_dialogues.py` writes the files.
+says the label first, so that the signal group that follows it can read from it. `Dialogues` makes them as read.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from anyx.data.sources import kinds_in, located
 from anyx.imports import import_file
 
 HERE = Path(__file__).parent
@@ -242,7 +242,7 @@ def recall(rng: random.Random, copies: int = 8) -> Iterator[Record]:
             yield ask(concept, "text", "text", rng)
 
 
-def speech(rng: random.Random) -> Iterator[Record]:
+def speech(rng: random.Random, copies: int = 1) -> Iterator[Record]:
     """Every way to ask for every name aloud: speech forgives a condition less than pictures do."""
     for concept in corpus.core():
         for template in templates["train"]["text->audio"]:
@@ -272,17 +272,31 @@ def follow(concept: Any, rng: random.Random) -> Record:
     )
 
 
-def files(seed: int = 0, copies: int = 2) -> dict[str, Iterator[Record]]:
-    """The records of each training file; `copies` of every concept and route in the last stage."""
-    made = {"captions": (captions, 1), "captions_out": (captions_out, 2), "recall": (recall, 16)}
-    made["instruct"] = (instruct, copies)
-    found = {name: make(random.Random(f"{seed}/{name}"), count) for name, (make, count) in made.items()}
-    return {**found, "speech": speech(random.Random(f"{seed}/speech"))}
+PARTS = {"captions": captions, "captions_out": captions_out, "recall": recall, "instruct": instruct, "speech": speech}
+COPIES = {"captions": 1, "recall": 16}  # of the others two of every concept and route
 
 
-def write(path: Path, records: Iterator[Record]) -> int:
-    """Write records as compact JSON lines, gzipped without a date; returns how many."""
-    lines = [json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
-    return len(lines)
+def records(part: str, seed: int = 0) -> Iterator[Record]:
+    """The records of a part of the training."""
+    return PARTS[part](random.Random(f"{seed}/{part}"), COPIES.get(part, 2))
+
+
+class Dialogues(Sequence[Record]):
+    """The conversations of a `part`, for a YAML's `data`; of `media`, those of no other kinds. One seed, one talk."""
+
+    def __init__(self, *, part: str, seed: int = 0, media: Sequence[str] = MEDIA) -> None:
+        if part not in PARTS:
+            raise ValueError(f"part: {part!r} is not one of {', '.join(PARTS)}")
+        if unknown := [key for key in media if key not in MEDIA]:
+            raise ValueError(f"media: {unknown[0]!r} is not one of {', '.join(MEDIA)}")
+        lines = (json.dumps(record).encode() for record in records(part, seed))  # a tenth of the objects' memory
+        self.part, self.lines = part, [line for line in lines if kinds_in(line) <= set(media)]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        """A record, its media named by where they lie; of a slice several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return {"id": f"{self.part}/{index}", **located(json.loads(self.lines[index]), corpus.DATA)}

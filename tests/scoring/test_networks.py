@@ -15,21 +15,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import (
-    ASTConfig,
-    ASTFeatureExtractor,
-    ASTForAudioClassification,
-    ResNetConfig,
-    ResNetForImageClassification,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessorPil,
-)
 
 from anyx.media import Audio, Image, Video
-from anyx.scoring.classifier import Classifier
-from anyx.scoring.embedders import Embedder, embed
-from anyx.scoring.inception import inception
 from anyx.scoring.inception_v3 import InceptionV3, resized
 from anyx.scoring.sound_nets import Cnn14, Vggish
 
@@ -129,49 +116,3 @@ def test_settings_that_are_not_known(tmp_path: Path) -> None:
         odd[f"spectrogram_extractor.stft.conv_{part}.weight"] = torch.zeros(257, 1, 500)
     with pytest.raises(ValueError, match="has windows of 500, which no known rate has"):
         Cnn14(saved(tmp_path, odd))
-
-
-@pytest.fixture(params=["vit", "resnet", "ast"])
-def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Any]:
-    """A folder with a random classifier of five labels, and a medium that it takes."""
-    torch.manual_seed(0)
-    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    if request.param == "ast":
-        net: Any = ASTForAudioClassification(ASTConfig(**small, num_labels=5, max_length=64, num_mel_bins=16))
-        ASTFeatureExtractor(max_length=64, num_mel_bins=16).save_pretrained(tmp_path)
-    else:
-        size = {"height": 32, "width": 32}
-        ViTImageProcessorPil(size=size).save_pretrained(tmp_path)
-        if request.param == "vit":
-            net = ViTForImageClassification(ViTConfig(**small, num_labels=5, image_size=32, patch_size=16))
-        else:
-            net = ResNetForImageClassification(
-                ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], num_labels=5)
-            )
-    net.save_pretrained(tmp_path)
-    return tmp_path, SOUND if request.param == "ast" else PICTURE
-
-
-def test_classifiers_of_transformers(classifier: tuple[Path, Any]) -> None:
-    """Features are of the width that is read by the logits' layer; figures over them name the weights."""
-    path, medium = classifier
-    features: Embedder = Classifier(path)
-    logits = Classifier(path, output="logits")
-    assert (features.dim, logits.dim) == (8, 5)
-    assert features([medium, medium]).shape == (2, 8)
-    assert np.isfinite(features([medium])).all()
-    found = inception(embed([medium] * 3, logits), splits=1)
-    assert found.figures["inception_score"] == pytest.approx(1), "equal media have one label"
-    assert found.by["embedder"] == logits.name
-    assert "logits#" in logits.name
-    wrong = PICTURE if medium is SOUND else SOUND
-    with pytest.raises(ValueError, match=f"takes .*, but {type(wrong).__name__} was given"):
-        logits([wrong])
-
-
-def test_a_folder_that_is_no_classifier(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no folder with a config.json"):
-        Classifier(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ValueError, match="holds no classifier"):
-        Classifier(tmp_path)
