@@ -29,16 +29,8 @@ MEDIA = ("image", "audio", "video")
 KEYS = ("text", *MEDIA)
 THE = ("milky way", "sun", "sun with face", "wind face", "high voltage")
 BARE = (
-    "fog",
-    "fire",
-    "wood",
-    "musical notes",
-    "paw prints",
-    "clinking beer mugs",
-    "clinking glasses",
-    "zzz",
-    "two hearts",
-)
+    "fog", "fire", "wood", "musical notes", "paw prints", "clinking beer mugs", "clinking glasses", "zzz", "two hearts",
+)  # fmt: skip
 
 
 def article(label: str) -> str:
