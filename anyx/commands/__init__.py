@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from anyx import __version__
 from anyx.commands import (
     ablate,
     agent,
@@ -90,8 +89,9 @@ def face(
 
 
 def say_version() -> None:
-    """The versions of anyx, Python and torch, which is not imported for it."""
-    typer.echo(f"anyx {__version__} (Python {platform.python_version()}, torch {metadata.version('torch')})")
+    """The versions that are installed; nothing heavy is imported for it."""
+    anyx, torch = (metadata.version(name) for name in ("anyx", "torch"))
+    typer.echo(f"anyx {anyx} (Python {platform.python_version()}, torch {torch})")
     raise typer.Exit
 
 
