@@ -62,13 +62,12 @@ def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith(f"anyx {version} (Python {sys.version_info.major}.")
 
 
-def test_an_export_is_called_as_the_server_calls_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for given, name in (
-        (ROOT / "experiments/anyworld/model", "anyworld"),
-        (ROOT / "configs/models/nextgpt.yaml", "nextgpt"),
-    ):
-        assert run("export", str(given), str(tmp_path)) == 0
-        assert f"pipeline: {name}\n" in (tmp_path / "deploy.yaml").read_text()
+@pytest.mark.parametrize(
+    ("given", "name"), [("experiments/anyworld/model", "anyworld"), ("configs/models/nextgpt.yaml", "nextgpt")]
+)
+def test_an_export_is_called_as_the_server_calls_the_model(given: str, name: str, tmp_path: Path) -> None:
+    assert run("export", str(ROOT / given), str(tmp_path)) == 0
+    assert f"pipeline: {name}\n" in (tmp_path / "deploy.yaml").read_text()
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
