@@ -53,7 +53,8 @@ class Limits:
     """How large media may be; what is larger is an `OversizedError`.
 
     `bytes` of a file; `pixels` of a picture or frame; `seconds` of sound or film; `memory` in bytes of what a file
-    decodes to. Of films with more than `frames`, that many are kept, from the middles of equal spans.
+    decodes to. Of films with more than `frames`, that many are kept, from the middles of equal spans; fewer where
+    `memory` holds no more.
     """
 
     bytes: float = 2**31

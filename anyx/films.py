@@ -28,6 +28,7 @@ from anyx.faults import EmptyError, MediaError, OversizedError, TruncatedError, 
 
 WHOLE = 0.9  # of the frames that a header counts; edits of a film may leave some out
 PAUSE = 100  # milliseconds that a frame of an animation is shown which says 0, as browsers do it
+UNSEEN = "no moving pictures"
 SOUND_RATE = 48000  # Hz of the sound in a video we write; AAC and Opus both take it
 CODECS = {"mp4": ("libx264", "aac"), "webm": ("libvpx-vp9", "libopus")}
 # x264's macroblock tree reads memory that it has not written: the same frames would make another file each time.
@@ -67,7 +68,7 @@ def read_frames(
 def _announced(container: Any) -> Span:
     """What headers say of a film's length."""
     if not container.streams.video:
-        raise ValueError("no moving pictures in this file")
+        raise ValueError(f"{UNSEEN} in this file")
     held, stream = limits(), container.streams.video[0]
     held.hold("pixels", stream.width * stream.height)
     seconds = codecs.seconds_of(container, stream)
@@ -90,8 +91,9 @@ def _decoded(container: Any, span: Span) -> tuple[list[UInt8[Tensor, "h w 3"]], 
     """The frames of a film, or as many of them as the limits let be kept, and the speed that this makes."""
     stream = container.streams.video[0]
     held, count = limits(), span.frames
-    kept = min(count, held.frames or count)
-    held.hold("memory", kept * stream.width * stream.height * 3)
+    size = max(stream.width * stream.height * 3, 1)
+    kept = min(count, held.frames, max(int(held.memory / size), 1)) if held.frames else count
+    held.hold("memory", kept * size)
     taken = {int((place + 0.5) * count / kept) for place in range(kept)} if kept < count else None
     frames: list[UInt8[Tensor, "h w 3"]] = []
     seen, begin, memory = 0, None, 0

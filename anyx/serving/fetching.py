@@ -22,7 +22,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from anyx.serving.refusing import Refused
 
-DATA = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.ASCII)
+# A recorder's type has a comma that nobody quotes: data:video/webm;codecs=vp8,opus;base64,...
+DATA = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;]*)*(?P<base64>;base64)?,", re.ASCII)
 HEAD = 256  # letters in which a data URL says what it is
 LENGTH = 2048  # letters of an address
 HOPS = 3  # redirections that are followed

@@ -22,6 +22,7 @@ from anyx.serving.web_uploads import Uploads, unopened
 
 NOTES = 600  # letters of a card, at most, that a visitor is greeted with
 FETCH = "() => { const link = document.querySelector('#anyx-file a, #anyx-file'); if (link) link.click(); }"
+SEEN = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}  # of a camera: models look at less
 
 
 def page(
@@ -121,14 +122,19 @@ def routes(examples: Sequence[Example]) -> list[gr.Button]:
 
 
 def camera(uploads: Uploads, box: gr.MultimodalTextbox) -> None:
-    """A picture or a clip of the reader's own camera, put into the box."""
+    """A picture or a clip of the reader's own camera, put into the box; clips are without sound.
+
+    Gradio turns pictures around, and would hand a clip to a program of its own: here both pass the intake alone.
+    """
+    both: dict[str, Any] = {"sources": ["webcam"], "webcam_options": gr.WebcamOptions(mirror=False, constraints=SEEN)}
     with gr.Accordion("Camera", open=False, visible=Image in uploads.dropped or Video in uploads.dropped), gr.Row():
         if Image in uploads.dropped:
-            picture = gr.Image(sources=["webcam"], type="filepath", label="a picture", elem_id="anyx-picture")
+            picture = gr.Image(**both, type="filepath", label="a picture", elem_id="anyx-picture")
             picture.preprocess = unopened  # type: ignore[method-assign]
             picture.input(attached, [box, picture], [box, picture], show_progress="hidden")
         if Video in uploads.dropped:
-            clip = gr.Video(sources=["webcam"], webcam_options=gr.WebcamOptions(mirror=False), label="a clip")
+            clip = gr.Video(**both, include_audio=False, label="a clip", elem_id="anyx-clip")
+            clip.preprocess = unopened
             clip.stop_recording(attached, [box, clip], [box, clip], show_progress="hidden")
 
 

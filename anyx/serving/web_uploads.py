@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from anyx.films import UNSEEN
 from anyx.media import MEDIA, Audio, Image, Kind, Series, Video
 from anyx.model import AnyX
 from anyx.serving.intake import Intake, Refused
@@ -20,7 +21,7 @@ SWEEP = 60.0  # seconds between two looks for such
 GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus"),
+    Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".weba", ".webm", ".mp4"),
     Video: (".mp4", ".webm", ".mkv", ".mov", ".avi"),
     Series: (".npz", ".npy", ".csv"),
 }
@@ -40,13 +41,23 @@ class Uploads:
     @property
     def suffixes(self) -> list[str]:
         """What may be dropped."""
-        return [suffix for kind in self.dropped for suffix in SUFFIXES[kind]]
+        return list(dict.fromkeys(suffix for kind in self.dropped for suffix in SUFFIXES[kind]))
 
     def parts(self, dropped: Sequence[str], slots: Mapping[str, str | None]) -> list[dict[str, Any]]:
         """Parts `{"type": key, "media": ...}` of a message; `Refused` names the first file that is not taken."""
-        files = [(self.key_of(Path(path)), Path(path)) for path in dropped]
-        files += [(key, Path(path)) for key, path in slots.items() if path]
-        return [{"type": key, "media": self.read(self.kinds[key], path)} for key, path in files]
+        found = [self.dropped_part(Path(path)) for path in dropped]
+        files = [(key, Path(path)) for key, path in slots.items() if path]
+        return found + [{"type": key, "media": self.read(self.kinds[key], path)} for key, path in files]
+
+    def dropped_part(self, path: Path) -> dict[str, Any]:
+        """A file as a part; of films without pictures, which browsers record sound to, the sound."""
+        key = self.key_of(path)
+        try:
+            return {"type": key, "media": self.read(self.kinds[key], path)}
+        except Refused as refused:
+            if UNSEEN not in str(refused) or Audio not in self.dropped:
+                raise
+        return {"type": self.dropped[Audio], "media": self.read(Audio, path)}
 
     def sweep(self) -> None:
         """Remove what was uploaded long ago."""
@@ -76,7 +87,7 @@ class Uploads:
         """The input that a dropped file is for, by its suffix; pictures that move are clips."""
         if Video in self.dropped and animated(path):
             return self.dropped[Video]
-        for kind, key in self.dropped.items():
+        for kind, key in sorted(self.dropped.items(), key=lambda one: one[0] is not Video):  # sound may be in films
             if path.suffix.lower() in SUFFIXES[kind]:
                 return key
         known = ", ".join(self.suffixes) or "no files"

@@ -48,6 +48,19 @@ def test_silence_pads_and_long_sounds_are_cut() -> None:
         assert mel.isfinite().all()
 
 
+def test_silence_before_a_sound_is_left_out_down_to_a_lead() -> None:
+    """What a short window hears is the same, whenever somebody began to speak."""
+    quiet = 0.001 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    late = Audio(torch.cat([quiet, TONE.samples], 1), 16000)
+    kept = WhisperEncoder(config=WHISPER, lead=0.1).transform
+    whole = WhisperEncoder(config=WHISPER).transform
+    begun = Audio(late.samples[:, 16000 - 1600 :], 16000)
+    torch.testing.assert_close(kept(late)["mel"], whole(begun)["mel"])
+    for sound in (begun, TONE, Audio(torch.zeros(1, 4000), 16000)):
+        torch.testing.assert_close(kept(sound)["mel"], whole(sound)["mel"])
+    assert (kept(late)["mel"] - whole(late)["mel"]).abs().max() > 0.5
+
+
 def test_errors_name_what_was_given() -> None:
     with pytest.raises(ValueError, match="reads Audio, given Image"):
         WhisperEncoder(config=WHISPER).transform(Image(torch.zeros(3, 4, 4, dtype=torch.uint8)))
@@ -55,6 +68,8 @@ def test_errors_name_what_was_given() -> None:
         WhisperEncoder(config=WHISPER, seconds=31.0)
     with pytest.raises(ValueError, match="tokens: 0 is not within 1 and 20"):
         WhisperEncoder(config=WHISPER, tokens=0)
+    with pytest.raises(ValueError, match="lead: -1 given; it is 0 seconds or more"):
+        WhisperEncoder(config=WHISPER, lead=-1)
     with pytest.raises(ValueError, match=r"config.d_modle: .* Did you mean: 'd_model'"):
         WhisperEncoder(config=WHISPER | {"d_modle": 8})
     with pytest.raises(ValueError, match="either path"):

@@ -71,11 +71,11 @@ def demo(*words: object) -> Iterator[str]:
 
 
 @contextmanager
-def opened() -> Iterator[Browser]:
-    """A browser with a profile of its own."""
+def opened(*flags: str) -> Iterator[Browser]:
+    """A browser with a profile of its own; `flags` beside those of all tests."""
     place = chromium()
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=place, headless=True, args=FLAGS)
+        browser = play.chromium.launch(executable_path=place, headless=True, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
