@@ -138,7 +138,7 @@ def test_every_tab_takes_files(page: Page) -> None:
     wanted = {
         "anyx-box.submit",
         "anyx-picture.input",
-        "video.stop_recording",
+        "anyx-clip.stop_recording",
         "anyx-ground.input",
         "anyx-agent-box.submit",
     }
