@@ -79,7 +79,7 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
                 css=CSS,
             )
             with uploads.swept():
-                yield Door(app, hosts=options.hosts, folder=folder)
+                yield Door(app, hosts=options.hosts, folder=folder, functions=blocks.fns)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Container, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,15 @@ HEADERS = {
 
 
 class Door:
-    """An ASGI app in front of another; `hosts` are the names it may be called by, `folder` holds what it serves."""
+    """An ASGI app in front of another; `hosts` are the names it may be called by, `folder` holds what it serves.
 
-    def __init__(self, app: App, *, hosts: Collection[str], folder: Path, room: int = ROOM) -> None:
+    `functions` are the numbers of what the page may call: Gradio has no answer to others but an error of its own.
+    """
+
+    def __init__(
+        self, app: App, *, hosts: Collection[str], folder: Path, functions: Container[int], room: int = ROOM
+    ) -> None:
+        self.functions = functions
         self.app, self.hosts, self.folder = app, hosts, folder.resolve()
         self.room, self.coming = room, 0  # bytes of uploads on their way
 
@@ -77,6 +83,9 @@ class Door:
                 await refuse(
                     send, 413 if body is None else 400, "too long" if body is None else "files are uploaded here"
                 )
+                return
+            if scope["path"].startswith(f"{API}/queue/join") and called(body) not in self.functions:
+                await refuse(send, 400, "the page has no such function")
                 return
             receive = again(body, receive)
         await self.app(scope, receive, self.guarded(scope, headers, send))
@@ -191,6 +200,13 @@ def elsewhere(body: bytes, names: Collection[str]) -> bool:
         return walk(json.loads(body or b"null"))
     except (ValueError, RecursionError):
         return True
+
+
+def called(body: bytes) -> int | None:
+    """The number of the function that a body calls, if it names one."""
+    told = json.loads(body or b"null")
+    number = told.get("fn_index") if isinstance(told, dict) else None
+    return number if isinstance(number, int) else None
 
 
 def own_path(path: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Small real files of every kind that is taken, files that are none, and ways to spoil both."""
+"""Small real files of every kind that is taken, files that are none, and ways to spoil both, drawn by hypothesis."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from anyx.media import Audio, Image, Series, Video
@@ -29,6 +31,10 @@ NOT_MEDIA: dict[str, bytes] = {
     "pickle": b"\x80\x04K\x05.",
     "zeros": bytes(500),
 }
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 2**31, 2**63, 1e308, "", "\x00", "\ud800", "../../etc/passwd", "<script>", "x" * 5000, [], {},
+    [[]], {"type": "image", "path": "/etc/passwd"}, {"url": "file:///etc/passwd"}, [{"type": "text", "text": 5}],
+)  # fmt: skip
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -143,3 +149,33 @@ def mutated(chance: random.Random, corpus: Mapping[str, Sequence[bytes]], kind: 
         if data:
             chance.choice(WAYS)(chance, data, chance.choice(others))
     return bytes(data)
+
+
+def drawn(count: int, one: Callable[[random.Random], None]) -> None:
+    """Call `one` so many times, the same each time, with chance whose every choice hypothesis draws.
+
+    What fails is not made smaller: that would send thousands of inputs more.
+    """
+
+    @settings(
+        derandomize=True, database=None, deadline=None, max_examples=count, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck), print_blob=True,
+    )  # fmt: skip
+    @given(st.randoms(use_true_random=False))
+    def every(chance: random.Random) -> None:
+        one(chance)
+
+    every()
+
+
+def odd(chance: random.Random, body: Any) -> Any:
+    """A body with one value, anywhere in it, replaced, removed or added."""
+    if isinstance(body, dict) and body and chance.random() < 0.8:
+        key = chance.choice(list(body))
+        if chance.random() < 0.1:
+            return {name: value for name, value in body.items() if name != key} | {"extra": chance.choice(ODD)}
+        return body | {key: odd(chance, body[key])}
+    if isinstance(body, list) and body and chance.random() < 0.8:
+        place = chance.randrange(len(body))
+        return [*body[:place], odd(chance, body[place]), *body[place + 1 :]]
+    return chance.choice(ODD)

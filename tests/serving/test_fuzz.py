@@ -13,12 +13,18 @@ from typing import Any
 
 import httpx
 import pytest
-from corpus import files, mutated
-from live import Live, anyworld, live
+from corpus import drawn, files, mutated, odd
+from live import Live, anyworld, data_url, live
+from scripted import invert
+from starlette.testclient import TestClient
+from test_tool_worker import sing
 
+from anyx.agents.interfaces import Result
+from anyx.agents.toolbox import Toolbox
 from anyx.faults import Limits
-from anyx.media import MEDIA
+from anyx.media import MEDIA, Image, Video
 from anyx.serving.intake import Bounds, Intake, Refused
+from anyx.serving.tool_worker import worker
 
 TIME = 6.0  # seconds that one file may take to decode
 GROWTH = 400 * 2**20  # bytes that this process may grow by
@@ -31,6 +37,7 @@ PARTS = {
     "video_url": lambda url: {"type": "video_url", "video_url": {"url": url}},
     "video": lambda url: {"type": "video", "video": url},
 }
+TOOLS = {"invert": ("image", "image"), "sing": ("audio", "sound"), "still": ("video", "clip")}
 BODIES: dict[str, Any] = {
     "/v1/chat/completions": {
         "model": "anyworld", "max_tokens": 2, "seed": 1, "stop": ["x"], "temperature": 0.5,
@@ -41,10 +48,6 @@ BODIES: dict[str, Any] = {
     },
     "/v1/audio/speech": {"model": "anyworld", "input": "one red circle.", "voice": "x", "decode": {"steps": 1}},
 }  # fmt: skip
-ODD: tuple[Any, ...] = (
-    None, True, 0, -1, 2**31, 2**63, 1e308, "", "\x00", "\ud800", "../../etc/passwd", "<script>", "x" * 5000, [], {},
-    [[]], {"type": "image", "path": "/etc/passwd"}, {"url": "file:///etc/passwd"}, [{"type": "text", "text": 5}],
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +68,14 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def odd(chance: random.Random, body: Any) -> Any:
-    """A body with one value, anywhere in it, replaced, removed or added."""
-    if isinstance(body, dict) and body and chance.random() < 0.8:
-        key = chance.choice(list(body))
-        if chance.random() < 0.1:
-            return {name: value for name, value in body.items() if name != key} | {"extra": chance.choice(ODD)}
-        return body | {key: odd(chance, body[key])}
-    if isinstance(body, list) and body and chance.random() < 0.8:
-        place = chance.randrange(len(body))
-        return [*body[:place], odd(chance, body[place]), *body[place + 1 :]]
-    return chance.choice(ODD)
+def still(clip: Video) -> Result:
+    """Show the first picture of a clip."""
+    return Result("shown", (Image(clip.frames[0]),))
 
 
-def ways(intake: Intake, http: httpx.Client, corpus: dict[str, list[bytes]]) -> list[Callable[[random.Random], str]]:
+def ways(
+    intake: Intake, http: httpx.Client, tools: TestClient, corpus: dict[str, list[bytes]]
+) -> list[Callable[[random.Random], str]]:
     """Every way in: each sends something spoilt and says what became of it."""
 
     def read(chance: random.Random) -> str:
@@ -114,7 +111,19 @@ def ways(intake: Intake, http: httpx.Client, corpus: dict[str, list[bytes]]) -> 
         content = json.dumps(odd(chance, BODIES[path])).encode()
         return post(path, mutated(chance, {"body": [content]}, "body") if chance.random() < 0.3 else content)
 
-    return [read, read, part, part, request]
+    def tool(chance: random.Random) -> str:
+        name = chance.choice(list(TOOLS))
+        kind, argument = TOOLS[name]
+        url = data_url(mutated(chance, corpus, kind), f"{kind}/png")
+        body = odd(chance, {"arguments": {argument: url}}) if chance.random() < 0.2 else {"arguments": {argument: url}}
+        content = json.dumps(body).encode()
+        if chance.random() < 0.1:
+            content = mutated(chance, {"body": [content]}, "body")
+        reply = tools.post(f"/tools/{name}", content=content, headers={"Content-Type": "application/json"})
+        assert reply.status_code == 200 or 400 <= reply.status_code < 500, (reply.text, content[:3000])
+        return f"{'tool' if reply.json()['error'] is None else 'no tool'} {reply.status_code}"
+
+    return [read, read, part, part, request, tool]
 
 
 def test_a_temperature_near_zero_is_answered(here: Live) -> None:
@@ -128,26 +137,28 @@ def test_whatever_is_sent_is_answered(here: Live, intake: Intake, count: int) ->
     corpus = files()
     became: Counter[str] = Counter()
     longest, began = 0.0, time.monotonic()
-    with here.http() as http:
-        every = ways(intake, http, corpus)
+    tools = worker(Toolbox([invert, sing, still]), intake, hosts=("testserver",))
+    with here.http() as http, TestClient(tools) as client:
+        every = ways(intake, http, client, corpus)
         before = 0
-        for seed in range(count):
-            if seed == count // 10:
+
+        def one(chance: random.Random) -> None:
+            nonlocal longest, before
+            if sum(became.values()) == count // 10:
                 before = resident()
-            chance = random.Random(seed)
             start = time.monotonic()
-            try:
-                became[chance.choice(every)(chance)] += 1
-            except Exception as error:
-                raise AssertionError(f"input {seed}: {error!r}") from error
+            became[chance.choice(every)(chance)] += 1
             longest = max(longest, time.monotonic() - start)
+
+        drawn(count, one)
         print(f"{count} inputs in {time.monotonic() - began:.0f} s, the longest {longest:.2f} s, {dict(became)}")
         print(f"memory grew by {(resident() - before) / 2**20:.0f} MiB")
         assert longest < TIME + 6, "nothing hangs"
         assert resident() - before < GROWTH
         assert sum(became.values()) == count
         assert http.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/tools").status_code == 200
         reply = here.ask("how are you?")
     assert reply.choices[0].message.content == "i am well."
     said = {word for became_ in became for word in became_.split()}
-    assert {"200", "400", "413" if count > 200 else "400", "415", "refused"} <= said
+    assert {"200", "400", "413" if count > 200 else "400", "415", "refused", "tool"} <= said

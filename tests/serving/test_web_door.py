@@ -157,6 +157,13 @@ def test_addresses_of_this_page(url: str | None) -> None:
     assert not elsewhere(file(url), NAMES)
 
 
+@pytest.mark.parametrize("number", [99, -1, 0.5, "0", None, [0], {}])
+def test_a_function_that_the_page_has_not_is_refused(door: TestClient, number: object) -> None:
+    body = {"data": [], "fn_index": number, "session_hash": "a"}
+    answer = door.post("/gradio_api/queue/join", json=body)
+    assert (answer.status_code, answer.content) == (400, b"the page has no such function\n")
+
+
 def test_what_names_no_file() -> None:
     assert not elsewhere(b'{"text": "see http://example.com"}', NAMES)
     assert not elsewhere(b"", NAMES)
@@ -185,7 +192,7 @@ def test_where_any_name_is_answered_to_it_is_the_one_that_was_asked(door: TestCl
         door.app,
         {"data": [{"path": "/a", "url": "http://demo.lan:80/gradio_api/file=/a"}], "fn_index": 0, "session_hash": "a"},
     )
-    free = TestClient(Door(app.app, hosts=(), folder=app.folder), base_url="http://demo.lan")  # type: ignore[attr-defined]
+    free = TestClient(Door(app.app, hosts=(), folder=app.folder, functions=(0,)), base_url="http://demo.lan")  # type: ignore[attr-defined]
     refused = b"files are uploaded here\n"
     assert free.post("/gradio_api/queue/join", json=body).content != refused
     assert free.post("/gradio_api/queue/join", json=body, headers={"host": "other.lan"}).content == refused
