@@ -105,23 +105,23 @@ def test_a_stream_ends_with_done(here: Live) -> None:
 
 
 def test_media_come_inline_and_go_back_by_address(here: Live) -> None:
-    drawn = here.ask(f"draw {WORDS}", modalities=["text", "image"]).choices[0].message
+    drawn = here.ask(f"draw {WORDS}", modalities=["text", "image"], seed=3).choices[0].message
     url = drawn.model_extra["parts"][1]["image_url"]["url"]
     assert url.startswith("data:image/png;base64,")
     assert attributes(Image.read(base64.b64decode(url.partition(",")[2]))) == SCENE
-    address = here.ask(f"draw {WORDS}").choices[0].message.model_extra["parts"][1]
+    address = here.ask(f"draw {WORDS}", seed=3).choices[0].message.model_extra["parts"][1]
     turns: Any = [
         {"role": "user", "content": [address, {"type": "text", "text": "animate this."}]},
     ]
-    reply = here.client().chat.completions.create(model="anyworld", messages=turns)
+    reply = here.client().chat.completions.create(model="anyworld", messages=turns, seed=3)
     parts = reply.choices[0].message.model_extra["parts"]  # type: ignore[index]
     assert attributes(Video.read(fetched(here, parts[1]))) == SCENE
 
 
 def test_an_assistants_turn_may_hold_what_it_has_shown(here: Live) -> None:
-    first = here.ask(f"draw {WORDS}").choices[0].message.model_dump(exclude_none=True)
+    first = here.ask(f"draw {WORDS}", seed=3).choices[0].message.model_dump(exclude_none=True)
     turns = [*user(f"draw {WORDS}"), first, *user("now play that.")]
-    reply = here.client().chat.completions.create(model="anyworld", messages=turns)
+    reply = here.client().chat.completions.create(model="anyworld", messages=turns, seed=3)
     assert attributes(Audio.read(base64.b64decode(reply.choices[0].message.audio.data))) == SCENE  # type: ignore[union-attr]
 
 
