@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from test_config import MODEL, errors, write
 
 from anyx.config import load
@@ -57,3 +58,13 @@ def test_sizes_of_encoders_that_cannot_be_meant_are_refused(wrong: dict[str, obj
     (found,) = errors(tmp_path, encoders={"vision": wrong}, stages={})
     assert found.startswith(f"encoders.vision.{name}: must be")
     assert found.endswith(f", but {wrong[name]} was given")
+
+
+def test_how_an_output_is_asked_for_says_where_the_words_stand(tmp_path: Path) -> None:
+    config = load(write(tmp_path / "a.yaml", MODEL), ["outputs.image.ask='Draw {prompt}.'"])
+    assert config.outputs["image"].ask == "Draw {prompt}."
+    assert load(write(tmp_path / "b.yaml", yaml.safe_load(config.to_yaml()))) == config
+    for wrong in ("'Draw it.'", "'{prompt} {prompt}'"):
+        (line,) = errors(tmp_path, f"outputs.image.ask={wrong}")
+        assert line.startswith(f"outputs.image.ask: {wrong} given; it says once by {{prompt}} where the words stand")
+    assert errors(tmp_path, "outputs.image.ask=3") == ["outputs.image.ask: must be str or null, but 3 was given"]
