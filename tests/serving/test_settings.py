@@ -42,9 +42,7 @@ def test_what_is_beyond_a_ceiling_is_named_with_it(given: dict[str, Any], told: 
 
 
 def test_the_pixels_of_all_frames_are_counted_together() -> None:
-    with pytest.raises(
-        Problem, match=r"^decode\.video\.size: 134217728 pixels in all frames together"
-    ):
+    with pytest.raises(Problem, match=r"^decode\.video\.size: 134217728 pixels in all frames together"):
         Settings(name="x").within({"video": {"size": [1024, 1024], "frames": 128}}, {"video": 1024})
 
 
