@@ -79,7 +79,8 @@ def application(model: AnyX, options: Options) -> Iterator[Door]:
                 css=CSS,
             )
             with uploads.swept():
-                yield Door(app, hosts=options.hosts, folder=folder, functions=blocks.fns)
+                called = {number for number, one in blocks.fns.items() if one.fn is not None}
+                yield Door(app, hosts=options.hosts, folder=folder, functions=called)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

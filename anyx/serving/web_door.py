@@ -79,13 +79,11 @@ class Door:
             return
         if scope["method"] == "POST":
             body = await whole(receive, BODY)
-            if body is None or elsewhere(body, self.called(headers)):
-                await refuse(
-                    send, 413 if body is None else 400, "too long" if body is None else "files are uploaded here"
-                )
+            if body is None:
+                await refuse(send, 413, "too long")
                 return
-            if scope["path"].startswith(f"{API}/queue/join") and called(body) not in self.functions:
-                await refuse(send, 400, "the page has no such function")
+            if wrong := self.wrong(scope, body, self.called(headers)):
+                await refuse(send, 400, wrong)
                 return
             receive = again(body, receive)
         await self.app(scope, receive, self.guarded(scope, headers, send))
@@ -101,9 +99,45 @@ class Door:
             if self.coming + await asyncio.to_thread(size, self.folder) > self.room:
                 await refuse(send, 507, "there is no room for more files now; try again later")
                 return
-            await self.app(scope, receive, self.guarded(scope, headers, send))
+            await self.passed(scope, receive, self.guarded(scope, headers, send))
+        except TypeError:  # Gradio's, of a part of the form that is no file
+            while (await receive()).get("more_body"):
+                pass
+            await refuse(send, 400, "an upload is a form of files")
         finally:
             self.coming -= int(length)
+
+    async def passed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an upload on; what is told of a `TypeError` is kept back."""
+        kept: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            if kept or message.get("status") == 500:
+                kept.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, keep)
+        except TypeError:
+            raise
+        except Exception:
+            for message in kept:
+                await send(message)
+            raise
+
+    def wrong(self, scope: Scope, body: bytes, names: Collection[str]) -> str | None:
+        """Why what a page says is not passed on."""
+        try:
+            told = json.loads(body or b"null")
+            json.dumps(told, ensure_ascii=False).encode()  # Gradio counts its sessions, and half a letter stops it
+            if elsewhere(told, names):
+                return "files are uploaded here"
+        except (ValueError, RecursionError):
+            return "it is no JSON of whole letters"
+        number = told.get("fn_index") if isinstance(told, dict) else None
+        known = isinstance(number, int) and number in self.functions
+        return None if known or not scope["path"].startswith(f"{API}/queue/join") else "the page has no such function"
 
     def refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         """Why a request does not come through."""
@@ -186,27 +220,12 @@ def again(body: bytes, receive: Receive) -> Receive:
     return given
 
 
-def elsewhere(body: bytes, names: Collection[str]) -> bool:
+def elsewhere(told: Any, names: Collection[str]) -> bool:
     """Whether a body names a file by an address that is not of a server of these names: Gradio would fetch it."""
-
-    def walk(value: Any) -> bool:
-        if isinstance(value, dict):
-            path, url = value.get("path"), value.get("url")
-            local = "path" not in value or (own_path(path) and own_address(url, names))
-            return not local or any(map(walk, value.values()))
-        return isinstance(value, list) and any(map(walk, value))
-
-    try:
-        return walk(json.loads(body or b"null"))
-    except (ValueError, RecursionError):
-        return True
-
-
-def called(body: bytes) -> int | None:
-    """The number of the function that a body calls, if it names one."""
-    told = json.loads(body or b"null")
-    number = told.get("fn_index") if isinstance(told, dict) else None
-    return number if isinstance(number, int) else None
+    if isinstance(told, dict):
+        local = "path" not in told or (own_path(told["path"]) and own_address(told.get("url"), names))
+        return not local or any(elsewhere(one, names) for one in told.values())
+    return isinstance(told, list) and any(elsewhere(one, names) for one in told)
 
 
 def own_path(path: Any) -> bool:

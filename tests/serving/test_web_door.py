@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,17 +89,20 @@ def test_other_names_of_this_host_are_refused(door: TestClient) -> None:
 
 def test_a_body_that_names_an_address_or_is_too_long_is_refused(door: TestClient) -> None:
     file = {"path": "http://127.0.0.1:1/a.png", "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [{"text": "", "files": [file]}], "fn_index": 0, "session_hash": "a"}
+    body = {"data": [{"text": "", "files": [file]}], "fn_index": 1, "session_hash": "a"}
     assert door.post("/gradio_api/queue/join", json=body).status_code == 400
     assert door.post("/gradio_api/queue/join", content=b"{" * 100_000).status_code == 400
+    for depth in range(100, 1200, 100):
+        deep = b'{"data": ' + b"[" * depth + b"]" * depth + b', "fn_index": 99}'
+        assert door.post("/gradio_api/queue/join", content=deep).status_code == 400
     assert door.post("/gradio_api/queue/join", content=b" " * (1 << 21)).status_code == 413
 
 
 NAMES = ("localhost", "::1", "demo.example.org")
 
 
-def file(url: object, path: object = "/tmp/a.png") -> bytes:
-    return json.dumps({"data": [{"files": [{"path": path, "url": url}]}]}).encode()
+def file(url: object, path: object = "/tmp/a.png") -> dict[str, object]:
+    return {"data": [{"files": [{"path": path, "url": url}]}]}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,25 @@ def test_a_function_that_the_page_has_not_is_refused(door: TestClient, number: o
 
 
 def test_what_names_no_file() -> None:
-    assert not elsewhere(b'{"text": "see http://example.com"}', NAMES)
-    assert not elsewhere(b"", NAMES)
+    assert not elsewhere({"text": "see http://example.com"}, NAMES)
+    assert not elsewhere(None, NAMES)
+
+
+def test_half_a_letter_is_refused(door: TestClient) -> None:
+    """A session of such a name had Gradio fail to count its sessions after every later reply."""
+    body = b'{"data": [], "fn_index": 1, "session_hash": "\\ud800"}'
+    answer = door.post("/gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.content) == (400, b"it is no JSON of whole letters\n")
+
+
+def test_a_form_without_files_is_refused(door: TestClient) -> None:
+    answer = door.post("/gradio_api/upload", data={"files": "words"}, files={"other": ("", b"")})
+    assert answer.status_code in (400, 422), answer.text
+    form = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nwords\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = door.post("/gradio_api/upload", content=form, headers=headers)
+    assert (answer.status_code, answer.content) == (400, b"an upload is a form of files\n")
+    assert door.post("/gradio_api/upload", files={"files": ("a.png", b"x")}).status_code == 200
 
 
 def test_files_are_sent_through_a_proxy_that_speaks_tls(door: TestClient) -> None:
@@ -177,7 +196,7 @@ def test_files_are_sent_through_a_proxy_that_speaks_tls(door: TestClient) -> Non
     sent = door.post("/gradio_api/upload", files={"files": ("a.png", b"x")}, headers=proxied)
     (path,) = sent.json()
     name = {"path": path, "url": f"{root}/gradio_api/file={path}", "meta": {"_type": "gradio.FileData"}}
-    body = {"data": [{"text": "", "files": [name]}], "fn_index": 0, "session_hash": "a"}
+    body = {"data": [{"text": "", "files": [name]}], "fn_index": 1, "session_hash": "a"}
     taken = door.post("/gradio_api/queue/join", json=body, headers=proxied)
     assert b"files are uploaded here" not in taken.content
     name["url"] = name["url"].replace("localhost", "evil")
@@ -190,9 +209,9 @@ def test_files_are_sent_through_a_proxy_that_speaks_tls(door: TestClient) -> Non
 def test_where_any_name_is_answered_to_it_is_the_one_that_was_asked(door: TestClient) -> None:
     app, body = (
         door.app,
-        {"data": [{"path": "/a", "url": "http://demo.lan:80/gradio_api/file=/a"}], "fn_index": 0, "session_hash": "a"},
+        {"data": [{"path": "/a", "url": "http://demo.lan:80/gradio_api/file=/a"}], "fn_index": 1, "session_hash": "a"},
     )
-    free = TestClient(Door(app.app, hosts=(), folder=app.folder, functions=(0,)), base_url="http://demo.lan")  # type: ignore[attr-defined]
+    free = TestClient(Door(app.app, hosts=(), folder=app.folder, functions=(1,)), base_url="http://demo.lan")  # type: ignore[attr-defined]
     refused = b"files are uploaded here\n"
     assert free.post("/gradio_api/queue/join", json=body).content != refused
     assert free.post("/gradio_api/queue/join", json=body, headers={"host": "other.lan"}).content == refused
