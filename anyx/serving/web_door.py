@@ -120,11 +120,11 @@ class Door:
         try:
             await self.app(scope, receive, keep)
         except TypeError:
+            kept.clear()
             raise
-        except Exception:
+        finally:
             for message in kept:
                 await send(message)
-            raise
 
     def wrong(self, scope: Scope, body: bytes, names: Collection[str]) -> str | None:
         """Why what a page says is not passed on."""
