@@ -64,6 +64,9 @@ SAID = {
     503: "the server is shutting down, or has as many connections as it may",
     504: "the reply took longer than the server allows",
 }
+CHATS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "a reply, or its pieces as they come", "content": {"text/event-stream": {}}}
+}
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": told} for status, told in SAID.items()
 }
@@ -138,7 +141,7 @@ def application(
     def base(request: Request) -> str:
         return str(request.base_url).rstrip("/")
 
-    @app.post("/v1/chat/completions", tags=["chat"])
+    @app.post("/v1/chat/completions", tags=["chat"], responses=CHATS)
     async def chat_completions(request: Request, sent: ChatRequest) -> Any:
         """Answer a conversation in words and media; `stream` gives server-sent events."""
         asked = await in_time(front, request, chatting.asked(front, sent))

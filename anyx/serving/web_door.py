@@ -95,14 +95,22 @@ class Door:
             await refuse(send, 411, "an upload says how long it is")
             return
         self.coming += int(length)
+        over = False
+
+        async def heard() -> Message:
+            nonlocal over
+            message = await receive()
+            over = not message.get("more_body", False)
+            return message
+
         try:
             if self.coming + await asyncio.to_thread(size, self.folder) > self.room:
                 await refuse(send, 507, "there is no room for more files now; try again later")
                 return
-            await self.passed(scope, receive, self.guarded(scope, headers, send))
+            await self.passed(scope, heard, self.guarded(scope, headers, send))
         except TypeError:  # Gradio's, of a part of the form that is no file
-            while (await receive()).get("more_body"):
-                pass
+            while not over:
+                await heard()
             await refuse(send, 400, "an upload is a form of files")
         finally:
             self.coming -= int(length)

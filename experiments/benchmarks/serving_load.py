@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 CHAT = "/v1/chat/completions"
 EVERY = 1.0  # seconds between looks at the memory
 WARM = 60.0  # seconds after which memory should grow no more
+FILLED = ("--keep", "8")  # MiB: media that are kept fill it in the first minute, and no growth is theirs
 
 
 @dataclass
@@ -158,7 +159,7 @@ def main() -> None:
     if given.url:
         load = asyncio.run(measured(given.url, given.pid, given.clients, given.seconds, given.key))
     else:
-        with served(given.model) as (url, pid):
+        with served(given.model, *FILLED) as (url, pid):
             load = asyncio.run(measured(url, pid, given.clients, given.seconds))
     print(json.dumps({"clients": given.clients, **load.summary()}))
 

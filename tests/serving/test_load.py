@@ -19,7 +19,7 @@ def test_a_server_bears_many_clients(clients: int, seconds: float) -> None:
     bench = import_file(ROOT / "experiments" / "benchmarks" / "serving_load.py")
     with contextlib.ExitStack() as stack:
         if seconds > bench.WARM:
-            url, pid = stack.enter_context(bench.served(str(FOLDER / "model")))
+            url, pid = stack.enter_context(bench.served(str(FOLDER / "model"), *bench.FILLED))
         else:  # the memory of a short one says nothing
             url, pid = stack.enter_context(live(anyworld())).url, None
         load = asyncio.run(bench.measured(url, pid, clients, seconds))
