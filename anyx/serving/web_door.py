@@ -34,6 +34,7 @@ OPEN = re.compile(
     rf"startup-events|app_id/?|theme\.css|info/?|login_check/?)"
 )
 ORIGIN = re.compile(r"(https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?)?", re.ASCII | re.IGNORECASE)  # a page's, or none
+SESSION = re.compile(r"\w{1,64}", re.ASCII)  # the number of a page, without which Gradio has an error of its own
 READING = ("GET", "HEAD")
 BODY = 1 << 20  # bytes of a request that is no upload: words and the names of files
 ROOM = 1 << 31  # bytes of all files that lie here; uploads are told before that
@@ -95,29 +96,26 @@ class Door:
             await refuse(send, 411, "an upload says how long it is")
             return
         self.coming += int(length)
-        over = False
-
-        async def heard() -> Message:
-            nonlocal over
-            message = await receive()
-            over = not message.get("more_body", False)
-            return message
-
         try:
             if self.coming + await asyncio.to_thread(size, self.folder) > self.room:
                 await refuse(send, 507, "there is no room for more files now; try again later")
                 return
-            await self.passed(scope, heard, self.guarded(scope, headers, send))
+            await self.passed(scope, receive, self.guarded(scope, headers, send))
         except TypeError:  # Gradio's, of a part of the form that is no file
-            while not over:
-                await heard()
             await refuse(send, 400, "an upload is a form of files")
         finally:
             self.coming -= int(length)
 
     async def passed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an upload on; what is told of a `TypeError` is kept back."""
+        """Pass an upload on, and read it to its end; what is told of a `TypeError` is kept back."""
         kept: list[Message] = []
+        more = True
+
+        async def heard() -> Message:
+            nonlocal more
+            message = await receive()
+            more = bool(message.get("more_body"))
+            return message
 
         async def keep(message: Message) -> None:
             if kept or message.get("status") == 500:
@@ -126,9 +124,11 @@ class Door:
                 await send(message)
 
         try:
-            await self.app(scope, receive, keep)
+            await self.app(scope, heard, keep)
         except TypeError:
             kept.clear()
+            while more:  # a connection that is closed before its end loses the answer
+                await heard()
             raise
         finally:
             for message in kept:
@@ -143,9 +143,12 @@ class Door:
                 return "files are uploaded here"
         except (ValueError, RecursionError):
             return "it is no JSON of whole letters"
-        number = told.get("fn_index") if isinstance(told, dict) else None
-        known = isinstance(number, int) and number in self.functions
-        return None if known or not scope["path"].startswith(f"{API}/queue/join") else "the page has no such function"
+        if not scope["path"].startswith(f"{API}/queue/join"):
+            return None
+        number, session = (told.get("fn_index"), told.get("session_hash")) if isinstance(told, dict) else (None, None)
+        if not isinstance(number, int) or number not in self.functions:
+            return "the page has no such function"
+        return None if isinstance(session, str) and SESSION.fullmatch(session) else "a page says which one it is"
 
     def refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         """Why a request does not come through."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 import uvicorn
 from corpus import drawn, files, mutated, odd
 from live import FOLDER, until
@@ -68,7 +69,7 @@ class Page:
             box = {"text": "what is this?", "files": [file]}
             data.append(box if kind == "multimodaltextbox" else file if kind in TAKES else props.get("value"))
         self.sessions += 1
-        return {"data": data, "fn_index": function["id"], "session_hash": f"s{self.sessions}"}
+        return {"data": data, "fn_index": function["id"], "session_hash": f"s{self.sessions:06d}"}  # as long as any
 
     def ask(self, body: dict[str, Any]) -> str:
         """What became of a call: "refused" at the door, "failed", or "done" with all that was shown."""
@@ -89,7 +90,9 @@ class Page:
 
 
 def fine(reply: httpx.Response) -> None:
-    assert reply.status_code < 500, (reply.status_code, reply.request.url, reply.request.headers)
+    if reply.status_code >= 500:
+        print(reply.status_code, reply.request.url, reply.request.content[:2000] if reply.is_closed else "")
+    assert reply.status_code < 500
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +157,7 @@ def test_every_tab_takes_files(page: Page) -> None:
 
 @pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_whatever_is_sent_to_the_page_is_answered(page: Page, programs: list[str], count: int) -> None:
+    torch.manual_seed(0)
     corpus, became = files(), Counter[str]()
     longest, began = 0.0, time.monotonic()
 

@@ -166,6 +166,13 @@ def test_a_function_that_the_page_has_not_is_refused(door: TestClient, number: o
     assert (answer.status_code, answer.content) == (400, b"the page has no such function\n")
 
 
+@pytest.mark.parametrize("session", [None, "", 5, "a b", "x" * 65, ["a"]])
+def test_a_call_of_no_page_is_refused(door: TestClient, session: object) -> None:
+    body = {"data": [], "fn_index": 1, "session_hash": session}
+    answer = door.post("/gradio_api/queue/join", json=body)
+    assert (answer.status_code, answer.content) == (400, b"a page says which one it is\n")
+
+
 def test_what_names_no_file() -> None:
     assert not elsewhere({"text": "see http://example.com"}, NAMES)
     assert not elsewhere(None, NAMES)
