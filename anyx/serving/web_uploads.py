@@ -21,7 +21,7 @@ SWEEP = 60.0  # seconds between two looks for such
 GRADIO = re.compile(r"[0-9a-f]{64}")  # how Gradio names the folder of an upload
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Image: (".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".weba", ".webm", ".mp4"),
+    Audio: (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".weba", ".webm"),
     Video: (".mp4", ".webm", ".mkv", ".mov", ".avi"),
     Series: (".npz", ".npy", ".csv"),
 }

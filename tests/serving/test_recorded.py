@@ -81,7 +81,9 @@ def test_a_recording_of_sound_alone_is_sound_whatever_it_is_called(intake: Intak
     (part,) = reader.parts([path], {})
     assert part["type"] == "audio"
     assert part["media"].seconds == pytest.approx(1.5, abs=0.1)
-    reader, path = uploads({"ear": Audio}, intake, tmp_path, "voice.mp4", recording(SOUND, form="mp4"))
+    reader, path = uploads(BOTH, intake, tmp_path, "voice.mp4", recording(SOUND, form="mp4"))
+    assert [part["type"] for part in reader.parts([path], {})] == ["audio"]
+    reader, path = uploads({"ear": Audio}, intake, tmp_path, "voice.webm", recording(SOUND))
     assert [part["type"] for part in reader.parts([path], {})] == ["ear"]
     reader, path = uploads(BOTH, intake, tmp_path, "sample.webm", recording(SOUND, shades()))
     assert [part["type"] for part in reader.parts([path], {})] == ["video"]
