@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import torch
 from playwright.sync_api import Browser, expect
 from web_browser import ROOT, TRIES, Visitor, demo, file, opened
 
@@ -138,6 +139,22 @@ def test_files_are_read_and_shown_as_they_were_read(visitor: Visitor) -> None:
     assert Image.read(visitor.media("img", "user", count=1)[0]).pixels.equal(given[Image].pixels)  # type: ignore[union-attr]
     assert Audio.read(visitor.media("audio", "user", count=1)[0]).seconds == pytest.approx(1)
     assert Video.read(visitor.media("video", "user", count=1)[0]).frames.shape == given[Video].frames.shape  # type: ignore[union-attr]
+
+
+def test_small_pictures_show_their_pixels_and_large_ones_are_large(visitor: Visitor) -> None:
+    for turn, (side, width, how) in enumerate(((64, 192, "pixelated"), (600, 512, "auto")), 1):
+        visitor.attach(file("a.png", Image(torch.zeros(3, side, side, dtype=torch.uint8)).to_bytes("png"), "image/png"))
+        visitor.say("what is this?", turns=turn)
+        picture = visitor.page.locator("#anyx-talk .message.user img").nth(turn - 1)
+        expect(picture).to_have_js_property("naturalWidth", side, timeout=TRIES)
+        expect(picture).to_have_css("image-rendering", how)
+        talk, box = visitor.page.locator("#anyx-talk").bounding_box(), picture.bounding_box()
+        assert talk is not None
+        assert box is not None
+        assert 192 <= box["width"] <= min(width, talk["width"])
+        assert box["width"] == box["height"]
+        assert (box["width"] > 300) == (side == 600)
+    visitor.shot("pictures")
 
 
 def test_what_is_no_file_of_its_kind_is_refused_in_one_line(visitor: Visitor) -> None:
