@@ -50,10 +50,8 @@ def ssim(a: Image, b: Image) -> float:
     return float(np.mean(light * (2 * shared + c2) / (spread_x + spread_y + c2)))
 
 
-def fidelity(references: Sequence[Image], made: Sequence[Image], *, metric: str = "ssim") -> Result:
-    """Mean `psnr` or `ssim` of pictures and their references, of the same sizes. The PSNR of equal pictures is 100."""
-    if metric not in ("psnr", "ssim"):
-        raise ValueError(f"metric: {metric!r} given; psnr or ssim")
+def check_pairs(references: Sequence[Image], made: Sequence[Image]) -> None:
+    """A ValueError where a picture has no reference, or one of another size."""
     if len(references) != len(made):
         raise ValueError(f"{len(references)} references but {len(made)} pictures; each picture has one")
     for right, picture in zip(references, made, strict=True):
@@ -61,6 +59,13 @@ def fidelity(references: Sequence[Image], made: Sequence[Image], *, metric: str 
             raise ValueError(
                 f"pictures are compared at one size (h, w), but {right.size} and {picture.size} were given"
             )
+
+
+def fidelity(references: Sequence[Image], made: Sequence[Image], *, metric: str = "ssim") -> Result:
+    """Mean `psnr` or `ssim` of pictures and their references, of the same sizes. The PSNR of equal pictures is 100."""
+    if metric not in ("psnr", "ssim"):
+        raise ValueError(f"metric: {metric!r} given; psnr or ssim")
+    check_pairs(references, made)
     score = psnr if metric == "psnr" else ssim
     items = [min(100.0, score(a, b)) for a, b in zip(references, made, strict=True)]
     return Result(

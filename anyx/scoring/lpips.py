@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from anyx.digests import bytes_of, digest
 from anyx.media import Image
+from anyx.scoring.fidelity import check_pairs
 from anyx.scoring.result import Result
 
 Net = Literal["vgg", "alex"]
@@ -122,13 +123,7 @@ def widths(parts: Sequence[nn.Sequential]) -> list[int]:
 
 def lpips(references: Sequence[Image], made: Sequence[Image], measure: Lpips) -> Result:
     """The mean distance of pictures and their references, of the same sizes; less is nearer."""
-    if len(references) != len(made):
-        raise ValueError(f"{len(references)} references but {len(made)} pictures; each picture has one")
-    for right, picture in zip(references, made, strict=True):
-        if right.size != picture.size:
-            raise ValueError(
-                f"pictures are compared at one size (h, w), but {right.size} and {picture.size} were given"
-            )
+    check_pairs(references, made)
     items = [measure(a, b) for a, b in zip(references, made, strict=True)]
     mean = float(np.mean(items)) if items else None
     return Result(metric="lpips", by={"embedder": measure.name}, figures={"lpips": mean}, n=len(items), items=items)
